@@ -1,0 +1,66 @@
+"""SogCLR on CIFAR-10 at a size that two CPU cores train in minutes.
+
+    python -m sogclr_tf.run --config=configs/cifar10_small.py --config.data.data_dir=DIR
+
+DIR holds CIFAR-10 as tensorflow_datasets prepares it; leave the flag out to have it downloaded.
+"""
+
+import ml_collections
+
+
+def get_config():
+    config = ml_collections.ConfigDict()
+    config.seed = 0
+
+    config.data = ml_collections.ConfigDict()
+    config.data.name = "cifar10"
+    config.data.data_dir = ml_collections.config_dict.placeholder(str)  # where TFDS keeps it
+    config.data.train_split = "train"
+    config.data.test_split = "test"
+    config.data.image_size = 32
+
+    config.augment = ml_collections.ConfigDict()
+    config.augment.min_area = 0.08
+    config.augment.max_aspect = 4 / 3
+    config.augment.flip = 0.5
+    config.augment.jitter = 0.8
+    config.augment.strength = 0.5  # SimCLR's for CIFAR-10
+    config.augment.grey = 0.2
+    config.augment.blur = 0.0
+    config.augment.solarise = 0.0
+
+    config.encoder = ml_collections.ConfigDict()
+    config.encoder.name = "small_resnet"
+    config.encoder.widths = (64, 128, 256, 512)
+    config.encoder.blocks_per_stage = 1
+    config.encoder.stem_stride = 2
+
+    config.projector = ml_collections.ConfigDict()
+    config.projector.layers = 2
+    config.projector.output = 128
+
+    config.loss = ml_collections.ConfigDict()
+    config.loss.name = "sogclr"
+    config.loss.temperature = 0.2
+    config.loss.gamma = 0.9  # read by sogclr only
+
+    config.batch_size = 128
+    config.epochs = 5
+    config.steps_per_execution = 1
+    config.precision = "float32"
+
+    config.optimizer = ml_collections.ConfigDict()
+    config.optimizer.name = "adam"
+    config.optimizer.learning_rate = 1e-3
+    config.optimizer.scaling = "constant"  # of the rate with the batch size
+    config.optimizer.weight_decay = 0.0
+    config.optimizer.warmup_epochs = 0.5
+
+    config.checkpoint = ml_collections.ConfigDict()
+    config.checkpoint.every_epochs = 1
+    config.checkpoint.keep = 3
+
+    config.evaluation = ml_collections.ConfigDict()
+    config.evaluation.knn_neighbours = 200
+    config.evaluation.knn_temperature = 0.07
+    return config

@@ -1,0 +1,74 @@
+"""Global contrastive learning at small batch: SogCLR for TensorFlow and Keras.
+
+Yuan et al., "Provable Stochastic Optimization for Global Contrastive Learning: Small Batch Does
+Not Harm Performance", ICML 2022, arXiv 2202.12387.
+"""
+
+import importlib
+import importlib.util
+
+__version__ = "0.1.0"
+
+# name -> the module that defines it. Names are looked up on first use, so that a command's --help
+# and a mistyped flag answer before TensorFlow is loaded.
+_PUBLIC = {
+    "SogCLR": "model",
+    "GlobalContrastiveLoss": "objectives",
+    "NTXentLoss": "objectives",
+    "LARS": "lars",
+    "ResNet": "resnet",
+    "small_resnet": "resnet",
+    "projection_head": "projector",
+    "training_views": "data",
+    "export_encoder": "export",
+}
+_MODULES = (
+    "augment",
+    "callbacks",
+    "checkpoint",
+    "data",
+    "evaluate",
+    "export",
+    "lars",
+    "model",
+    "objectives",
+    "optimizers",
+    "plots",
+    "projector",
+    "resnet",
+    "run_folder",
+    "schedules",
+    "sources",
+    "strategy",
+)
+
+__all__ = ["__version__", *_PUBLIC, *_MODULES]  # noqa: PLE0604
+
+if importlib.util.find_spec("tensorflow") is None:
+    raise ImportError(
+        "sogclr_tf needs TensorFlow, which is chosen by an extra: "
+        'pip install "sogclr_tf[cpu]", "sogclr_tf[gpu]" or "sogclr_tf[tpu]"'
+    )
+
+
+def __getattr__(name):
+    if name in _PUBLIC:
+        return getattr(_load(_PUBLIC[name]), name)
+    if name in _MODULES:
+        return _load(name)
+    raise AttributeError(f"module 'sogclr_tf' has no attribute '{name}'")
+
+
+def __dir__():
+    return sorted(__all__)
+
+
+def _load(module):
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        raise ImportError(
+            f"sogclr_tf needs Keras's TensorFlow backend, but Keras runs on "
+            f"'{keras.backend.backend()}': set KERAS_BACKEND=tensorflow before Python starts"
+        )
+    return importlib.import_module(f"sogclr_tf.{module}")

@@ -1,0 +1,119 @@
+"""The contract between a training stream and a model, checked before hours are spent."""
+
+import numpy as np
+import tensorflow as tf
+
+from sogclr_tf.data import Views
+
+_KEYS = ("view_a", "view_b", "index")
+
+
+def unpack(data):
+    """The batch dictionary from what Keras hands to a step: it may wrap it in a tuple."""
+    return data[0] if isinstance(data, tuple) else data
+
+
+def check_stream(x, objective, strategy):
+    """Raises ValueError unless x fits the contract of `sogclr_tf.data`.
+
+    Args:
+        x: `Views`, a tf.data.Dataset or a dictionary of arrays.
+        objective: whose table the indices must fit; None if no table takes part.
+        strategy: the global batch must divide into its replicas.
+    """
+    if isinstance(x, Views):
+        _check_table(x.num_examples, objective, x.source.name)
+        _check_batch(x.batch_size, strategy)
+        return
+    elements = x.element_spec if isinstance(x, tf.data.Dataset) else x
+    elements = unpack(elements)
+    if not isinstance(elements, dict) or any(key not in elements for key in _KEYS):
+        found = sorted(elements) if isinstance(elements, dict) else type(elements).__name__
+        raise ValueError(
+            f"training elements are {found}: expected a dictionary with {', '.join(_KEYS)}, as "
+            "sogclr_tf.training_views makes it"
+        )
+    for key in ("view_a", "view_b"):
+        _check_view(key, elements[key])
+    _check_index(elements["index"], objective)
+    if isinstance(x, tf.data.Dataset):
+        _check_batch(elements["index"].shape[0], strategy)
+
+
+def check_encoder(elements, encoder):
+    """Raises ValueError where the encoder was built for images of another shape."""
+    expected = getattr(encoder, "input_shape", None)
+    found = unpack(elements)["view_a"].shape
+    if expected is not None and not found.is_compatible_with(expected):
+        raise ValueError(
+            f"the encoder takes images {tuple(expected)}, but the views are {tuple(found)}: build "
+            f"it with input_shape={tuple(found[1:])}"
+        )
+
+
+def guard_indices(dataset, objective):
+    """The same stream, which stops with a clear error at an index outside the table.
+
+    The check runs on the host, in tf.data: on an accelerator such an index would be ignored.
+    """
+    if not objective.has_table:
+        return dataset
+    limit = objective.num_examples
+
+    def guard(*elements):
+        index = tf.cast(unpack(elements)["index"], tf.int64)
+        message = f"an index of this batch lies outside [0, {limit}), the table of the loss"
+        with tf.control_dependencies(
+            [
+                tf.debugging.assert_non_negative(index, message),
+                tf.debugging.assert_less(index, tf.constant(limit, tf.int64), message),
+            ]
+        ):
+            same = tf.nest.map_structure(tf.identity, elements)
+        return same[0] if len(same) == 1 else same
+
+    return dataset.map(guard, num_parallel_calls=1).prefetch(tf.data.AUTOTUNE)
+
+
+def _check_view(key, view):
+    rank = len(view.shape)
+    dtype = tf.as_dtype(view.dtype)
+    if rank != 4 or not (dtype == tf.uint8 or dtype.is_floating):
+        raise ValueError(
+            f"{key} is {dtype.name} {tuple(view.shape)}: expected batches [B, H, W, 3], uint8 or "
+            "float in 0..1"
+        )
+
+
+def _check_index(index, objective):
+    dtype = tf.as_dtype(index.dtype)
+    if len(index.shape) != 1 or not dtype.is_integer:
+        raise ValueError(
+            f"index is {dtype.name} {tuple(index.shape)}: expected whole numbers [B], the place of "
+            "each example in the training set"
+        )
+    if isinstance(index, np.ndarray) and index.size and objective is not None:
+        if index.min() < 0:
+            raise ValueError(f"index {index.min()} is negative: expected [0, num_examples)")
+        _check_table(int(index.max()) + 1, objective, "the training set")
+
+
+def _check_table(num_examples, objective, name):
+    if objective is not None and objective.has_table and num_examples > objective.num_examples:
+        raise ValueError(
+            f"{name} has indices up to {num_examples - 1}, but the loss has a table for "
+            f"{objective.num_examples} examples: give it num_examples={num_examples}"
+        )
+
+
+def _check_batch(batch_size, strategy):
+    replicas = strategy.num_replicas_in_sync if strategy else 1
+    if batch_size is None:
+        return
+    if batch_size < 2:
+        raise ValueError(f"the batch holds {batch_size} example: at least 2 are needed to contrast")
+    if batch_size % replicas:
+        raise ValueError(
+            f"batch size {batch_size} does not divide into {replicas} replicas: "
+            f"take a multiple of {replicas}"
+        )

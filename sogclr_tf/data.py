@@ -1,0 +1,158 @@
+"""The training stream: two augmented views of each example, with its index.
+
+Any tf.data.Dataset whose elements are batches
+
+    {"view_a": uint8 or float in 0..1 [B, H, W, 3], "view_b": the same, "index": int [B]}
+
+trains a `SogCLR` model; further keys are ignored. Index i must always mean the same example, and
+lie in [0, num_examples). `training_views` makes such a stream from images.
+"""
+
+import dataclasses
+
+import tensorflow as tf
+
+from sogclr_tf import augment, sources
+
+_EPOCHS = 2**31 - 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Views:
+    """Two views of every example of a source, in a new order each epoch.
+
+    Everything is a function of (seed, epoch, index, view): the order of results, the number of
+    threads and the step at which the stream starts change nothing. The last examples of an epoch
+    that fill no batch are left out, others each time.
+
+    Made by `training_views`. Pass it to `SogCLR.fit`, or take a tf.data.Dataset from `epoch` or
+    `stream`.
+    """
+
+    source: sources.Source
+    batch_size: int
+    policy_a: augment.Policy
+    policy_b: augment.Policy
+    seed: int
+
+    @property
+    def num_examples(self):
+        """Indices lie in [0, num_examples)."""
+        return self.source.num_examples
+
+    @property
+    def steps_per_epoch(self):
+        return self.source.size // self.batch_size
+
+    def epoch(self, epoch):
+        """The batches of epoch number `epoch` (from 0): a finite tf.data.Dataset."""
+        batches = self.stream(epoch * self.steps_per_epoch).take(self.steps_per_epoch)
+        return batches.apply(tf.data.experimental.assert_cardinality(self.steps_per_epoch))
+
+    def stream(self, first_step=0):
+        """Batches without end, from step `first_step` (>= 0) of training on."""
+        first_epoch, step = divmod(first_step, self.steps_per_epoch)
+        stream = tf.data.Dataset.range(first_epoch, _EPOCHS).flat_map(self._epoch)
+        stream = stream.skip(step * self.batch_size)
+        stream = stream.map(self._cut, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        stream = stream.batch(self.batch_size, drop_remainder=True)
+        stream = stream.map(self._paint, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        return stream.prefetch(tf.data.AUTOTUNE)
+
+    def samples(self, count):
+        """(originals, views a, views b) of the first examples of epoch 0, to look at.
+
+        Lists of `count` images (or as many as there are), float32 in 0..1 but for originals of
+        uint8; views [size, size, 3].
+        """
+        examples = tf.data.Dataset.range(1).flat_map(self._epoch).take(count)
+        originals = [self.source.decode(example["image"]).numpy() for example in examples]
+        painted = next(iter(examples.map(self._cut).batch(count).map(self._paint)))
+        return originals, list(painted["view_a"].numpy()), list(painted["view_b"].numpy())
+
+    def _epoch(self, epoch):
+        """The examples of one epoch that fill its batches; traced by flat_map, never eager."""
+        # tf.data mixes every shuffle's seed with the graph's, and cannot mix one that varies with
+        # a graph seed of 0. In a traced function this sets the seed of that function alone.
+        tf.random.set_seed(1)
+        order = tf.bitwise.left_shift(tf.constant(self.seed, tf.int64), tf.constant(32, tf.int64))
+        examples = self.source.examples(order + epoch).take(self.steps_per_epoch * self.batch_size)
+        return examples.map(
+            lambda example: {"image": example["image"], "index": example["index"], "epoch": epoch}
+        )
+
+    def _cut(self, example):
+        image = self.source.decode(example["image"])
+        rows = augment.draws(self.seed, example["epoch"], example["index"])
+        return {
+            "view_a": augment.geometry(image, rows[0], self.policy_a),
+            "view_b": augment.geometry(image, rows[1], self.policy_b),
+            "rows": rows,
+            "index": example["index"],
+        }
+
+    def _paint(self, batch):
+        return {
+            "view_a": augment.colour(batch["view_a"], batch["rows"][:, 0], self.policy_a),
+            "view_b": augment.colour(batch["view_b"], batch["rows"][:, 1], self.policy_b),
+            "index": batch["index"],
+        }
+
+
+def training_views(images, *, batch_size, policy=None, policy_b=None, seed=0, data_dir=None):
+    """The training stream of a collection of images.
+
+    Args:
+        images: one of
+            an array, uint8 or float in 0..1, [N, H, W, C] (C in 1, 3, 4) or [N, H, W];
+            a finite tf.data.Dataset of images, (image, label) pairs or {"image", ...}
+            dictionaries, unbatched and unshuffled;
+            the name of a TFDS data set, such as "cifar10" (its train split);
+            a `sogclr_tf.sources.Source`.
+        batch_size: B, over all replicas; at least 2, at most the number of images.
+        policy: `sogclr_tf.augment.Policy` of the first view and, unless `policy_b` is given, of the
+            second. Default: SimCLR's for images of this size, without blur.
+        policy_b: of the second view.
+        seed: int in [0, 2**31), of the order and of every random choice.
+        data_dir: where TFDS keeps its data, if `images` is a name.
+
+    Returns:
+        `Views`.
+
+    Raises:
+        ValueError: an argument is out of range, or the images cannot be used.
+    """
+    if isinstance(images, str):
+        images = sources.from_name(images, data_dir=data_dir)
+    source = sources.as_source(images)
+    if batch_size < 2:
+        raise ValueError(f"batch_size is {batch_size}: an example needs another to contrast with")
+    if source.size < batch_size:
+        raise ValueError(
+            f"{source.name} has {source.size} examples, fewer than batch_size {batch_size}"
+        )
+    if not 0 <= seed < 2**31:
+        raise ValueError(f"seed is {seed}: it must lie in [0, 2**31)")
+    policy = policy or augment.Policy(size=_side(source))
+    return Views(source, int(batch_size), policy, policy_b or policy, int(seed))
+
+
+def evaluation_set(source, size):
+    """(tf.data.Dataset of float32 [size, size, 3] in 0..1, labels int32 [N] or None)."""
+    images, labels = source.images_and_labels()
+    resized = images.map(
+        lambda image: augment.whole(image, size),
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+    return resized, labels
+
+
+def _side(source):
+    """The side of the views of a source whose images all have one size."""
+    if source.image_size is None:
+        raise ValueError(
+            f"images of {source.name} differ in size: say how large a view is to be, "
+            "policy=sogclr_tf.augment.Policy(size=...)"
+        )
+    return min(source.image_size)

@@ -1,0 +1,76 @@
+"""What every contrastive objective promises to a training loop."""
+
+import keras
+import tensorflow as tf
+
+from sogclr_tf.objectives import pairs
+
+
+class ContrastiveLoss(keras.layers.Layer):
+    """A loss over two views of a batch: `loss(a, b, index)`.
+
+    Called inside a replica of a `tf.distribute` strategy, a and b are that replica's rows; the
+    negatives are those of all replicas. The returned value is the same on each, that of the global
+    batch; the gradients of the replicas *add up* to the gradient over the global batch, which is
+    how Keras optimizers combine them.
+
+    A subclass gives `options` (the names of its arguments), `has_table` and `compute`.
+    """
+
+    options = ("temperature",)
+    has_table = False
+
+    def __init__(self, temperature=0.1, name=None, **kwargs):
+        # float32 and no autocast under any precision policy: exp(1/0.1) is 22026 and a bfloat16
+        # has 8 bits of it.
+        super().__init__(name=name, dtype="float32", autocast=False, **_without(kwargs, "dtype"))
+        if not temperature > 0:
+            raise ValueError(f"temperature is {temperature}: it must be > 0, commonly 0.05 to 0.5")
+        self.temperature = float(temperature)
+
+    def call(self, a, b, index, training=True):
+        """The loss of a batch.
+
+        Args:
+            a: float [b, D], raw projections of the first views; normalised here.
+            b: float [b, D], of the second views.
+            index: int [b], the examples' places in the training set, in [0, num_examples).
+            training: True updates the objective's table, if it has one. False leaves it alone and
+                takes every example as visited for the first time, as for images held out.
+
+        Returns:
+            float32 scalar. Its value is the one to read; its gradient is the method's.
+        """
+        loss, _ = self.loss_and_metrics(a, b, index, training=training)
+        return loss
+
+    def loss_and_metrics(self, a, b, index, training=True):
+        """As `call`, with a dictionary of float32 scalars to log beside the loss.
+
+        `contrast_accuracy`: the share of this replica's 2b anchors, in 0..1, whose positive is
+        nearer than every negative in the global batch.
+        """
+        compared = pairs.compare(a, b)
+        hardest = tf.reduce_max(compared.negative, axis=1)
+        accuracy = tf.reduce_mean(tf.cast(compared.positive > hardest, tf.float32))
+        return self.compute(compared, index, training), {"contrast_accuracy": accuracy}
+
+    def compute(self, compared, index, training):
+        """The loss from `pairs.Pairs`; updates the table where `training`."""
+        raise NotImplementedError(f"{type(self).__name__} must define compute")
+
+    def compute_output_shape(self, *_shapes):
+        return ()
+
+    def get_config(self):
+        config = super().get_config()
+        return {**_without(config, "dtype"), "temperature": self.temperature}
+
+
+def with_gradient_of(surrogate, value):
+    """A scalar that reads `value` exactly while its gradient is that of `surrogate`."""
+    return tf.stop_gradient(value) + (surrogate - tf.stop_gradient(surrogate))
+
+
+def _without(config, key):
+    return {name: value for name, value in config.items() if name != key}

@@ -1,0 +1,199 @@
+"""Residual networks that map images to pooled features (He et al., arXiv 1512.03385).
+
+The layout is the one called v1.5: a bottleneck strides in its 3x3 convolution, and a shortcut has
+a 1x1 convolution only where the shape changes. Three details follow SimCLR (arXiv 2002.05709):
+the last batch normalisation of a block starts with gamma = 0, so that every block starts as its
+shortcut; statistics are those of the global batch (`synchronized=True`); and convolutions start
+from a truncated normal of variance 1 / fan_in, which is half of He's 2 / fan_in.
+"""
+
+import functools
+import inspect
+
+import keras
+
+STEMS = ("imagenet", "cifar")
+
+
+def ResNet(  # noqa: N802
+    depth, *, width_multiplier=1, stem="imagenet", input_shape=(224, 224, 3), name=None
+):
+    """Returns a residual network without classifier, as a functional model.
+
+    The model maps images float [B, H, W, 3] in 0..1 (no mean or deviation is subtracted) to
+    features float32 [B, C], the average over positions after the last ReLU. C is 512 for depths
+    18 and 34 and 2048 for the others, times `width_multiplier`. Features are float32 under mixed
+    precision too. Layers have fixed names such as `stage1_block1_conv1`.
+
+    Args:
+        depth: 18 or 34 (basic blocks); 50, 101 or 152 (bottleneck blocks).
+        width_multiplier: int >= 1, multiplies the channels of every layer, stem included.
+        stem: "imagenet", a 7x7 convolution of stride 2 and a 3x3 max pooling of stride 2; or
+            "cifar", a 3x3 convolution of stride 1, for images of about 32 pixels.
+        input_shape: (height, width, channels); height and width may be None.
+        name: the model's name, `resnet<depth>` unless given.
+
+    Raises:
+        ValueError: for an unknown depth or stem, a width multiplier below 1, or an input shape
+            that is not (height, width, channels).
+    """
+    if depth not in _LAYOUTS:
+        raise ValueError(f"depth is {depth!r}; choose one of {', '.join(map(str, _LAYOUTS))}.")
+    if stem not in STEMS:
+        raise ValueError(f"stem is {stem!r}; choose one of {', '.join(STEMS)}.")
+    _require_positive_int("width_multiplier", width_multiplier)
+    block, blocks = _LAYOUTS[depth]
+    widths = [64 * width_multiplier * 2**stage for stage in range(4)]
+    images = _image_input(input_shape)
+    if stem == "imagenet":
+        x = _conv_bn(images, widths[0], 7, 2, "stem_", relu=True)
+        x = keras.layers.MaxPooling2D(3, 2, padding="same", name="stem_pool")(x)
+    else:
+        x = _conv_bn(images, widths[0], 3, 1, "stem_", relu=True)
+    features = _pool(_stages(x, block, widths, blocks))
+    return keras.Model(images, features, name=name or f"resnet{depth}")
+
+
+def small_resnet(
+    *,
+    widths=(32, 64, 128),
+    blocks_per_stage=1,
+    stem_stride=1,
+    input_shape=(32, 32, 3),
+    name=None,
+):
+    """Returns a small residual network of basic blocks, of a size that a CPU can train.
+
+    The model maps images float [B, H, W, 3] in 0..1 to features float32 [B, widths[-1]], as
+    `ResNet` does: a 3x3 stem, then one stage per width, each but the first of stride 2.
+
+    Args:
+        widths: channels of each stage, ints >= 1; the stem has `widths[0]`.
+        blocks_per_stage: basic blocks in each stage, int >= 1.
+        stem_stride: stride of the stem, int >= 1; 2 makes the network about four times faster.
+        input_shape: (height, width, channels); height and width may be None.
+        name: the model's name, `small_resnet` unless given.
+
+    Raises:
+        ValueError: if `widths` is empty, if a number is not an int >= 1, or for an input shape
+            that is not (height, width, channels).
+    """
+    if not widths:
+        raise ValueError("widths is empty; give the channels of at least one stage.")
+    for width in widths:
+        _require_positive_int("each of widths", width)
+    _require_positive_int("blocks_per_stage", blocks_per_stage)
+    _require_positive_int("stem_stride", stem_stride)
+    images = _image_input(input_shape)
+    x = _conv_bn(images, widths[0], 3, stem_stride, "stem_", relu=True)
+    features = _pool(_stages(x, _basic_block, widths, [blocks_per_stage] * len(widths)))
+    return keras.Model(images, features, name=name or "small_resnet")
+
+
+def encoder_names():
+    """Returns the names that `build_encoder` accepts, as a tuple of str."""
+    return tuple(_ENCODERS)
+
+
+def build_encoder(name, /, input_shape, **options):
+    """Returns the encoder called `name`: images float [B, H, W, 3] in 0..1 to float32 [B, C].
+
+    Args:
+        name: one of `encoder_names()`.
+        input_shape: (height, width, channels); height and width may be None.
+        **options: further arguments of `ResNet` or `small_resnet`, whichever `name` stands for.
+
+    Raises:
+        ValueError: for an unknown name or option, and as `ResNet` and `small_resnet` do.
+    """
+    if name not in _ENCODERS:
+        raise ValueError(f"Encoder {name!r} is unknown; choose one of {', '.join(_ENCODERS)}.")
+    build = _ENCODERS[name]
+    valid = [option for option in inspect.signature(build).parameters if option != "input_shape"]
+    unknown = [option for option in options if option not in valid]
+    if unknown:
+        raise ValueError(
+            f"Encoder {name!r} has no option {', '.join(unknown)}; its options are "
+            f"{', '.join(valid)}."
+        )
+    return build(input_shape=input_shape, **options)
+
+
+def _require_positive_int(what, value):
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{what} is {value!r}; give an int of at least 1.")
+
+
+def _image_input(input_shape):
+    if len(input_shape) != 3 or input_shape[-1] is None:
+        raise ValueError(
+            f"input_shape is {tuple(input_shape)}; give (height, width, channels), "
+            "of which height and width may be None."
+        )
+    return keras.Input(tuple(input_shape), name="images")
+
+
+def _conv_bn(x, filters, kernel_size, stride, prefix, suffix="", *, relu, gamma="ones"):
+    x = keras.layers.Conv2D(
+        filters,
+        kernel_size,
+        stride,
+        padding="same",
+        use_bias=False,
+        kernel_initializer=keras.initializers.VarianceScaling(),
+        name=f"{prefix}conv{suffix}",
+    )(x)
+    x = keras.layers.BatchNormalization(
+        momentum=0.9,
+        epsilon=1e-5,
+        gamma_initializer=gamma,
+        synchronized=True,
+        name=f"{prefix}bn{suffix}",
+    )(x)
+    return keras.layers.ReLU(name=f"{prefix}relu{suffix}")(x) if relu else x
+
+
+def _basic_block(x, width, stride, prefix):
+    residual = _conv_bn(x, width, 3, stride, prefix, 1, relu=True)
+    residual = _conv_bn(residual, width, 3, 1, prefix, 2, relu=False, gamma="zeros")
+    return _add_shortcut(x, residual, stride, prefix)
+
+
+def _bottleneck_block(x, width, stride, prefix):
+    residual = _conv_bn(x, width, 1, 1, prefix, 1, relu=True)
+    residual = _conv_bn(residual, width, 3, stride, prefix, 2, relu=True)
+    residual = _conv_bn(residual, 4 * width, 1, 1, prefix, 3, relu=False, gamma="zeros")
+    return _add_shortcut(x, residual, stride, prefix)
+
+
+def _add_shortcut(x, residual, stride, prefix):
+    channels = residual.shape[-1]
+    if stride != 1 or x.shape[-1] != channels:
+        x = _conv_bn(x, channels, 1, stride, f"{prefix}shortcut_", relu=False)
+    x = keras.layers.Add(name=f"{prefix}add")([x, residual])
+    return keras.layers.ReLU(name=f"{prefix}relu")(x)
+
+
+def _stages(x, block, widths, blocks):
+    for stage, (width, count) in enumerate(zip(widths, blocks, strict=True), start=1):
+        for index in range(1, count + 1):
+            stride = 2 if stage > 1 and index == 1 else 1
+            x = block(x, width, stride, f"stage{stage}_block{index}_")
+    return x
+
+
+def _pool(x):
+    # A mean over many positions loses digits in 16 bits, and the loss needs float32 anyway.
+    return keras.layers.GlobalAveragePooling2D(dtype="float32", name="features")(x)
+
+
+_LAYOUTS = {
+    18: (_basic_block, (2, 2, 2, 2)),
+    34: (_basic_block, (3, 4, 6, 3)),
+    50: (_bottleneck_block, (3, 4, 6, 3)),
+    101: (_bottleneck_block, (3, 4, 23, 3)),
+    152: (_bottleneck_block, (3, 8, 36, 3)),
+}
+
+_ENCODERS = {f"resnet{depth}": functools.partial(ResNet, depth) for depth in _LAYOUTS}
+_ENCODERS["small_resnet"] = small_resnet

@@ -1,0 +1,321 @@
+"""The command: pre-train, evaluate and export an encoder, as a config says.
+
+    python -m sogclr_tf.run [--config=configs/NAME.py] [--workdir=DIR] [--strategy=NAME]
+                            [--mode=train|evaluate|export|all]
+
+Any key of the config is a flag: --config.batch_size=128. The same command started again resumes.
+"""
+
+import logging
+import os
+import pathlib
+import runpy
+import statistics
+import sys
+
+from absl import app, flags
+from absl import logging as absl_logging
+from ml_collections import config_flags
+
+import sogclr_tf
+
+# Its start-up notices would bury the progress bar.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+_LOG = logging.getLogger("sogclr_tf")
+
+MODES = ("all", "train", "evaluate", "export")
+STRATEGIES = ("one", "mirrored", "multiworker", "tpu")
+# What a later command may set otherwise, because it does not shape the training.
+FREE_KEYS = ("data.data_dir", "data.test_split", "checkpoint", "evaluation")
+
+
+def config_file(name):
+    """The path of a config of this project, in a checkout or in an installation."""
+    package = pathlib.Path(__file__).resolve().parent
+    places = [package.parent / "configs" / name, package / "configs" / name]
+    return str(next((place for place in places if place.exists()), places[0]))
+
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", config_file("digits.py"), "Python file with get_config()."
+)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; by default runs/CONFIG.")
+_STRATEGY = flags.DEFINE_enum("strategy", "one", STRATEGIES, "Where to compute.")
+_MODE = flags.DEFINE_enum("mode", "all", MODES, "What to do; all: train, evaluate and export.")
+_TPU = flags.DEFINE_string("tpu", None, "Name or address of the TPU; local on a TPU VM.")
+_TPU_ZONE = flags.DEFINE_string("tpu_zone", None, "Cloud zone of the TPU.")
+_TPU_PROJECT = flags.DEFINE_string("tpu_project", None, "Cloud project of the TPU.")
+
+
+def main(_argv):
+    # TensorFlow's own notices would break into the progress bar.
+    absl_logging.set_verbosity(absl_logging.WARNING)
+    config = _CONFIG.value
+    _check_keys(config)
+    folder = _open_folder(config)
+    strategy = sogclr_tf.strategy.build_strategy(
+        _STRATEGY.value, tpu=_TPU.value, tpu_zone=_TPU_ZONE.value, tpu_project=_TPU_PROJECT.value
+    )
+    _set_precision(config.precision)
+    train_source = _source(config, config.data.train_split)
+    views = _views(config, train_source)
+    with strategy.scope():
+        model = _model(config, views, strategy)
+        checkpoints = sogclr_tf.checkpoint.Checkpoints(
+            model, folder.checkpoints, config.checkpoint.keep
+        )
+    step = checkpoints.restore()
+    if _MODE.value in ("all", "train"):
+        train(config, folder, model, views, checkpoints, step)
+    elif step == 0:
+        raise ValueError(f"{folder.checkpoints} holds no checkpoint: train first with --mode=train")
+    if _MODE.value in ("all", "evaluate"):
+        draw_training(folder, model)
+        evaluate(config, folder, model, train_source)
+    if _MODE.value in ("all", "export"):
+        export(folder, model)
+    sys.stdout.write(closing_table(folder))
+
+
+def train(config, folder, model, views, checkpoints, step):
+    """Pre-trains from `step` on to the last epoch; leaves checkpoints, metrics and events."""
+    import keras
+
+    from sogclr_tf import callbacks
+
+    epoch = step // views.steps_per_epoch
+    if epoch:
+        _LOG.info("resumed at step %d, epoch %d", step, epoch)
+    folder.rewind_metrics(epoch)
+    sogclr_tf.plots.view_sheet(*views.samples(16), folder.plot("views.png"))
+    model.fit(
+        views,
+        epochs=config.epochs,
+        initial_epoch=epoch,
+        callbacks=[
+            callbacks.Pace(views.batch_size),
+            keras.callbacks.LambdaCallback(on_epoch_end=folder.append_metrics),
+            keras.callbacks.TensorBoard(str(folder.events), write_graph=False),
+            callbacks.SaveCheckpoints(checkpoints, config.checkpoint.every_epochs),
+        ],
+    )
+    folder.update_result(
+        steps=int(model.optimizer.iterations),
+        examples_per_second=statistics.median(folder.history()["examples_per_second"]),
+        num_examples=views.num_examples,
+        versions=_versions(),
+    )
+
+
+def evaluate(config, folder, model, train_source):
+    """Scores the trained encoder beside the same encoder before training; draws its features."""
+    size = config.data.image_size
+    train_images, train_labels = sogclr_tf.data.evaluation_set(train_source, size)
+    test_source = _source(config, config.data.test_split)
+    test_images, test_labels = sogclr_tf.data.evaluation_set(test_source, size)
+    picture = folder.plot("embedding.png")
+    if train_labels is None or test_labels is None:
+        _LOG.warning("%s has no labels: kNN and linear probe are left out", train_source.name)
+        features = sogclr_tf.evaluate.extract_features(model.encoder, test_images)
+        sogclr_tf.plots.embedding(features, None, picture)
+        return
+    scores = {}
+    for name, encoder in (("untrained_", _encoder(config)), ("", model.encoder)):
+        _LOG.info("evaluating the %s encoder", "untrained" if name else "trained")
+        judged = sogclr_tf.evaluate.judge(
+            encoder,
+            train_images,
+            train_labels,
+            test_images,
+            test_labels,
+            k=config.evaluation.knn_neighbours,
+            temperature=config.evaluation.knn_temperature,
+            seed=config.seed,
+        )
+        scores[f"{name}knn_top1"] = round(judged.knn_top1, 2)
+        scores[f"{name}linear_top1"] = round(judged.linear_top1, 2)
+    sogclr_tf.plots.embedding(
+        judged.test_features, test_labels, picture, class_names=test_source.class_names
+    )
+    folder.update_result(**scores)
+
+
+def export(folder, model):
+    """Exports the encoder as saved_model/<step>; a version that exists is kept as it is."""
+    step = int(model.optimizer.iterations)
+    if (folder.saved_model / str(step)).exists():
+        _LOG.info("%s holds version %d already: it is kept", folder.saved_model, step)
+        return
+    sogclr_tf.export_encoder(model, folder.saved_model, version=step)
+
+
+def draw_training(folder, model):
+    """Draws the curves of training and the table."""
+    history = folder.history()
+    if history:
+        sogclr_tf.plots.training_curves(history, folder.plot("curves.png"))
+    if model.objective.has_table:
+        log_u = model.objective.log_u.numpy()
+        sogclr_tf.plots.log_u_histogram(log_u, folder.plot("log_u.png"))
+
+
+def closing_table(folder):
+    """The numbers of a run and where its files lie, as text for a terminal."""
+    result = folder.read_result()
+    lines = ["", f"run        {folder.path}"]
+    if "steps" in result:
+        lines.append(
+            f"trained    {result['steps']:,} steps over {result['num_examples']:,} examples, "
+            f"{result['examples_per_second']:,.0f} examples/s"
+        )
+    if "knn_top1" in result:
+        lines += ["", f"{'top-1 on frozen features':26}{'untrained':>11}{'trained':>11}"]
+        for name, key in (("weighted kNN", "knn_top1"), ("linear probe", "linear_top1")):
+            untrained, trained = result[f"untrained_{key}"], result[key]
+            lines.append(f"{name:26}{untrained:>10.1f}%{trained:>10.1f}%")
+    lines.append("")
+    lines += [f"{what:12} {path}" for what, path in folder.files()]
+    return "\n".join(lines) + "\n"
+
+
+def _open_folder(config):
+    """The run's folder, claimed for this config."""
+    name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
+    folder = sogclr_tf.run_folder.RunFolder(_WORKDIR.value or pathlib.Path("runs") / name)
+    folder.claim(config.to_dict(), FREE_KEYS)
+    return folder
+
+
+def _source(config, split):
+    return sogclr_tf.sources.from_name(config.data.name, split, config.data.data_dir)
+
+
+def _views(config, source):
+    policy = sogclr_tf.augment.Policy(size=config.data.image_size, **config.augment)
+    return sogclr_tf.data.training_views(
+        source, batch_size=config.batch_size, policy=policy, seed=config.seed
+    )
+
+
+def _encoder(config):
+    """A new encoder; the same weights for the same seed."""
+    import keras
+
+    keras.utils.set_random_seed(config.seed)
+    options = config.encoder.to_dict()
+    side = config.data.image_size
+    return sogclr_tf.resnet.build_encoder(options.pop("name"), (side, side, 3), **options)
+
+
+def _model(config, views, strategy):
+    encoder = _encoder(config)
+    loss = config.loss.to_dict()
+    name = loss.pop("name")
+    # One config serves all objectives: each takes the keys that are its own.
+    options = {key: loss[key] for key in sogclr_tf.objectives.objective_options(name)}
+    objective = sogclr_tf.objectives.build_objective(name, views.num_examples, **options)
+    projector = sogclr_tf.projection_head(encoder.output_shape[-1], **config.projector)
+    model = sogclr_tf.SogCLR(encoder, objective, projector)
+    model.compile(
+        optimizer=_optimizer(config, views),
+        steps_per_execution=config.steps_per_execution,
+        jit_compile=sogclr_tf.strategy.jit_compile(strategy),
+    )
+    return model
+
+
+def _optimizer(config, views):
+    settings = config.optimizer
+    rate = sogclr_tf.schedules.scaled_learning_rate(
+        settings.learning_rate, config.batch_size, settings.scaling
+    )
+    schedule = sogclr_tf.schedules.warmup_cosine(
+        rate,
+        total_steps=config.epochs * views.steps_per_epoch,
+        warmup_steps=int(settings.warmup_epochs * views.steps_per_epoch),
+    )
+    return sogclr_tf.optimizers.build_optimizer(settings.name, schedule, settings.weight_decay)
+
+
+def _set_precision(policy):
+    import keras
+
+    policies = ("float32", "mixed_bfloat16", "mixed_float16")
+    if policy not in policies:
+        raise ValueError(f"unknown precision '{policy}': choose one of {', '.join(policies)}")
+    keras.mixed_precision.set_dtype_policy(policy)
+
+
+def _check_keys(config):
+    """Raises ValueError where a config lacks a key, or has one that nothing reads."""
+    expected = set(_flat_keys(_reference_config()))
+    found = set(_flat_keys(config.to_dict()))
+    for key in sorted(found - expected):
+        raise ValueError(f"the config has an unknown key '{key}': {_valid_keys(key, expected)}")
+    for key in sorted(expected - found):
+        raise ValueError(f"the config lacks the key '{key}': see configs/digits.py for all keys")
+
+
+def _reference_config():
+    """The default config as a dictionary: every key that a config has."""
+    return runpy.run_path(config_file("digits.py"))["get_config"]().to_dict()
+
+
+def _flat_keys(values, prefix=""):
+    """Dotted keys; those of an encoder are its own arguments, and checked where it is built."""
+    for key, value in values.items():
+        if isinstance(value, dict) and f"{prefix}{key}" != "encoder":
+            yield from _flat_keys(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+def _valid_keys(key, expected):
+    """The keys beside `key`, or all where its section is unknown too."""
+    section = key.rpartition(".")[0]
+    beside = [name for name in sorted(expected) if name.rpartition(".")[0] == section]
+    return f"choose one of {', '.join(beside or sorted(expected))}"
+
+
+def _versions():
+    import keras
+    import tensorflow as tf
+
+    return {
+        "sogclr_tf": sogclr_tf.__version__,
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+    }
+
+
+def _parse_flags(argv):
+    """absl's parsing, with the valid keys where a --config.KEY is unknown."""
+    try:
+        return app.parse_flags_with_usage(argv)
+    except (AttributeError, KeyError):
+        overrides = [arg.lstrip("-").partition("=")[0] for arg in argv if "config." in arg]
+        expected = set(_flat_keys(_reference_config()))
+        for override in overrides:
+            key = override.removeprefix("config.")
+            if key not in expected:
+                raise ValueError(
+                    f"unknown config key '{key}': {_valid_keys(key, expected)}"
+                ) from None
+        raise
+
+
+def _run():
+    """Runs `main`; what went wrong in one line, where one line says it."""
+    _LOG.setLevel(logging.INFO)
+    try:
+        app.run(main, flags_parser=_parse_flags)
+    except (ValueError, TypeError, OSError, RuntimeError, FloatingPointError) as error:
+        message = str(error).strip()
+        if "\n" in message:
+            raise
+        sys.exit(f"error: {message}")
+
+
+if __name__ == "__main__":
+    _run()

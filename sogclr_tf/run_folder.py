@@ -1,0 +1,131 @@
+"""The folder of a run: what each file is called, and how it is written whole."""
+
+import csv
+import json
+import os
+import pathlib
+
+
+class RunFolder:
+    """The files of one run.
+
+    Attributes:
+        path: pathlib.Path of the folder; made where missing.
+        checkpoints, events, plots, saved_model: folders inside it.
+        metrics: `metrics.csv`, a row per epoch.
+        result: `result.json`, the closing numbers.
+    """
+
+    def __init__(self, path):
+        self.path = pathlib.Path(path)
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.checkpoints = self.path / "checkpoints"
+        self.events = self.path / "events"
+        self.plots = self.path / "plots"
+        self.saved_model = self.path / "saved_model"
+        self.metrics = self.path / "metrics.csv"
+        self.result = self.path / "result.json"
+        self._config = self.path / "config.json"
+
+    def stored_config(self):
+        """The config of the run that lives here, as a dictionary; None where there is none."""
+        return json.loads(self._config.read_text()) if self._config.exists() else None
+
+    def claim(self, config, may_differ=()):
+        """Stores the config, or checks that the run which lives here has the same.
+
+        Args:
+            config: dictionary that JSON can hold, nested.
+            may_differ: keys, or their first parts, that do not shape the training.
+
+        Raises:
+            ValueError: another run lives here; names the first key that differs.
+        """
+        config = json.loads(json.dumps(config))
+        stored = self.stored_config()
+        if stored is not None:
+            for key, (here, there) in _differences(stored, config).items():
+                if not any(key == free or key.startswith(f"{free}.") for free in may_differ):
+                    raise ValueError(
+                        f"{self.path} holds a run with {key}={here}, but this one has {there}: "
+                        "choose another --workdir, or the same config"
+                    )
+        write_json(self._config, config)
+
+    def rewind_metrics(self, epoch):
+        """Drops rows of `metrics.csv` from `epoch` on, which a resumed run writes again."""
+        if not self.metrics.exists():
+            return
+        header, *rows = self.metrics.read_text().splitlines(keepends=True)
+        column = header.strip().split(",").index("epoch")
+        kept = [row for row in rows if int(row.split(",")[column]) < epoch]
+        if kept:
+            _write_whole(self.metrics, "".join([header, *kept]))
+        else:
+            self.metrics.unlink()
+
+    def read_result(self):
+        """`result.json` as a dictionary; empty where there is none yet."""
+        return json.loads(self.result.read_text()) if self.result.exists() else {}
+
+    def update_result(self, **values):
+        """Sets values of `result.json`; the others stay."""
+        write_json(self.result, {**self.read_result(), **values})
+
+    def plot(self, name):
+        """The path of a picture."""
+        self.plots.mkdir(exist_ok=True)
+        return self.plots / name
+
+    def files(self):
+        """[(what, path)] of what the run has left, for people."""
+        parts = {
+            "numbers": self.result,
+            "metrics": self.metrics,
+            "pictures": self.plots,
+            "encoder": self.saved_model,
+            "checkpoints": self.checkpoints,
+            "events": self.events,
+        }
+        return [(what, path) for what, path in parts.items() if path.exists()]
+
+    def append_metrics(self, epoch, logs):
+        """Adds an epoch's row to `metrics.csv`, with a header where it is new."""
+        row = {"epoch": epoch, **logs}
+        new = not self.metrics.exists()
+        with self.metrics.open("a", newline="") as file:
+            writer = csv.DictWriter(file, list(row))
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+
+    def history(self):
+        """`metrics.csv` as {column: list of floats}; empty where nothing was trained."""
+        if not self.metrics.exists():
+            return {}
+        with self.metrics.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else ())}
+
+
+def write_json(path, values):
+    """Writes a dictionary as readable JSON; the file is the old one or the new one, never half."""
+    _write_whole(path, json.dumps(values, indent=2) + "\n")
+
+
+def _write_whole(path, text):
+    temporary = path.with_name(f".{path.name}.writing")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+def _differences(old, new, prefix=""):
+    """{dotted key: (old, new)} of two nested dictionaries."""
+    found = {}
+    for key in sorted({*old, *new}):
+        ours, theirs = old.get(key), new.get(key)
+        if isinstance(ours, dict) and isinstance(theirs, dict):
+            found.update(_differences(ours, theirs, f"{prefix}{key}."))
+        elif ours != theirs:
+            found[f"{prefix}{key}"] = (ours, theirs)
+    return found

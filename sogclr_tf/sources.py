@@ -1,0 +1,384 @@
+"""Images with a stable example index, wherever they come from."""
+
+import difflib
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+
+class Source:
+    """A finite collection of images, each with an index that never changes.
+
+    Attributes:
+        name: what to call it in messages.
+        size: how many examples a pass over it gives.
+        num_examples: indices lie in [0, num_examples): the size of a table over this source. It
+            equals `size`, but for a slice of a larger set, whose examples keep their indices.
+        image_size: (height, width) in pixels where all images agree, else None.
+        labelled: whether examples carry a label.
+        class_names: list of str, or None.
+    """
+
+    def __init__(
+        self,
+        name,
+        size,
+        *,
+        num_examples=None,
+        image_size=None,
+        labelled=False,
+        class_names=None,
+    ):
+        if size < 1:
+            raise ValueError(f"{name} is empty: give at least one batch of images")
+        self.name = name
+        self.size = int(size)
+        self.num_examples = self.size if num_examples is None else int(num_examples)
+        known = image_size is not None and None not in image_size
+        self.image_size = tuple(image_size) if known else None
+        self.labelled = labelled
+        self.class_names = class_names
+
+    def examples(self, seed=None):
+        """One pass: a tf.data.Dataset of {"image", "index"} and, where labelled, "label".
+
+        "image" is what `decode` takes; "index" and "label" are int32 scalars.
+
+        Args:
+            seed: int64 scalar (or tensor), from which the order derives; None gives a fixed order.
+        """
+        raise NotImplementedError
+
+    def decode(self, image):
+        """An example's "image" as uint8, or float32 in 0..1, [H, W, 3]."""
+        return as_rgb(image)
+
+    def images_and_labels(self):
+        """(tf.data.Dataset of decoded images, int32 [size] or None), in the same fixed order."""
+        labels = None
+        if self.labelled:
+            passing = self.examples().map(lambda example: example["label"]).batch(4096)
+            labels = np.concatenate(list(passing.as_numpy_iterator()))
+        images = self.examples().map(
+            lambda example: self.decode(example["image"]),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+        return images.apply(tf.data.experimental.assert_cardinality(self.size)), labels
+
+
+def as_rgb(image):
+    """An image with 3 channels: grey is repeated, an alpha channel dropped.
+
+    Args:
+        image: [H, W], or [H, W, C] with C in 1, 3, 4.
+    """
+    if image.shape.rank == 2:
+        image = image[..., tf.newaxis]
+    if image.shape[-1] == 1:
+        return tf.repeat(image, 3, axis=-1)
+    return image[..., :3]
+
+
+class ArraySource(Source):
+    """Images in memory; the index is the row.
+
+    Args:
+        images: uint8, or float in 0..1: [N, H, W, C] with C in 1, 3, 4, or [N, H, W].
+        labels: int [N], or None.
+
+    Raises:
+        ValueError: shape, dtype, range or labels are not as above, or there are no images.
+    """
+
+    def __init__(self, images, labels=None, *, name="the array", class_names=None):
+        images = _checked_images(np.asarray(images), name)
+        super().__init__(
+            name,
+            len(images),
+            image_size=images.shape[1:3],
+            labelled=labels is not None,
+            class_names=class_names,
+        )
+        self._columns = {"image": tf.constant(images)}
+        if labels is not None:
+            self._columns["label"] = tf.constant(_checked_labels(labels, self.size, name))
+
+    def examples(self, seed=None):
+        rows = tf.data.Dataset.range(self.size, output_type=tf.int32)
+        if seed is not None:
+            # A permutation by position: no buffer, and skipping costs nothing.
+            key = tf.cast(tf.stack([seed, seed]), tf.int64)
+            rows = rows.map(
+                lambda row: tf.random.experimental.index_shuffle(row, key, self.size - 1)
+            )
+        return rows.map(
+            lambda row: {
+                "index": row,
+                **{name: tf.gather(column, row) for name, column in self._columns.items()},
+            }
+        )
+
+
+class DatasetSource(Source):
+    """The images of a tf.data.Dataset; the index is the position.
+
+    Args:
+        dataset: finite, of images, (image, label) pairs or {"image", "label"} dictionaries, one
+            example each (not batched). It must yield the same order every time it is iterated:
+            leave the shuffling to the training stream.
+        shuffle_buffer: how many examples the order of an epoch is drawn from at a time.
+
+    Raises:
+        ValueError: the data set is endless, empty, or its elements are no single images.
+    """
+
+    def __init__(self, dataset, *, shuffle_buffer=10_000, name="the data set"):
+        parts = _image_and_label(dataset.element_spec, name)
+        _check_image_spec(parts["image"], name)
+        if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
+            raise ValueError(f"{name} is endless: an example index needs a finite set, so take(n)")
+        super().__init__(
+            name,
+            _length(dataset),
+            image_size=parts["image"].shape[:2],
+            labelled="label" in parts,
+        )
+        self._dataset = dataset
+        self._shuffle_buffer = min(shuffle_buffer, self.size)
+
+    def examples(self, seed=None):
+        examples = self._dataset.enumerate().map(self._example, deterministic=True)
+        if seed is None:
+            return examples
+        return examples.shuffle(self._shuffle_buffer, seed=seed, reshuffle_each_iteration=False)
+
+    def _example(self, position, element):
+        parts = _image_and_label(element, self.name)
+        return {**_as_int32(parts), "index": tf.cast(position, tf.int32)}
+
+
+class TfdsSource(Source):
+    """A data set of tensorflow_datasets with an "image" feature.
+
+    The index is the example's place in the files of its split: the same whatever the order, the
+    slice (`train[:10%]`) and the run.
+
+    Args:
+        name: a TFDS name, such as "cifar10" or "imagenet2012:5.1.0".
+        split: any split expression, such as "train", "train[:10%]" or "train+test".
+        data_dir: where the data set is prepared; None for TFDS's own folder.
+        shuffle_buffer: how many examples the order of an epoch is drawn from at a time, after the
+            files themselves are shuffled.
+
+    Raises:
+        ValueError: the name or the split is unknown, or there is no image.
+        FileNotFoundError: `data_dir` does not exist.
+    """
+
+    def __init__(self, name, split="train", data_dir=None, *, shuffle_buffer=16_384):
+        builder = _tfds_builder(name, data_dir)
+        if "image" not in builder.info.features:
+            raise ValueError(
+                f"data set '{name}' has no feature 'image', only {', '.join(builder.info.features)}"
+            )
+        instructions = _split_info(builder, split)
+        first_index, num_examples = _first_indices(builder, instructions)
+        labelled = "label" in builder.info.features
+        super().__init__(
+            f"{name}[{split}]",
+            instructions.num_examples,
+            num_examples=num_examples,
+            image_size=builder.info.features["image"].shape[:2],
+            labelled=labelled,
+            class_names=getattr(builder.info.features["label"], "names", None)
+            if labelled
+            else None,
+        )
+        self._builder, self._split = builder, split
+        self._shuffle_buffer = min(shuffle_buffer, self.size)
+        self._first_index = _lookup_table(first_index)
+
+    def examples(self, seed=None):
+        import tensorflow_datasets as tfds
+
+        examples = self._builder.as_dataset(
+            self._split,
+            shuffle_files=seed is not None,
+            decoders={"image": tfds.decode.SkipDecoding()},
+            read_config=tfds.ReadConfig(
+                add_tfds_id=True, shuffle_seed=seed, skip_prefetch=True, try_autocache=False
+            ),
+        )
+        examples = examples.map(self._example, num_parallel_calls=tf.data.AUTOTUNE)
+        if seed is None:
+            return examples
+        return examples.shuffle(self._shuffle_buffer, seed=seed, reshuffle_each_iteration=False)
+
+    def decode(self, image):
+        feature = self._builder.info.features["image"]
+        return as_rgb(feature.decode_example(image))
+
+    def _example(self, example):
+        file_and_offset = tf.strings.split(example["tfds_id"], "__")
+        offset = tf.strings.to_number(file_and_offset[-1], tf.int32)
+        parts = {"image": example["image"]}
+        if self.labelled:
+            parts["label"] = example["label"]
+        return {**_as_int32(parts), "index": self._first_index[file_and_offset[0]] + offset}
+
+
+def digits(split):
+    """scikit-learn's 1,797 handwritten digits, 8x8 grey, with labels: no download.
+
+    Args:
+        split: "train" (two thirds of each class) or "test" (the rest).
+    """
+    from sklearn import datasets, model_selection
+
+    bunch = datasets.load_digits()
+    rows = model_selection.train_test_split(
+        np.arange(len(bunch.target)), test_size=1 / 3, random_state=0, stratify=bunch.target
+    )
+    splits = dict(zip(("train", "test"), rows, strict=True))
+    if split not in splits:
+        raise ValueError(f"unknown split '{split}' of digits: choose one of train, test")
+    chosen = np.sort(splits[split])
+    images = np.round(bunch.images[chosen] * (255 / 16)).astype(np.uint8)
+    return ArraySource(
+        images,
+        bunch.target[chosen],
+        name=f"digits[{split}]",
+        class_names=[str(name) for name in bunch.target_names],
+    )
+
+
+def from_name(name, split="train", data_dir=None):
+    """The source of a config: "digits" or any TFDS name."""
+    return digits(split) if name == "digits" else TfdsSource(name, split, data_dir)
+
+
+def as_source(images, labels=None):
+    """A source of whatever holds images: a `Source`, an array or a tf.data.Dataset."""
+    if isinstance(images, Source):
+        return images
+    if isinstance(images, tf.data.Dataset):
+        if labels is not None:
+            raise ValueError("labels belong inside the data set: zip (image, label) pairs")
+        return DatasetSource(images)
+    return ArraySource(images, labels)
+
+
+def _checked_images(images, name):
+    shape = images.shape
+    if images.ndim not in (3, 4) or (images.ndim == 4 and shape[-1] not in (1, 3, 4)):
+        raise ValueError(
+            f"{name} has shape {shape}: expected [N, H, W, C] with C in 1, 3, 4, or [N, H, W]"
+        )
+    if 0 in shape:
+        raise ValueError(f"{name} is empty: its shape is {shape}")
+    if images.dtype == np.uint8:
+        return images
+    if not np.issubdtype(images.dtype, np.floating):
+        raise ValueError(f"{name} has dtype {images.dtype}: expected uint8, or float in 0..1")
+    low, high = float(images.min()), float(images.max())
+    if not (low >= 0 and high <= 1):
+        raise ValueError(f"{name} is float from {low:g} to {high:g}: expected 0..1, or uint8")
+    return images.astype(np.float32)
+
+
+def _checked_labels(labels, size, name):
+    labels = np.asarray(labels)
+    if labels.shape != (size,) or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(
+            f"labels of {name} are {labels.dtype} {labels.shape}: expected whole numbers [{size}]"
+        )
+    if labels.min() < 0:
+        raise ValueError(f"labels of {name} include {labels.min()}: expected 0 and up")
+    return labels.astype(np.int32)
+
+
+def _image_and_label(element, name):
+    if isinstance(element, dict):
+        if "image" not in element:
+            raise ValueError(f"elements of {name} have keys {sorted(element)}: expected 'image'")
+        return {key: element[key] for key in ("image", "label") if key in element}
+    if isinstance(element, tuple):
+        return dict(zip(("image", "label"), element, strict=False))
+    return {"image": element}
+
+
+def _check_image_spec(spec, name):
+    good_rank = spec.shape.rank == 2 or (spec.shape.rank == 3 and spec.shape[-1] in (1, 3, 4))
+    if not good_rank or not (spec.dtype == tf.uint8 or spec.dtype.is_floating):
+        raise ValueError(
+            f"elements of {name} are {spec.dtype.name} {spec.shape}: expected one image, uint8 or "
+            "float in 0..1, [H, W, C] with C in 1, 3, 4 (use unbatch() on batches)"
+        )
+
+
+def _as_int32(parts):
+    if "label" in parts:
+        parts["label"] = tf.cast(parts["label"], tf.int32)
+    return parts
+
+
+def _length(dataset):
+    known = int(dataset.cardinality())
+    return known if known >= 0 else int(dataset.reduce(np.int64(0), lambda n, _: n + 1))
+
+
+def _tfds_builder(name, data_dir):
+    import tensorflow_datasets as tfds
+
+    if data_dir is not None and not tf.io.gfile.isdir(data_dir):
+        raise FileNotFoundError(f"data_dir '{data_dir}' does not exist: give the folder of TFDS")
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+    except tfds.core.registered.DatasetNotFoundError:
+        raise ValueError(f"unknown data set '{name}': {_known_names(name, data_dir)}") from None
+    if not tf.io.gfile.exists(str(builder.data_path)):
+        builder.download_and_prepare()
+    return builder
+
+
+def _known_names(name, data_dir):
+    import tensorflow_datasets as tfds
+
+    prepared = sorted(tf.io.gfile.listdir(data_dir)) if data_dir else []
+    folders = [entry.rstrip("/") for entry in prepared if not pathlib.Path(entry).suffix]
+    near = difflib.get_close_matches(name, tfds.list_builders(), n=5)
+    choices = ["digits", *folders, *(found for found in near if found not in folders)]
+    return f"choose {', '.join(choices)} or another name of the TFDS catalogue"
+
+
+def _split_info(builder, split):
+    try:
+        return builder.info.splits[split]
+    except (KeyError, ValueError):
+        valid = ", ".join(sorted(builder.info.splits))
+        raise ValueError(
+            f"unknown split '{split}' of '{builder.name}': choose {valid}, a slice or a sum"
+        ) from None
+
+
+def _first_indices(builder, instructions):
+    """({shard file: index of its first example}, number of indices) over the splits in use."""
+    used = {pathlib.Path(i.filename).name for i in instructions.file_instructions}
+    first_index, total = {}, 0
+    for split in sorted(builder.info.splits):
+        info = builder.info.splits[split]
+        if used.isdisjoint(info.filenames):
+            continue
+        for filename, length in zip(sorted(info.filenames), info.shard_lengths, strict=True):
+            first_index[filename] = total
+            total += length
+    return first_index, total
+
+
+def _lookup_table(mapping):
+    pairs = tf.lookup.KeyValueTensorInitializer(
+        list(mapping), list(mapping.values()), tf.string, tf.int32
+    )
+    return tf.lookup.StaticHashTable(pairs, default_value=-1)

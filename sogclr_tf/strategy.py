@@ -1,0 +1,69 @@
+"""From a name to a tf.distribute strategy."""
+
+import os
+
+import tensorflow as tf
+
+
+def strategy_names():
+    """The names that `build_strategy` knows."""
+    return ["one", "mirrored", "multiworker", "tpu"]
+
+
+def build_strategy(name, *, tpu=None, tpu_zone=None, tpu_project=None):
+    """The strategy called `name`.
+
+    Args:
+        name: "one": one device; "mirrored": all GPUs of this machine (all CPU devices where it has
+            none); "multiworker": the machines of `TF_CONFIG`; "tpu": a TPU, found by `tpu` (its
+            name or address, "local" on a TPU VM, None to look in the environment), `tpu_zone` and
+            `tpu_project`.
+
+    Raises:
+        ValueError: the name is unknown, or `TF_CONFIG` is missing for "multiworker".
+        RuntimeError: there is no TPU.
+    """
+    if name == "one":
+        return tf.distribute.get_strategy()
+    if name == "mirrored":
+        kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+        return tf.distribute.MirroredStrategy(
+            [device.name for device in tf.config.list_logical_devices(kind)]
+        )
+    if name == "multiworker":
+        if "TF_CONFIG" not in os.environ:
+            raise ValueError(
+                "strategy 'multiworker' needs TF_CONFIG, which names the machines and this one's "
+                "place among them: set it on every worker"
+            )
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    if name == "tpu":
+        return _tpu_strategy(tpu, tpu_zone, tpu_project)
+    raise ValueError(f"unknown strategy '{name}': choose one of {', '.join(strategy_names())}")
+
+
+def jit_compile(strategy):
+    """What Keras's `compile` is to be told: XLA where one device gains by it.
+
+    Under several replicas Keras's jit_compile=True fails, and a TPU compiles by itself.
+    """
+    return "auto" if strategy.num_replicas_in_sync == 1 and not _is_tpu(strategy) else False
+
+
+def _is_tpu(strategy):
+    return isinstance(strategy, tf.distribute.TPUStrategy)
+
+
+def _tpu_strategy(tpu, zone, project):
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu, zone, project)
+        if tpu != "local":
+            tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+    except (ValueError, tf.errors.OpError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise RuntimeError(
+            "no TPU was found: name it with --tpu=NAME, or --tpu=local on a TPU VM with "
+            f"sogclr_tf[tpu] installed ({reason})"
+        ) from error
+    return tf.distribute.TPUStrategy(resolver)
