@@ -44,7 +44,7 @@ def get_config():
     config.loss = ml_collections.ConfigDict()
     config.loss.name = "sogclr"
     config.loss.temperature = 0.2
-    config.loss.gamma = 0.9  # read by sogclr only
+    config.loss.gamma = 0.9  # of sogclr alone
 
     config.batch_size = 64
     config.epochs = 30

@@ -7,7 +7,9 @@ the images that drew it instead of once per image.
 
 import dataclasses
 import math
+import numbers
 
+import numpy as np
 import tensorflow as tf
 
 # What the numbers of one view's row of draws, each uniform in [0, 1), decide.
@@ -36,7 +38,7 @@ _DRAWS = 36
 
 @dataclasses.dataclass(frozen=True)
 class Policy:
-    """How a view is drawn: SimCLR's augmentation (arXiv 2002.05709, appendix A), with BYOL's options.
+    """How a view is drawn: SimCLR's augmentation (arXiv 2002.05709, appendix A), or BYOL's.
 
     Attributes:
         size: side of the square view, in pixels.
@@ -69,14 +71,14 @@ class Policy:
     solarise: float = 0.0
 
     def __post_init__(self):
-        if self.size < 1:
-            raise ValueError(f"size is {self.size}: a view's side must be at least 1 pixel")
+        if not (isinstance(self.size, numbers.Integral) and self.size >= 1):
+            raise ValueError(f"size is {self.size}: a view's side is a whole number of pixels >= 1")
         if not 0 < self.min_area <= 1:
             raise ValueError(f"min_area is {self.min_area}: it must lie in (0, 1]")
-        if self.max_aspect < 1:
-            raise ValueError(f"max_aspect is {self.max_aspect}: it must be 1 or more")
-        if self.strength < 0:
-            raise ValueError(f"strength is {self.strength}: it must be 0 or more")
+        if not 1 <= self.max_aspect < math.inf:
+            raise ValueError(f"max_aspect is {self.max_aspect}: it must be a number >= 1")
+        if not 0 <= self.strength < math.inf:
+            raise ValueError(f"strength is {self.strength}: it must be a number >= 0")
         for name in ("flip", "jitter", "grey", "blur", "solarise"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: a probability is in [0, 1]")
@@ -91,7 +93,7 @@ def draws(seed, epoch, index):
     """
     high = tf.bitwise.left_shift(tf.cast(seed, tf.int64), tf.constant(32, tf.int64))
     key = tf.stack([high + tf.cast(epoch, tf.int64), tf.cast(index, tf.int64)])
-    return tf.random.stateless_uniform([2, _DRAWS], seed=key)
+    return tf.random.stateless_uniform([2, _DRAWS], seed=key, alg="philox")
 
 
 def view(image, row, policy):
@@ -170,16 +172,20 @@ def gaussian_blur(images, sigma):
         float32 [n, H, W, 3]. Borders are mirrored.
     """
     radius = max(1, images.shape[1] // 20)
-    offsets = tf.range(-radius, radius + 1, dtype=tf.float32)
-    weights = tf.exp(-tf.square(offsets / sigma[:, tf.newaxis]) / 2)
+    taps = 2 * radius + 1
+    # The CPU computes exp 16 at a time and rounds what is left over differently: in rows of a
+    # multiple of 16 an image's weights do not depend on its place in the batch.
+    offsets = tf.range(-radius, 16 * math.ceil(taps / 16) - radius, dtype=tf.float32)
+    weights = tf.exp(-tf.square(offsets / sigma[:, tf.newaxis]) / 2)[:, :taps]
     weights /= tf.reduce_sum(weights, axis=1, keepdims=True)
     return _blur_axis(_blur_axis(images, weights, radius, axis=1), weights, radius, axis=2)
 
 
 def _blur_axis(images, weights, radius, axis):
-    paddings = [[0, 0]] * axis + [[radius, radius]] + [[0, 0]] * (3 - axis)
-    padded = tf.pad(images, paddings, mode="REFLECT")
     length = images.shape[axis]
+    # Not tf.pad: it refuses an empty batch and a border as wide as the image.
+    mirrored = np.pad(np.arange(length), radius, mode="reflect")
+    padded = tf.gather(images, mirrored, axis=axis)
     total = tf.zeros_like(images)
     for tap in range(2 * radius + 1):
         window = padded[:, tap : tap + length] if axis == 1 else padded[:, :, tap : tap + length]
@@ -250,7 +256,8 @@ def _on_some(images, chosen, operation, *amounts):
     """Applies `operation` to the images where `chosen` (bool [n]), with their `amounts`."""
     place = tf.where(chosen)
     changed = operation(tf.gather_nd(images, place), *(tf.gather_nd(x, place) for x in amounts))
-    return tf.tensor_scatter_nd_update(images, place, changed)
+    # Rounding may have led just out of 0..1.
+    return tf.tensor_scatter_nd_update(images, place, tf.clip_by_value(changed, 0.0, 1.0))
 
 
 def _contrast(images, factor):
@@ -272,7 +279,8 @@ def _hue(images, turn):
 
 
 def _to_grey(images):
-    return tf.tile(tf.image.rgb_to_grayscale(images), [1, 1, 1, 3])
+    red, green, blue = tf.split(images, 3, axis=-1)
+    return tf.repeat(0.2989 * red + 0.587 * green + 0.114 * blue, 3, axis=-1)
 
 
 def _solarise(images):

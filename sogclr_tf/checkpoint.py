@@ -41,7 +41,8 @@ class Checkpoints:
             try:
                 self._checkpoint.restore(path).assert_existing_objects_matched()
                 return int(self._step)
-            except (tf.errors.OpError, AssertionError, ValueError) as error:
+            # A truncated file shows as IndexError, another model's as one of the rest.
+            except (tf.errors.OpError, IndexError, AssertionError, ValueError) as error:
                 reason = str(error).strip().splitlines()[0]
                 _LOG.warning("checkpoint %s cannot be restored (%s)", path, reason)
         if self._manager.checkpoints:

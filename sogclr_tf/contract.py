@@ -1,10 +1,14 @@
 """The contract between a training stream and a model, checked before hours are spent."""
 
+import contextlib
+import re
+
 import numpy as np
 import tensorflow as tf
 
 from sogclr_tf.data import Views
 
+_GUARD = ", the table of the loss: give the loss a larger num_examples, or mend the stream"
 _KEYS = ("view_a", "view_b", "index")
 
 
@@ -52,27 +56,40 @@ def check_encoder(elements, encoder):
 
 
 def guard_indices(dataset, objective):
-    """The same stream, which stops with a clear error at an index outside the table.
+    """The same stream, which stops at an index outside the objective's table.
 
     The check runs on the host, in tf.data: on an accelerator such an index would be ignored.
+    `clear_errors` makes its error readable.
     """
     if not objective.has_table:
         return dataset
-    limit = objective.num_examples
+    size = objective.num_examples
 
-    def guard(*elements):
+    def guard(elements):
         index = tf.cast(unpack(elements)["index"], tf.int64)
-        message = f"an index of this batch lies outside [0, {limit}), the table of the loss"
-        with tf.control_dependencies(
-            [
-                tf.debugging.assert_non_negative(index, message),
-                tf.debugging.assert_less(index, tf.constant(limit, tf.int64), message),
-            ]
-        ):
-            same = tf.nest.map_structure(tf.identity, elements)
-        return same[0] if len(same) == 1 else same
+        outside = (index < 0) | (index >= size)
+        # The first wrong index, or any right one, which is not shown.
+        named = index[tf.argmax(tf.cast(outside, tf.int32))]
+        message = tf.strings.format(
+            f"index {{}} of the stream is outside [0, {size}){_GUARD}", named
+        )
+        with tf.control_dependencies([tf.debugging.Assert(~tf.reduce_any(outside), [message])]):
+            return tf.nest.map_structure(tf.identity, elements)
 
-    return dataset.map(guard, num_parallel_calls=1).prefetch(tf.data.AUTOTUNE)
+    guarded = dataset.map(lambda *parts: guard(parts[0] if len(parts) == 1 else parts))
+    return guarded.prefetch(tf.data.AUTOTUNE)
+
+
+@contextlib.contextmanager
+def clear_errors():
+    """Raises what `guard_indices` found as a ValueError of one line."""
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        found = re.search(rf"index -?\d+ of the stream .*{_GUARD}", str(error))
+        if found is None:
+            raise
+        raise ValueError(found.group()) from None
 
 
 def _check_view(key, view):

@@ -51,6 +51,8 @@ class Views:
 
     def stream(self, first_step=0):
         """Batches without end, from step `first_step` (>= 0) of training on."""
+        if first_step < 0:
+            raise ValueError(f"first_step is {first_step}: the first step of training is 0")
         first_epoch, step = divmod(first_step, self.steps_per_epoch)
         stream = tf.data.Dataset.range(first_epoch, _EPOCHS).flat_map(self._epoch)
         stream = stream.skip(step * self.batch_size)
@@ -124,15 +126,20 @@ def training_views(images, *, batch_size, policy=None, policy_b=None, seed=0, da
     """
     if isinstance(images, str):
         images = sources.from_name(images, data_dir=data_dir)
+    elif data_dir is not None:
+        raise ValueError(f"data_dir '{data_dir}' is for the name of a TFDS set: leave it out")
     source = sources.as_source(images)
-    if batch_size < 2:
-        raise ValueError(f"batch_size is {batch_size}: an example needs another to contrast with")
+    if batch_size != int(batch_size) or batch_size < 2:
+        raise ValueError(
+            f"batch_size is {batch_size}: expected a whole number >= 2, as an example "
+            "needs another to contrast with"
+        )
     if source.size < batch_size:
         raise ValueError(
             f"{source.name} has {source.size} examples, fewer than batch_size {batch_size}"
         )
-    if not 0 <= seed < 2**31:
-        raise ValueError(f"seed is {seed}: it must lie in [0, 2**31)")
+    if seed != int(seed) or not 0 <= seed < 2**31:
+        raise ValueError(f"seed is {seed}: expected a whole number in [0, 2**31)")
     policy = policy or augment.Policy(size=_side(source))
     return Views(source, int(batch_size), policy, policy_b or policy, int(seed))
 

@@ -41,9 +41,9 @@ class SogCLR(keras.Model):
                 "sogclr_tf.GlobalContrastiveLoss(num_examples=len(images))"
             )
         self.encoder = encoder
-        self.projector = projector
         # Not `loss`, which is what Keras's compile() sets.
         self.objective = loss
+        self.projector = projector
         self._loss_mean = keras.metrics.Mean(name="loss")
         self._accuracy_mean = keras.metrics.Mean(name="contrast_accuracy")
         if encoder.built and hasattr(encoder, "input_shape"):
@@ -104,7 +104,8 @@ class SogCLR(keras.Model):
             # First, so that nothing is saved after the step that spoilt the weights.
             callbacks = [StopAtNonFiniteLoss(), *_as_list(callbacks)]
         # Shuffling is the stream's; Keras warns if left to try.
-        return super().fit(x, callbacks=callbacks, **{"shuffle": False, **kwargs})
+        with contract.clear_errors():
+            return super().fit(x, callbacks=callbacks, **{"shuffle": False, **kwargs})
 
     def evaluate(self, x=None, y=None, **kwargs):
         """Loss and contrast accuracy on a stream, in inference mode; the table is left alone.
@@ -146,6 +147,15 @@ class SogCLR(keras.Model):
         if not self.built:
             view = x.element_spec["view_a"] if isinstance(x, tf.data.Dataset) else x["view_a"]
             self.build(view.shape)
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):  # noqa: ARG002
+        """Replaces Keras's trial call, which calls the model on a batch as if it were images.
+
+        All weights exist by now; the optimizer's must be made outside the replicas' step.
+        """
+        if self.optimizer is not None and not self.optimizer.built:
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
 
     def get_config(self):
         return {

@@ -93,6 +93,8 @@ def train(config, folder, model, views, checkpoints, step):
         views,
         epochs=config.epochs,
         initial_epoch=epoch,
+        # A bar that redraws itself is for a terminal; a log gets a line per epoch.
+        verbose=1 if sys.stdout.isatty() else 2,
         callbacks=[
             callbacks.Pace(views.batch_size),
             keras.callbacks.LambdaCallback(on_epoch_end=folder.append_metrics),
@@ -298,6 +300,8 @@ def _parse_flags(argv):
         expected = set(_flat_keys(_reference_config()))
         for override in overrides:
             key = override.removeprefix("config.")
+            if key.startswith("encoder."):
+                raise ValueError(f"this config's encoder has no '{key}' to set") from None
             if key not in expected:
                 raise ValueError(
                     f"unknown config key '{key}': {_valid_keys(key, expected)}"

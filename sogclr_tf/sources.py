@@ -106,14 +106,12 @@ class ArraySource(Source):
             self._columns["label"] = tf.constant(_checked_labels(labels, self.size, name))
 
     def examples(self, seed=None):
-        rows = tf.data.Dataset.range(self.size, output_type=tf.int32)
+        rows = tf.range(self.size)
         if seed is not None:
-            # A permutation by position: no buffer, and skipping costs nothing.
-            key = tf.cast(tf.stack([seed, seed]), tf.int64)
-            rows = rows.map(
-                lambda row: tf.random.experimental.index_shuffle(row, key, self.size - 1)
-            )
-        return rows.map(
+            # Not index_shuffle: it reads half of the seed, and favours some orders.
+            key = tf.stack([tf.cast(seed, tf.int64), 0])
+            rows = tf.random.experimental.stateless_shuffle(rows, key, alg="philox")
+        return tf.data.Dataset.from_tensor_slices(rows).map(
             lambda row: {
                 "index": row,
                 **{name: tf.gather(column, row) for name, column in self._columns.items()},
@@ -136,7 +134,7 @@ class DatasetSource(Source):
 
     def __init__(self, dataset, *, shuffle_buffer=10_000, name="the data set"):
         parts = _image_and_label(dataset.element_spec, name)
-        _check_image_spec(parts["image"], name)
+        _check_specs(parts, name)
         if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
             raise ValueError(f"{name} is endless: an example index needs a finite set, so take(n)")
         super().__init__(
@@ -145,11 +143,16 @@ class DatasetSource(Source):
             image_size=parts["image"].shape[:2],
             labelled="label" in parts,
         )
+        if parts["image"].dtype.is_floating:
+            first = next(iter(dataset))
+            _check_range(
+                _image_and_label(first, name)["image"].numpy(), f"the first image of {name}"
+            )
         self._dataset = dataset
         self._shuffle_buffer = min(shuffle_buffer, self.size)
 
     def examples(self, seed=None):
-        examples = self._dataset.enumerate().map(self._example, deterministic=True)
+        examples = self._dataset.enumerate().map(self._example)
         if seed is None:
             return examples
         return examples.shuffle(self._shuffle_buffer, seed=seed, reshuffle_each_iteration=False)
@@ -184,6 +187,7 @@ class TfdsSource(Source):
                 f"data set '{name}' has no feature 'image', only {', '.join(builder.info.features)}"
             )
         instructions = _split_info(builder, split)
+        _check_no_overlap(instructions, split)
         first_index, num_examples = _first_indices(builder, instructions)
         labelled = "label" in builder.info.features
         super().__init__(
@@ -208,7 +212,12 @@ class TfdsSource(Source):
             shuffle_files=seed is not None,
             decoders={"image": tfds.decode.SkipDecoding()},
             read_config=tfds.ReadConfig(
-                add_tfds_id=True, shuffle_seed=seed, skip_prefetch=True, try_autocache=False
+                add_tfds_id=True,
+                shuffle_seed=seed,
+                skip_prefetch=True,
+                try_autocache=False,
+                # A set may ask to be read in the order of its files, even where training shuffles.
+                enable_ordering_guard=False,
             ),
         )
         examples = examples.map(self._example, num_parallel_calls=tf.data.AUTOTUNE)
@@ -261,13 +270,11 @@ def from_name(name, split="train", data_dir=None):
 
 def as_source(images, labels=None):
     """A source of whatever holds images: a `Source`, an array or a tf.data.Dataset."""
-    if isinstance(images, Source):
-        return images
-    if isinstance(images, tf.data.Dataset):
-        if labels is not None:
-            raise ValueError("labels belong inside the data set: zip (image, label) pairs")
-        return DatasetSource(images)
-    return ArraySource(images, labels)
+    if not isinstance(images, (Source, tf.data.Dataset)):
+        return ArraySource(images, labels)
+    if labels is not None:
+        raise ValueError("labels belong inside the source or data set: zip (image, label) pairs")
+    return images if isinstance(images, Source) else DatasetSource(images)
 
 
 def _checked_images(images, name):
@@ -282,10 +289,14 @@ def _checked_images(images, name):
         return images
     if not np.issubdtype(images.dtype, np.floating):
         raise ValueError(f"{name} has dtype {images.dtype}: expected uint8, or float in 0..1")
+    _check_range(images, name)
+    return images.astype(np.float32)
+
+
+def _check_range(images, name):
     low, high = float(images.min()), float(images.max())
     if not (low >= 0 and high <= 1):
         raise ValueError(f"{name} is float from {low:g} to {high:g}: expected 0..1, or uint8")
-    return images.astype(np.float32)
 
 
 def _checked_labels(labels, size, name):
@@ -309,12 +320,18 @@ def _image_and_label(element, name):
     return {"image": element}
 
 
-def _check_image_spec(spec, name):
+def _check_specs(parts, name):
+    spec = parts["image"]
     good_rank = spec.shape.rank == 2 or (spec.shape.rank == 3 and spec.shape[-1] in (1, 3, 4))
     if not good_rank or not (spec.dtype == tf.uint8 or spec.dtype.is_floating):
         raise ValueError(
             f"elements of {name} are {spec.dtype.name} {spec.shape}: expected one image, uint8 or "
             "float in 0..1, [H, W, C] with C in 1, 3, 4 (use unbatch() on batches)"
+        )
+    label = parts.get("label")
+    if label is not None and (label.shape.rank != 0 or not label.dtype.is_integer):
+        raise ValueError(
+            f"labels of {name} are {label.dtype.name} {label.shape}: expected one whole number each"
         )
 
 
@@ -361,6 +378,16 @@ def _split_info(builder, split):
         raise ValueError(
             f"unknown split '{split}' of '{builder.name}': choose {valid}, a slice or a sum"
         ) from None
+
+
+def _check_no_overlap(instructions, split):
+    end = {}
+    for part in sorted(instructions.file_instructions, key=lambda part: (part.filename, part.skip)):
+        if part.skip < end.get(part.filename, 0):
+            raise ValueError(
+                f"split '{split}' holds examples more than once: give parts that do not overlap"
+            )
+        end[part.filename] = part.skip + part.take
 
 
 def _first_indices(builder, instructions):

@@ -1,0 +1,67 @@
+"""SogCLR on ImageNet-1K as in the paper: ResNet-50, batch 256, 800 epochs.
+
+    python -m sogclr_tf.run --config=configs/imagenet.py --mode=train --strategy=tpu --tpu=local \\
+        --config.data.data_dir=gs://BUCKET/tensorflow_datasets --workdir=runs/imagenet
+
+Yuan et al., arXiv 2202.12387, report 69.3% linear top-1 (SimCLR at the same batch: 66.5%). This
+config has not been run to its end here: it needs days of accelerators. Train with --mode=train and
+judge the exported encoder by a linear evaluation of your own: --mode=evaluate holds the features of
+all 1.28 million images in memory.
+"""
+
+import ml_collections
+
+
+def get_config():
+    config = ml_collections.ConfigDict()
+    config.seed = 0
+
+    config.data = ml_collections.ConfigDict()
+    config.data.name = "imagenet2012"
+    config.data.data_dir = ml_collections.config_dict.placeholder(str)  # where TFDS keeps it
+    config.data.train_split = "train"
+    config.data.test_split = "validation"
+    config.data.image_size = 224
+
+    config.augment = ml_collections.ConfigDict()
+    config.augment.min_area = 0.08
+    config.augment.max_aspect = 4 / 3
+    config.augment.flip = 0.5
+    config.augment.jitter = 0.8
+    config.augment.strength = 1.0
+    config.augment.grey = 0.2
+    config.augment.blur = 0.5
+    config.augment.solarise = 0.0
+
+    config.encoder = ml_collections.ConfigDict()
+    config.encoder.name = "resnet50"
+
+    config.projector = ml_collections.ConfigDict()
+    config.projector.layers = 2
+    config.projector.output = 128
+
+    config.loss = ml_collections.ConfigDict()
+    config.loss.name = "sogclr"
+    config.loss.temperature = 0.1
+    config.loss.gamma = 0.9  # of sogclr alone
+
+    config.batch_size = 256
+    config.epochs = 800
+    config.steps_per_execution = 1
+    config.precision = "float32"
+
+    config.optimizer = ml_collections.ConfigDict()
+    config.optimizer.name = "lars"
+    config.optimizer.learning_rate = 0.075
+    config.optimizer.scaling = "sqrt"  # of the rate with the batch size
+    config.optimizer.weight_decay = 1e-6
+    config.optimizer.warmup_epochs = 10
+
+    config.checkpoint = ml_collections.ConfigDict()
+    config.checkpoint.every_epochs = 10
+    config.checkpoint.keep = 3
+
+    config.evaluation = ml_collections.ConfigDict()
+    config.evaluation.knn_neighbours = 200
+    config.evaluation.knn_temperature = 0.07
+    return config

@@ -1,0 +1,43 @@
+"""Installation. TensorFlow is chosen by an extra: pip install "sogclr_tf[cpu]", [gpu] or [tpu]."""
+
+import pathlib
+import re
+
+from setuptools import setup
+
+HERE = pathlib.Path(__file__).parent
+VERSION = re.search(
+    r'__version__ = "(.+)"', (HERE / "sogclr_tf" / "__init__.py").read_text()
+).group(1)
+
+# Not pinned to one release: the newest tensorflow-tpu is 2.20.
+TENSORFLOW = ">=2.20,<2.22"
+
+setup(
+    name="sogclr_tf",
+    version=VERSION,
+    description="Global contrastive learning at small batch (SogCLR) for TensorFlow and Keras",
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=["sogclr_tf", "sogclr_tf.objectives", "sogclr_tf.configs"],
+    package_dir={"sogclr_tf.configs": "configs"},
+    install_requires=[
+        "keras>=3.10",
+        "tensorflow-datasets>=4.9",
+        "absl-py",
+        "ml_collections>=1.0",
+        "matplotlib",
+        "numpy",
+        "scikit-learn",
+        "tensorboard>=2.20",
+        "threadpoolctl",
+    ],
+    extras_require={
+        "cpu": [f"tensorflow-cpu{TENSORFLOW}"],
+        "gpu": [f"tensorflow[and-cuda]{TENSORFLOW}"],
+        "tpu": [f"tensorflow-tpu{TENSORFLOW}"],
+        "test": ["pytest", "ruff", "scipy"],
+    },
+)

@@ -1,0 +1,39 @@
+"""One process for the suite: eight CPU devices, few threads, no start-up notices."""
+
+import os
+import pathlib
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+DEVICES = 8
+
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * DEVICES
+)
+
+GOLDEN = pathlib.Path(__file__).parent / "golden"
+
+
+@pytest.fixture
+def golden():
+    """Loads a file of golden numbers by name, as a dictionary of arrays."""
+
+    def load(name):
+        with np.load(GOLDEN / f"{name}.npz") as file:
+            return dict(file)
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def data_dir():
+    """The folder with CIFAR-10 in TFDS form, beside the repository or at SOGCLR_TF_DATA."""
+    default = pathlib.Path(__file__).parents[2] / "shared" / "data"
+    folder = pathlib.Path(os.environ.get("SOGCLR_TF_DATA", default))
+    if not (folder / "cifar10").is_dir():
+        pytest.skip(f"no CIFAR-10 under {folder}: set SOGCLR_TF_DATA to a TFDS data_dir")
+    return folder

@@ -1,0 +1,413 @@
+"""Views: reproducible to the bit, drawn as the policy says, each operation by its definition."""
+
+import colorsys
+import itertools
+
+import numpy as np
+import pytest
+import scipy.ndimage
+import tensorflow as tf
+
+from sogclr_tf import augment
+from sogclr_tf.augment import Policy
+
+EVERYTHING = Policy(size=24, jitter=0.9, grey=0.4, blur=0.5, solarise=0.4)
+COUNT = 2000
+
+
+def images(count, height=20, width=30, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, height, width, 3), dtype=np.uint8)
+
+
+def floats(count, height=6, width=5, seed=0):
+    shape = (count, height, width, 3)
+    return np.random.default_rng(seed).random(shape, dtype=np.float32)
+
+
+@pytest.fixture(scope="module")
+def many_rows():
+    """The first views' draws of COUNT examples."""
+    draw = tf.function(lambda index: augment.draws(5, 0, index)[0])
+    return np.stack([draw(tf.constant(index)) for index in range(COUNT)])
+
+
+def rows_with(count=1, **values):
+    """Rows of draws, 0 but where named by an entry of the layout of draws."""
+    rows = np.zeros((count, augment._DRAWS), np.float32)
+    for name, value in values.items():
+        rows[:, {**augment._GEOMETRY, **augment._COLOUR}[name]] = value
+    return rows
+
+
+def through_pipeline(pictures, rows, policy, batch, parallel=1):
+    """All views by tf.data: geometry one by one, colour by batches."""
+    views = tf.data.Dataset.from_tensor_slices((pictures, rows)).map(
+        lambda image, row: (augment.geometry(image, row, policy), row), parallel
+    )
+    views = views.batch(batch).map(lambda x, row: augment.colour(x, row, policy), parallel)
+    return np.stack(list(views.unbatch().as_numpy_iterator()))
+
+
+def boxes(height, width, rows, policy):
+    """(top, left, height, width) of every row's crop: int [n, 4]."""
+    box = tf.function(lambda row: augment._crop_box(tf.constant([height, width]), row, policy))
+    return np.array([[int(side) for side in box(tf.constant(row))] for row in rows])
+
+
+class TestReproducible:
+    def test_a_pipeline_gives_what_eager_view_gives(self):
+        pictures = images(37)
+        rows = np.stack([augment.draws(3, 1, index)[0] for index in range(37)])
+        alone = np.stack(
+            [augment.view(*pair, EVERYTHING) for pair in zip(pictures, rows, strict=True)]
+        )
+        for batch, parallel in [(1, 4), (5, 1), (37, 1)]:
+            got = through_pipeline(pictures, rows, EVERYTHING, batch, parallel)
+            np.testing.assert_array_equal(got, alone)
+        backwards = through_pipeline(pictures[::-1], rows[::-1], EVERYTHING, 5)
+        np.testing.assert_array_equal(backwards[::-1], alone)
+
+    def test_large_batch_of_large_images(self):
+        """Where operations are split over threads."""
+        rows = np.stack([augment.draws(3, 1, index)[0] for index in range(33)])
+        pictures = floats(33, 96, 96)
+        together = augment.colour(pictures, rows, EVERYTHING).numpy()
+        for place in range(33):
+            one = slice(place, place + 1)
+            alone = augment.colour(pictures[one], rows[one], EVERYTHING)
+            np.testing.assert_array_equal(together[one], alone)
+
+    def test_draws_depend_on_every_argument_and_the_view(self):
+        base = augment.draws(1, 2, 3).numpy()
+        assert base.shape == (2, augment._DRAWS)
+        assert base.dtype == np.float32
+        assert base.min() >= 0
+        assert base.max() < 1
+        np.testing.assert_array_equal(augment.draws(1, 2, 3), base)
+        keys = [(2, 2, 3), (1, 3, 3), (1, 2, 4), (2, 1, 3)]
+        others = [augment.draws(*key).numpy()[0] for key in keys]
+        for one, other in itertools.combinations([*base, *others], 2):
+            assert (one != other).mean() > 0.9
+
+    def test_draws_take_the_largest_arguments(self):
+        last = 2**31 - 1
+        drawn = [augment.draws(*key).numpy() for key in [(last, 0, 0), (0, last, 0), (0, 0, last)]]
+        for one, other in itertools.combinations(drawn, 2):
+            assert (one != other).mean() > 0.9
+
+    def test_global_seed_and_earlier_draws_do_not_matter(self):
+        base = augment.draws(1, 2, 3).numpy()
+        tf.random.set_seed(9)
+        tf.random.uniform([5])
+        np.testing.assert_array_equal(augment.draws(1, 2, 3), base)
+
+    def test_draws_are_uniform(self, many_rows):
+        """Over examples, each column is uniform and no two columns are correlated."""
+        error = 1 / np.sqrt(12 * COUNT)
+        assert np.abs(many_rows.mean(axis=0) - 0.5).max() < 5 * error
+        correlation = np.corrcoef(many_rows.T) - np.eye(augment._DRAWS)
+        assert np.abs(correlation).max() < 5 / np.sqrt(COUNT)
+
+
+class TestCrop:
+    def test_area_is_uniform_over_the_policy(self, many_rows):
+        top, left, height, width = boxes(200, 200, many_rows, Policy(size=8, max_aspect=1)).T
+        share = height * width / 200**2
+        # Sides are whole pixels.
+        assert 0.078 < share.min() < 0.09
+        assert 0.99 < share.max() <= 1
+        assert share.mean() == pytest.approx(0.54, abs=4 * 0.92 / np.sqrt(12 * COUNT))
+        assert share.std() == pytest.approx(0.92 / np.sqrt(12), rel=0.05)
+        assert (height == width).all()
+        for start, side in ((top, height), (left, width)):
+            assert (start >= 0).all()
+            assert (start + side <= 200).all()
+
+    def test_aspect_is_log_uniform_over_the_policy(self, many_rows):
+        """A quarter of the area at most: every aspect up to 2 fits."""
+        rows = many_rows.copy()
+        rows[:, augment._GEOMETRY["area"]] *= 0.2
+        _, _, height, width = boxes(400, 400, rows, Policy(size=8, max_aspect=2)).T
+        log_aspect = np.log2(width / height)
+        assert -1.03 < log_aspect.min() < -0.97
+        assert 0.97 < log_aspect.max() < 1.03
+        assert log_aspect.mean() == pytest.approx(0, abs=4 * 2 / np.sqrt(12 * COUNT))
+        assert log_aspect.std() == pytest.approx(2 / np.sqrt(12), rel=0.05)
+
+    def test_place_is_uniform(self, many_rows):
+        """Every place at which the crop fits, the first and the last too."""
+        rows = many_rows.copy()
+        rows[:, augment._GEOMETRY["area"]] = 0
+        policy = Policy(size=8, min_area=0.25, max_aspect=1)
+        top, left, height, width = boxes(10, 10, rows, policy).T
+        assert (height == 5).all()
+        assert (width == 5).all()
+        for start in (top, left):
+            counts = np.bincount(start, minlength=6)
+            assert counts.shape == (6,)
+            expected = COUNT / 6
+            assert (np.abs(counts - expected) < 5 * np.sqrt(expected)).all()
+
+    def test_first_attempt_that_fits_is_taken(self):
+        """Widths of 12, 12 and 6 pixels in an image of 10: the third."""
+        rows = rows_with()
+        rows[0, augment._GEOMETRY["area"]] = 0.5
+        rows[0, augment._GEOMETRY["aspect"]] = [1, 1, 0.5] + [1] * 7
+        policy = Policy(size=8, min_area=1e-9, max_aspect=4)
+        assert boxes(10, 10, rows, policy).tolist() == [[0, 0, 7, 7]]
+
+    def test_no_fit_is_cut(self):
+        rows = rows_with(area=0.9, aspect=1.0)
+        policy = Policy(size=8, min_area=1e-9, max_aspect=4)
+        assert boxes(10, 10, rows, policy).tolist() == [[0, 0, 5, 10]]
+
+    @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 50), (50, 1), (7, 3), (2, 300)])
+    def test_stays_inside_any_image(self, many_rows, height, width):
+        box = boxes(height, width, many_rows[:200], Policy(size=4))
+        assert (box[:, :2] >= 0).all()
+        assert (box[:, 2:] >= 1).all()
+        assert (box[:, 0] + box[:, 2] <= height).all()
+        assert (box[:, 1] + box[:, 3] <= width).all()
+        view = augment.view(images(1, height, width)[0], many_rows[0], Policy(size=4, blur=1))
+        assert view.shape == (4, 4, 3)
+
+    def test_whole_square_image_when_cropping_is_off(self, many_rows):
+        policy = Policy(size=13, min_area=1, max_aspect=1, flip=0, jitter=0, grey=0)
+        image = images(1, 13, 13)[0]
+        for row in many_rows[:5]:
+            np.testing.assert_allclose(augment.view(image, row, policy), image / 255, atol=1e-6)
+
+    def test_the_box_is_what_is_resized(self, many_rows):
+        image = images(1, 40, 30)[0]
+        policy = Policy(size=8, flip=0, jitter=0, grey=0)
+        for row, (top, left, height, width) in zip(
+            many_rows[:5], boxes(40, 30, many_rows[:5], policy), strict=True
+        ):
+            crop = image[top : top + height, left : left + width] / np.float32(255)
+            want = np.clip(tf.image.resize(crop, [8, 8], method="bicubic"), 0, 1)
+            np.testing.assert_allclose(augment.view(image, row, policy), want, atol=1e-6)
+
+
+class TestFlip:
+    def test_rate(self, many_rows):
+        flips = self._flipped(many_rows, 0.3)
+        assert flips.mean() == pytest.approx(0.3, abs=4 * np.sqrt(0.21 / COUNT))
+        assert not self._flipped(many_rows[:50], 0).any()
+        assert self._flipped(many_rows[:50], 1).all()
+
+    def _flipped(self, rows, probability):
+        image = np.zeros((2, 2, 3), np.float32)
+        image[:, 0] = 1
+        image = tf.constant(image)
+        policy = Policy(size=2, min_area=1, max_aspect=1, flip=probability)
+        flip = tf.function(lambda row: augment.geometry(image, row, policy)[0, 1, 0])
+        return np.array([float(flip(tf.constant(row))) for row in rows]) > 0.5
+
+
+def contrast(image, factor):
+    mean = image.mean(axis=(0, 1))
+    return np.clip(mean + factor * (image - mean), 0, 1)
+
+
+def by_pixel(image, change):
+    flat = [colorsys.hsv_to_rgb(*change(*colorsys.rgb_to_hsv(*p))) for p in image.reshape(-1, 3)]
+    return np.reshape(flat, image.shape)
+
+
+def saturation(image, factor):
+    return by_pixel(image, lambda h, s, v: (h, min(1, s * factor), v))
+
+
+def hue(image, turn):
+    return by_pixel(image, lambda h, s, v: ((h + turn) % 1, s, v))
+
+
+REFERENCE = {
+    "brightness": lambda image, factor: np.clip(image * factor, 0, 1),
+    "contrast": contrast,
+    "saturation": saturation,
+    "hue": hue,
+}
+NEUTRAL = dict.fromkeys(REFERENCE, 0.5)
+
+
+class TestJitter:
+    @pytest.mark.parametrize("strength", [0.5, 1.0, 2.0])
+    @pytest.mark.parametrize("draw", [0.0, 0.3, 0.999])
+    @pytest.mark.parametrize("name", REFERENCE)
+    def test_each_operation_alone(self, name, draw, strength):
+        """From the least to the greatest amount; the other three draw their neutral middle."""
+        rows = rows_with(2, **{**NEUTRAL, name: draw})
+        policy = Policy(size=6, jitter=1, strength=strength, grey=0)
+        pictures = floats(2)
+        got = augment.colour(pictures, rows, policy).numpy()
+        if name == "hue":
+            amount = 0.2 * strength * (2 * draw - 1)
+        else:
+            amount = max(0, 1 + 0.8 * strength * (2 * draw - 1))
+        for picture, result in zip(pictures, got, strict=True):
+            np.testing.assert_allclose(result, REFERENCE[name](picture, amount), atol=1e-5)
+
+    def test_all_orders_occur_and_matter(self, many_rows):
+        """24 permutations, each as often as another, each applied in its order."""
+        draw = {"brightness": 0.9, "contrast": 0.1, "saturation": 0.95, "hue": 0.9}
+        amounts = {name: 1 + 0.8 * (2 * draw[name] - 1) for name in draw}
+        amounts["hue"] = 0.2 * (2 * draw["hue"] - 1)
+        permutations = list(itertools.permutations(range(4)))
+        rows = rows_with(24, **draw)
+        for row, permutation in zip(rows, permutations, strict=True):
+            row[augment._COLOUR["order"]][list(permutation)] = [0.1, 0.2, 0.3, 0.4]
+        pictures = np.repeat(floats(1), 24, axis=0)
+        got = augment.colour(pictures, rows, Policy(size=6, jitter=1, grey=0)).numpy()
+        for result, permutation in zip(got, permutations, strict=True):
+            want = pictures[0]
+            for name in (list(REFERENCE)[place] for place in permutation):
+                want = REFERENCE[name](want, amounts[name])
+            np.testing.assert_allclose(result, want, atol=1e-5)
+        assert len({result.round(3).tobytes() for result in got}) > 6
+
+        drawn = np.argsort(many_rows[:, augment._COLOUR["order"]], axis=1)
+        _, counts = np.unique(drawn, axis=0, return_counts=True)
+        assert len(counts) == 24
+        assert (np.abs(counts - COUNT / 24) < 5 * np.sqrt(COUNT / 24)).all()
+
+    def test_rate(self, many_rows):
+        pictures = np.repeat(floats(1, 2, 2), COUNT, axis=0)
+        got = augment.colour(pictures, many_rows, Policy(size=2, jitter=0.8, grey=0)).numpy()
+        changed = (got != pictures).any(axis=(1, 2, 3))
+        assert changed.mean() == pytest.approx(0.8, abs=4 * np.sqrt(0.16 / COUNT))
+
+
+class TestOtherColours:
+    def test_grey_is_luma_at_its_rate(self, many_rows):
+        pictures = floats(COUNT, 2, 2)
+        got = augment.colour(pictures, many_rows, Policy(size=2, jitter=0, grey=0.2)).numpy()
+        grey = (got == got[..., :1]).all(axis=(1, 2, 3))
+        assert grey.mean() == pytest.approx(0.2, abs=4 * np.sqrt(0.16 / COUNT))
+        luma = pictures @ np.array([0.2989, 0.587, 0.114])
+        np.testing.assert_allclose(got[grey][..., 0], luma[grey], atol=1e-6)
+        np.testing.assert_array_equal(got[~grey], pictures[~grey])
+
+    def test_solarise_inverts_the_bright_at_its_rate(self, many_rows):
+        pictures = floats(COUNT, 2, 2)
+        pictures[:, 0, 0, 0] = 0.5
+        policy = Policy(size=2, jitter=0, grey=0, solarise=0.2)
+        got = augment.colour(pictures, many_rows, policy).numpy()
+        inverted = np.where(pictures < 0.5, pictures, 1 - pictures)
+        changed = (got != pictures).any(axis=(1, 2, 3))
+        assert changed.mean() == pytest.approx(0.2, abs=4 * np.sqrt(0.16 / COUNT))
+        np.testing.assert_array_equal(got[changed], inverted[changed])
+
+    def test_blur_draws_its_sigma_at_its_rate(self, many_rows):
+        pictures = floats(COUNT, 6, 6)
+        policy = Policy(size=6, jitter=0, grey=0, blur=0.5)
+        got = augment.colour(pictures, many_rows, policy).numpy()
+        chosen = many_rows[:, augment._COLOUR["blur"]] < 0.5
+        assert chosen.mean() == pytest.approx(0.5, abs=4 * np.sqrt(0.25 / COUNT))
+        np.testing.assert_array_equal(got[~chosen], pictures[~chosen])
+        sigma = 0.1 + 1.9 * many_rows[:, augment._COLOUR["sigma"]]
+        want = augment.gaussian_blur(pictures[chosen], sigma[chosen])
+        np.testing.assert_allclose(got[chosen], want, atol=1e-6)
+
+    def test_a_probability_of_one_always_applies(self, many_rows):
+        pictures = floats(50, 6, 6)
+        for name in ("jitter", "grey", "blur", "solarise"):
+            policy = Policy(size=6, **{"jitter": 0, "grey": 0, name: 1})
+            got = augment.colour(pictures, many_rows[:50], policy).numpy()
+            # The least blur, of sigma 0.1, changes nothing.
+            assert (got != pictures).any(axis=(1, 2, 3)).mean() > 0.9
+
+    def test_a_probability_of_zero_changes_no_bit(self, many_rows):
+        pictures = floats(50, 6, 6)
+        for off in ({"jitter": 0}, {"strength": 0}):
+            policy = Policy(size=6, grey=0, **off)
+            got = augment.colour(pictures, many_rows[:50], policy)
+            np.testing.assert_array_equal(got, pictures)
+
+    @pytest.mark.parametrize("extreme", [0.0, 1.0])
+    def test_values_stay_in_range(self, many_rows, extreme):
+        policy = Policy(size=24, strength=2, blur=0.9, solarise=0.5)
+        pictures = np.random.default_rng(0).choice([extreme, 0.5], (100, 24, 24, 3), p=[0.9, 0.1])
+        for picture in (pictures, np.full_like(pictures, extreme)):
+            got = augment.colour(picture.astype(np.float32), many_rows[:100], policy).numpy()
+            assert got.min() >= 0
+            assert got.max() <= 1
+
+    def test_bicubic_overshoot_is_cut(self, many_rows):
+        image = np.random.default_rng(0).choice([0, 255], (9, 9, 3)).astype(np.uint8)
+        for row in many_rows[:5]:
+            view = augment.geometry(image, row, Policy(size=32)).numpy()
+            assert view.min() == 0
+            assert view.max() == 1
+
+
+class TestBlur:
+    @pytest.mark.parametrize(("side", "radius"), [(5, 1), (32, 1), (64, 3), (224, 11)])
+    def test_equals_scipy_over_the_same_window(self, side, radius):
+        sigma = np.array([0.1, 0.7, 2.0], np.float32)
+        pictures = floats(3, side, side)
+        got = augment.gaussian_blur(pictures, sigma)
+        for picture, width, result in zip(pictures, sigma, got, strict=True):
+            want = scipy.ndimage.gaussian_filter(
+                picture.astype(np.float64), (width, width, 0), mode="mirror", radius=(radius,) * 3
+            )
+            np.testing.assert_allclose(result, want, atol=1e-5)
+
+    def test_an_empty_batch(self):
+        assert augment.gaussian_blur(tf.zeros([0, 8, 8, 3]), tf.zeros([0])).shape == (0, 8, 8, 3)
+
+    @pytest.mark.parametrize("side", [1, 2])
+    def test_the_smallest_images(self, side):
+        pictures = floats(1, side, side)
+        got = augment.gaussian_blur(pictures, np.ones(1, np.float32)).numpy()
+        np.testing.assert_allclose(got.mean(), pictures.mean(), atol=0.2)
+        assert got.shape == pictures.shape
+
+
+class TestWhole:
+    def test_middle_square(self):
+        image = images(1, 10, 16)[0]
+        want = image[:, 3:13] / 255
+        np.testing.assert_allclose(augment.whole(image, 10), want, atol=1e-6)
+        np.testing.assert_allclose(
+            augment.whole(image.transpose(1, 0, 2), 10), want.transpose(1, 0, 2), atol=1e-6
+        )
+
+    def test_as_float(self):
+        np.testing.assert_allclose(
+            augment.as_float(tf.constant([0, 51, 255], tf.uint8)), [0, 0.2, 1]
+        )
+        same = augment.as_float(tf.constant([0.25, 1], tf.float64))
+        assert same.dtype == tf.float32
+        np.testing.assert_array_equal(same, [0.25, 1])
+
+
+class TestPolicy:
+    @pytest.mark.parametrize("size", [0, -3, 2.5])
+    def test_size(self, size):
+        with pytest.raises(ValueError, match=f"size is {size}: .* whole number of pixels"):
+            Policy(size=size)
+
+    def test_size_of_numpy(self):
+        assert Policy(size=np.int64(8)) == Policy(size=8)
+
+    @pytest.mark.parametrize("wrong", [0, -1, 1.5, float("nan")])
+    def test_area(self, wrong):
+        with pytest.raises(ValueError, match=rf"min_area is {wrong}: it must lie in \(0, 1\]"):
+            Policy(size=8, min_area=wrong)
+
+    @pytest.mark.parametrize("wrong", [0.9, float("nan"), float("inf")])
+    def test_aspect(self, wrong):
+        with pytest.raises(ValueError, match=f"max_aspect is {wrong}: it must be a number >= 1"):
+            Policy(size=8, max_aspect=wrong)
+
+    @pytest.mark.parametrize("wrong", [-0.1, float("nan"), float("inf")])
+    def test_strength(self, wrong):
+        with pytest.raises(ValueError, match=f"strength is {wrong}: it must be a number >= 0"):
+            Policy(size=8, strength=wrong)
+
+    @pytest.mark.parametrize("name", ["flip", "jitter", "grey", "blur", "solarise"])
+    @pytest.mark.parametrize("wrong", [-0.1, 1.1, float("nan")])
+    def test_probabilities(self, name, wrong):
+        with pytest.raises(ValueError, match=rf"{name} is {wrong}: a probability is in \[0, 1\]"):
+            Policy(size=8, **{name: wrong})

@@ -1,0 +1,230 @@
+"""The training stream: a function of (seed, step) alone, that visits every example alike."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from sogclr_tf import augment, sources
+from sogclr_tf.augment import Policy
+from sogclr_tf.data import evaluation_set, training_views
+
+N, BATCH = 22, 4
+COLOURFUL = Policy(size=6, blur=0.3, solarise=0.2)
+# Quick to trace, where colours are of no interest.
+PLAIN = Policy(size=6, jitter=0, grey=0)
+
+
+def images(count=N, height=8, width=7):
+    shape = (count, height, width, 3)
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def views(collection=None, **options):
+    collection = images() if collection is None else collection
+    return training_views(collection, **{"batch_size": BATCH, "policy": PLAIN, **options})
+
+
+def take(stream, count=None):
+    return list((stream if count is None else stream.take(count)).as_numpy_iterator())
+
+
+def assert_same(batches, others):
+    for batch, other in zip(batches, others, strict=True):
+        assert batch.keys() == other.keys()
+        for key in batch:
+            np.testing.assert_array_equal(batch[key], other[key])
+
+
+def indices(batches):
+    return [int(index) for batch in batches for index in batch["index"]]
+
+
+@pytest.fixture(params=["array", "dataset", "tfds"])
+def stream_views(request):
+    if request.param == "tfds":
+        folder = request.getfixturevalue("data_dir")
+        return views(sources.TfdsSource("cifar10", "train[49%:51%]", folder), batch_size=300)
+    if request.param == "dataset":
+        return views(tf.data.Dataset.from_tensor_slices(images()))
+    return views()
+
+
+class TestStream:
+    def test_elements(self):
+        made = views(policy_b=Policy(size=5, jitter=0, grey=0))
+        want = {
+            "view_a": tf.TensorSpec([BATCH, 6, 6, 3], tf.float32),
+            "view_b": tf.TensorSpec([BATCH, 5, 5, 3], tf.float32),
+            "index": tf.TensorSpec([BATCH], tf.int32),
+        }
+        assert made.epoch(0).element_spec == want
+        assert made.stream().element_spec == want
+        for batch in take(made.epoch(0)):
+            for key in ("view_a", "view_b"):
+                assert batch[key].min() >= 0
+                assert batch[key].max() <= 1
+
+    def test_an_epoch_visits_each_at_most_once_and_leaves_out_others_each_time(self, stream_views):
+        made = stream_views
+        steps = made.source.size // made.batch_size
+        assert made.steps_per_epoch == steps
+        batches = take(made.stream(), 3 * steps)
+        visits = set()
+        for epoch in range(3):
+            visited = indices(batches[epoch * steps : (epoch + 1) * steps])
+            assert len(set(visited)) == steps * made.batch_size
+            assert 0 <= min(visited) <= max(visited) < made.num_examples
+            visits.add(frozenset(visited))
+        assert len(visits) == 3
+
+    def test_every_example_is_visited_in_the_end(self):
+        made = views()
+        counts = np.bincount(indices(take(made.stream(), 40 * made.steps_per_epoch)), minlength=N)
+        assert counts.min() >= 28
+        assert counts.max() <= 40
+
+    def test_starts_anywhere(self, stream_views):
+        steps = stream_views.steps_per_epoch
+        whole = take(stream_views.stream(), 2 * steps + 1)
+        for first in (1, steps + 1):
+            assert_same(take(stream_views.stream(first), 2 * steps + 1 - first), whole[first:])
+        assert_same(take(stream_views.epoch(1)), whole[steps : 2 * steps])
+        assert int(stream_views.epoch(1).cardinality()) == steps
+
+    def test_iterates_alike_again(self):
+        epoch = views().epoch(2)
+        assert_same(take(epoch), take(epoch))
+
+    def test_seed_changes_order_and_pixels(self):
+        first, second = (take(views(seed=seed).epoch(0)) for seed in (0, 1))
+        assert indices(first) != indices(second)
+        assert set(indices(first)) != set(indices(second))
+
+    def test_the_largest_seed(self):
+        assert len(take(views(seed=2**31 - 1).epoch(0))) == N // BATCH
+
+    def test_threads_do_not_matter(self, stream_views):
+        epoch = dataclasses.replace(stream_views, policy_a=COLOURFUL).epoch(1)
+        results = []
+        for threads in (1, 7):
+            options = tf.data.Options()
+            options.threading.private_threadpool_size = threads
+            options.threading.max_intra_op_parallelism = threads
+            results.append(take(epoch.with_options(options)))
+        assert_same(*results)
+
+    def test_global_seed_neither_matters_nor_changes(self, stream_views):
+        results = []
+        for seed in (1, 2):
+            tf.random.set_seed(seed)
+            expected = tf.random.uniform([3]).numpy()
+            tf.random.set_seed(seed)
+            results.append(take(stream_views.epoch(1)))
+            np.testing.assert_array_equal(tf.random.uniform([3]), expected)
+        assert_same(*results)
+
+
+class TestViews:
+    def test_pixels_are_those_of_seed_epoch_index_and_view(self):
+        pictures = images()
+        made = views(seed=3, policy=COLOURFUL, policy_b=Policy(size=6, min_area=0.5, jitter=0))
+        for batch in take(made.epoch(2)):
+            for place, index in enumerate(batch["index"]):
+                rows = augment.draws(3, 2, index)
+                view_a = augment.view(pictures[index], rows[0], made.policy_a)
+                view_b = augment.view(pictures[index], rows[1], made.policy_b)
+                np.testing.assert_array_equal(batch["view_a"][place], view_a)
+                np.testing.assert_array_equal(batch["view_b"][place], view_b)
+
+    def test_neither_batch_size_nor_company_matters(self):
+        def by_index(made):
+            return {
+                int(index): view.tobytes()
+                for batch in take(made.epoch(0))
+                for index, view in zip(batch["index"], batch["view_a"], strict=True)
+            }
+
+        small, large = (by_index(views(batch_size=size, policy=COLOURFUL)) for size in (2, 11))
+        assert small == large
+
+    def test_policies(self):
+        made = views()
+        assert made.policy_a is made.policy_b is PLAIN
+        other = Policy(size=5)
+        made = views(policy_b=other)
+        assert (made.policy_a, made.policy_b) == (PLAIN, other)
+
+    def test_default_policy(self):
+        assert views(policy=None).policy_a == Policy(size=7)
+
+    def test_images_of_differing_sizes(self):
+        pictures = [images()[0, : 3 + k] for k in range(5)]
+        data = tf.data.Dataset.from_generator(
+            lambda: iter(pictures), output_signature=tf.TensorSpec([None, 7, 3], tf.uint8)
+        )
+        assert take(views(data).epoch(0))[0]["view_a"].shape == (BATCH, 6, 6, 3)
+        with pytest.raises(ValueError, match=r"differ in size: .*Policy\(size=\.\.\.\)"):
+            views(data, policy=None)
+
+    def test_samples(self):
+        made = views()
+        originals, views_a, views_b = made.samples(5)
+        batches = take(made.epoch(0), 2)
+        for key, got in (("view_a", views_a), ("view_b", views_b)):
+            np.testing.assert_array_equal(got, np.concatenate([b[key] for b in batches])[:5])
+        np.testing.assert_array_equal(originals, images()[indices(batches)[:5]])
+
+    def test_samples_of_a_small_collection(self):
+        assert [len(column) for column in views(images(5)).samples(9)] == [4, 4, 4]
+
+    def test_a_named_set(self, data_dir):
+        made = training_views("cifar10", batch_size=128, data_dir=data_dir)
+        assert (made.num_examples, made.steps_per_epoch) == (50_000, 390)
+        assert made.policy_a == Policy(size=32)
+
+
+class TestErrors:
+    @pytest.mark.parametrize("wrong", [1, 0, -4, 2.5])
+    def test_batch_size(self, wrong):
+        with pytest.raises(
+            ValueError, match=f"batch_size is {wrong}: expected a whole number >= 2"
+        ):
+            views(batch_size=wrong)
+
+    def test_batch_larger_than_the_set(self):
+        with pytest.raises(ValueError, match="the array has 22 examples, fewer than batch_size 23"):
+            views(batch_size=23)
+
+    @pytest.mark.parametrize("wrong", [-1, 2**31, 0.5])
+    def test_seed(self, wrong):
+        with pytest.raises(ValueError, match=rf"seed is {wrong}: .* number in \[0, 2\*\*31\)"):
+            views(seed=wrong)
+
+    def test_first_step(self):
+        with pytest.raises(ValueError, match="first_step is -1: the first step of training is 0"):
+            views().stream(-1)
+
+    def test_missing_data_dir(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match="does not exist"):
+            views("cifar10", data_dir=tmp_path / "nowhere")
+
+    def test_data_dir_without_a_name(self, tmp_path):
+        with pytest.raises(ValueError, match="is for the name of a TFDS set: leave it out"):
+            views(data_dir=tmp_path)
+
+
+class TestEvaluationSet:
+    def test_middle_squares_in_order_with_labels(self):
+        labels = np.arange(N) % 3
+        pictures, got = evaluation_set(sources.ArraySource(images(), labels), 7)
+        assert pictures.element_spec == tf.TensorSpec([7, 7, 3], tf.float32)
+        assert int(pictures.cardinality()) == N
+        np.testing.assert_allclose(take(pictures), images()[:, :7] / 255, atol=1e-6)
+        np.testing.assert_array_equal(got, labels)
+
+    def test_without_labels(self):
+        pictures, labels = evaluation_set(sources.ArraySource(images()), 4)
+        assert labels is None
+        assert all(picture.shape == (4, 4, 3) for picture in pictures)

@@ -1,0 +1,312 @@
+"""The model: fit, weights in every format, replicas, and the contract with a stream."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import sogclr_tf
+from sogclr_tf.checkpoint import Checkpoints
+from sogclr_tf.objectives import build_objective, objective_names
+
+N, BATCH, RATE = 24, 8, 0.01
+IMAGES = np.random.default_rng(0).integers(0, 256, (N, 8, 8, 3), np.uint8)
+
+
+def views(images=IMAGES, batch_size=BATCH, **policy):
+    policy = sogclr_tf.augment.Policy(size=8, **{"min_area": 0.5, **policy})
+    return sogclr_tf.training_views(images, batch_size=batch_size, policy=policy)
+
+
+def encoder(seed=0, channels=3, regularizer=None):
+    keras.utils.set_random_seed(seed)
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, channels)),
+            keras.layers.Conv2D(6, 3, strides=2, kernel_regularizer=regularizer),
+            keras.layers.BatchNormalization(synchronized=True),
+            keras.layers.ReLU(),
+            keras.layers.Flatten(),
+        ]
+    )
+
+
+def model(loss="sogclr", num_examples=N, **compile_options):
+    built = sogclr_tf.SogCLR(encoder(), build_objective(loss, num_examples, temperature=0.5))
+    # The projector starts small, before a batch normalisation: its gradients start large.
+    built.compile(optimizer=keras.optimizers.SGD(RATE), **compile_options)
+    return built
+
+
+def table(built):
+    return built.objective.log_u.numpy()
+
+
+class TestFit:
+    def test_logs_and_table(self):
+        built = model()
+        history = built.fit(views(), epochs=2, verbose=0).history
+        assert set(history) == {"loss", "contrast_accuracy"}
+        assert -2 < history["loss"][-1] < 2
+        assert np.isfinite(table(built)).all()
+
+    def test_training_lowers_the_loss(self):
+        """Identical views leave only the spreading of examples, which every step improves."""
+        built = model()
+        built.compile(optimizer=keras.optimizers.Adam(1e-3))
+        still = views(batch_size=N, min_area=1, max_aspect=1, flip=0, jitter=0, grey=0)
+        losses = built.fit(still, epochs=20, verbose=0).history["loss"]
+        assert losses[-1] < losses[0] - 0.1
+
+    def test_step_is_the_gradient_of_the_objective(self):
+        """One SGD step by `fit` equals one written out by hand."""
+        batch = next(iter(views().stream()))
+        by_fit, by_hand = model(), model()
+        by_fit.fit(tf.data.Dataset.from_tensors(batch), verbose=0)
+        with tf.GradientTape() as tape:
+            both = tf.concat([batch["view_a"], batch["view_b"]], axis=0)
+            a, b = tf.split(by_hand.project(both, training=True), 2)
+            loss = by_hand.objective(a, b, batch["index"])
+        gradients = tape.gradient(loss, by_hand.trainable_weights)
+        for weight, gradient in zip(by_hand.trainable_weights, gradients, strict=True):
+            weight.assign_sub(RATE * gradient)
+        for got, want in zip(by_fit.get_weights(), by_hand.get_weights(), strict=True):
+            np.testing.assert_allclose(got, want, atol=1e-6)
+
+    def test_epochs_differ_and_initial_epoch_continues(self):
+        whole, halves = model(), model()
+        whole.fit(views(), epochs=2, verbose=0)
+        halves.fit(views(), epochs=1, verbose=0)
+        halves.fit(views(), initial_epoch=1, epochs=2, verbose=0)
+        for got, want in zip(halves.get_weights(), whole.get_weights(), strict=True):
+            np.testing.assert_array_equal(got, want)
+
+    def test_uint8_views_equal_their_floats(self):
+        batch = next(iter(views().stream()))
+        coarse = {**batch, **{k: tf.cast(batch[k] * 255, tf.uint8) for k in ("view_a", "view_b")}}
+        exact = {
+            **coarse,
+            **{k: tf.cast(coarse[k], tf.float32) / 255 for k in ("view_a", "view_b")},
+        }
+        losses = [
+            model().fit(tf.data.Dataset.from_tensors(b), verbose=0).history["loss"]
+            for b in (coarse, exact)
+        ]
+        assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+
+    def test_arrays_under_the_contract(self):
+        """A dictionary of arrays, with further keys, trains as it is."""
+        batch = next(iter(views(batch_size=N).stream()))
+        arrays = {key: value.numpy() for key, value in batch.items()}
+        arrays["label"] = np.zeros(N)
+        built = model()
+        built.fit(arrays, batch_size=BATCH, verbose=0)
+        assert np.isfinite(table(built)).all()
+
+    def test_regularisation_of_the_encoder_counts(self):
+        kernels = []
+        for regularizer in (None, keras.regularizers.L2(1.0)):
+            net = encoder(regularizer=regularizer)
+            before = net.layers[0].kernel.numpy()
+            built = sogclr_tf.SogCLR(net, sogclr_tf.NTXentLoss())
+            built.compile(optimizer=keras.optimizers.SGD(0.1))
+            built.fit(views(), steps_per_epoch=1, verbose=0)
+            kernels.append(net.layers[0].kernel.numpy())
+        np.testing.assert_allclose(kernels[0] - kernels[1], 0.1 * 2 * before, atol=1e-5)
+
+    def test_subclassed_encoder_is_built_from_the_data(self):
+        class Encoder(keras.Model):
+            def __init__(self):
+                super().__init__()
+                self.pool = keras.layers.GlobalAveragePooling2D()
+                self.dense = keras.layers.Dense(5)
+
+            def call(self, images):
+                return self.dense(self.pool(images))
+
+        built = sogclr_tf.SogCLR(Encoder(), sogclr_tf.GlobalContrastiveLoss(N))
+        built.compile(optimizer="sgd")
+        built.fit(views(), verbose=0)
+        assert built.predict(IMAGES, verbose=0).shape == (N, 5)
+
+    @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+    def test_mixed_precision_keeps_loss_and_table_in_float32(self, policy):
+        keras.mixed_precision.set_dtype_policy(policy)
+        try:
+            built = model()
+            loss = built.fit(views(), verbose=0).history["loss"][0]
+        finally:
+            keras.mixed_precision.set_dtype_policy("float32")
+        assert np.isfinite(loss)
+        assert built.objective.log_u.dtype == tf.float32
+        assert np.isfinite(table(built)).all()
+
+    @pytest.mark.parametrize("loss", objective_names())
+    def test_the_whole_step_compiles_under_xla(self, loss):
+        with tf.device("CPU:0"):
+            plain, compiled = model(loss, jit_compile=False), model(loss, jit_compile=True)
+            plain.fit(views(), verbose=0)
+            compiled.fit(views(), verbose=0)
+        for got, want in zip(compiled.get_weights(), plain.get_weights(), strict=True):
+            np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+
+    def test_steps_per_execution(self):
+        one, three = model(), model(steps_per_execution=3)
+        one.fit(views(), epochs=2, verbose=0)
+        three.fit(views(), epochs=2, verbose=0)
+        for got, want in zip(three.get_weights(), one.get_weights(), strict=True):
+            np.testing.assert_allclose(got, want, atol=1e-6)
+
+
+class TestWeights:
+    @pytest.mark.parametrize("suffix", [".weights.h5", ".keras", "checkpoint"])
+    def test_table_survives_bit_for_bit(self, tmp_path, suffix):
+        built = model()
+        built.fit(views(batch_size=10), steps_per_epoch=1, verbose=0)
+        assert 0 < np.isneginf(table(built)).sum() < N
+        path = str(tmp_path / f"model{suffix}")
+        again = model()
+        if suffix == ".keras":
+            built.save(path)
+            again = keras.saving.load_model(path)
+        elif suffix == ".weights.h5":
+            built.save_weights(path)
+            again.load_weights(path)
+        else:
+            again_checkpoint = tf.train.Checkpoint(model=again)
+            again_checkpoint.restore(tf.train.Checkpoint(model=built).save(path))
+        for got, want in zip(again.get_weights(), built.get_weights(), strict=True):
+            np.testing.assert_array_equal(got, want)
+        np.testing.assert_array_equal(table(again), table(built))
+
+    def test_checkpoints_restore_the_optimiser_and_the_step(self, tmp_path):
+        def momentum_model():
+            built = sogclr_tf.SogCLR(encoder(), sogclr_tf.GlobalContrastiveLoss(N))
+            built.compile(optimizer=keras.optimizers.SGD(0.1, momentum=0.9))
+            return built, Checkpoints(built, tmp_path, keep=2)
+
+        built, checkpoints = momentum_model()
+        assert checkpoints.restore() == 0
+        built.fit(views(), epochs=1, verbose=0)
+        checkpoints.save()
+        again, checkpoints = momentum_model()
+        assert checkpoints.restore() == 3
+        for got, want in zip(again.optimizer.variables, built.optimizer.variables, strict=True):
+            np.testing.assert_array_equal(got, want)
+
+    def test_a_broken_checkpoint_falls_back_to_the_one_before(self, tmp_path, caplog):
+        built = model()
+        checkpoints = Checkpoints(built, tmp_path)
+        for _ in range(2):
+            built.fit(views(), epochs=1, verbose=0)
+            newest = checkpoints.save()
+        for path in tmp_path.glob(f"{newest.rsplit('/')[-1]}.data*"):
+            path.write_bytes(path.read_bytes()[:100])
+        assert Checkpoints(model(), tmp_path).restore() == 3
+        assert "cannot be restored" in caplog.text
+
+    def test_checkpoints_of_another_model_are_refused(self, tmp_path):
+        built = model()
+        Checkpoints(built, tmp_path).save()
+        with pytest.raises(ValueError, match="no checkpoint in .* fits this model"):
+            Checkpoints(model(num_examples=N + 1), tmp_path).restore()
+
+
+class TestUse:
+    def test_call_gives_features_of_uint8_and_float(self):
+        built = model()
+        features = built.predict(IMAGES, verbose=0)
+        want = built.encoder.predict(IMAGES / 255.0, verbose=0)
+        np.testing.assert_allclose(features, want, atol=1e-5)
+
+    def test_evaluate_leaves_everything_alone(self):
+        built = model()
+        built.fit(views(), verbose=0)
+        before = built.get_weights()
+        logs = built.evaluate(views(), return_dict=True, verbose=0)
+        assert set(logs) == {"loss", "contrast_accuracy"}
+        for got, want in zip(built.get_weights(), before, strict=True):
+            np.testing.assert_array_equal(got, want)
+
+    def test_own_training_loop(self):
+        """The objective alone, in a loop that knows nothing of Keras's fit."""
+        net, objective = encoder(), sogclr_tf.GlobalContrastiveLoss(N)
+        optimizer = keras.optimizers.SGD(0.1)
+        for batch in views().epoch(0):
+            with tf.GradientTape() as tape:
+                a, b = net(batch["view_a"], training=True), net(batch["view_b"], training=True)
+                loss = objective(a, b, batch["index"])
+            gradients = tape.gradient(loss, net.trainable_weights)
+            optimizer.apply_gradients(zip(gradients, net.trainable_weights, strict=True))
+        assert np.isfinite(objective.log_u.numpy()).all()
+
+
+class TestBadInput:
+    def test_loss_that_is_none(self):
+        with pytest.raises(TypeError, match="expected an objective such as"):
+            sogclr_tf.SogCLR(encoder(), "sogclr")
+
+    def test_encoder_without_pooling(self):
+        net = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
+        with pytest.raises(ValueError, match=r"expected features \[B, C\]"):
+            sogclr_tf.SogCLR(net, sogclr_tf.NTXentLoss())
+
+    def test_encoder_for_other_images(self):
+        built = sogclr_tf.SogCLR(encoder(channels=1), sogclr_tf.NTXentLoss())
+        built.compile(optimizer="sgd")
+        with pytest.raises(ValueError, match=r"build it with input_shape=\(8, 8, 3\)"):
+            built.fit(views())
+
+    def test_table_too_small_is_named_before_training(self):
+        with pytest.raises(ValueError, match="give it num_examples=24"):
+            model(num_examples=10).fit(views())
+
+    @pytest.mark.parametrize("wrong", [-1, N])
+    def test_index_of_arrays_outside_the_table(self, wrong):
+        batch = next(iter(views(batch_size=N).stream()))
+        arrays = {key: value.numpy() for key, value in batch.items()}
+        arrays["index"][5] = wrong
+        with pytest.raises(ValueError, match=f"{wrong}"):
+            model().fit(arrays, batch_size=BATCH)
+
+    @pytest.mark.parametrize("wrong", [-1, N])
+    def test_index_of_a_stream_outside_the_table(self, wrong):
+        stream = views().stream().map(lambda b: {**b, "index": tf.where(b["index"] == 7, wrong, 0)})
+        with pytest.raises(ValueError, match=rf"index {wrong} .* outside \[0, {N}\)"):
+            model().fit(stream, steps_per_epoch=6, verbose=0)
+
+    def test_stream_without_index(self):
+        stream = views().epoch(0).map(lambda b: {"view_a": b["view_a"], "view_b": b["view_b"]})
+        with pytest.raises(ValueError, match="expected a dictionary with view_a, view_b, index"):
+            model().fit(stream)
+
+    def test_images_instead_of_views(self):
+        with pytest.raises(ValueError, match="expected a dictionary with view_a, view_b, index"):
+            model().fit(IMAGES)
+
+    def test_views_of_the_wrong_rank(self):
+        stream = views().epoch(0).unbatch()
+        with pytest.raises(ValueError, match=r"expected batches \[B, H, W, 3\]"):
+            model().fit(stream)
+
+    def test_batch_of_one(self):
+        stream = views().epoch(0).unbatch().batch(1, drop_remainder=True)
+        with pytest.raises(ValueError, match="at least 2 are needed"):
+            model().fit(stream)
+
+    def test_targets_are_refused(self):
+        with pytest.raises(ValueError, match="no targets"):
+            model().fit(views(), np.zeros(N))
+
+    def test_non_finite_loss_stops_and_names_the_step(self, tmp_path):
+        class Poison(keras.callbacks.Callback):
+            def on_train_batch_begin(self, batch, logs=None):  # noqa: ARG002
+                if batch == 2:
+                    self.model.encoder.layers[0].kernel.assign(np.full((3, 3, 3, 6), np.nan))
+
+        built = model()
+        checkpoints = Checkpoints(built, tmp_path)
+        save = sogclr_tf.callbacks.SaveCheckpoints(checkpoints)
+        with pytest.raises(FloatingPointError, match="loss is nan at step 3"):
+            built.fit(views(), callbacks=[Poison(), save], verbose=0)
+        assert not list(tmp_path.iterdir())

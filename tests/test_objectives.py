@@ -1,0 +1,249 @@
+"""Every objective against golden numbers, loop-form references and its promises."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from reference import GlobalContrastive, nt_xent, numeric_gradient
+
+from sogclr_tf import GlobalContrastiveLoss, NTXentLoss
+from sogclr_tf.objectives import build_objective, objective_names
+
+N = 12
+NAMES = objective_names()
+
+
+def build(name, num_examples=N, **options):
+    return build_objective(name, num_examples, **options)
+
+
+def loss_and_gradients(objective, a, b, index):
+    a, b = tf.constant(a), tf.constant(b)
+    with tf.GradientTape() as tape:
+        tape.watch([a, b])
+        loss = objective(a, b, index)
+    return [float(loss), *(g.numpy() for g in tape.gradient(loss, [a, b]))]
+
+
+def projections(batch, width, seed):
+    values = np.random.default_rng(seed).normal(size=(2, batch, width)).astype(np.float32)
+    # Views of one example are near each other, as in training.
+    values[1] = values[0] + 0.5 * values[1]
+    return values
+
+
+class TestGolden:
+    @pytest.mark.parametrize("setting", ["tau0.1_gamma0.9", "tau0.5_gamma0.3"])
+    def test_sogclr_follows_libauc_step_by_step(self, golden, setting):
+        want = golden(f"libauc_unimodal_{setting}")
+        objective = GlobalContrastiveLoss(
+            int(want["N"]), float(want["temperature"]), float(want["gamma"])
+        )
+        for step, index in enumerate(want["index"]):
+            _, grad_a, grad_b = loss_and_gradients(
+                objective, want["a"][step], want["b"][step], index
+            )
+            np.testing.assert_allclose(grad_a, want["grad_a"][step], atol=1e-6)
+            np.testing.assert_allclose(grad_b, want["grad_b"][step], atol=1e-6)
+            visited = want["u"][step] > 0
+            u = np.exp(objective.log_u.numpy())
+            np.testing.assert_allclose(u[visited], want["u"][step][visited], rtol=1e-5)
+            assert (u[~visited] == 0).all()
+
+    @pytest.mark.parametrize("case", range(3))
+    def test_nt_xent_equals_simclr(self, golden, case):
+        want = golden("simclr_ntxent")
+        a, b = np.split(want[f"h{case}"], 2)
+        objective = NTXentLoss(float(want[f"temperature{case}"]))
+        loss, grad_a, grad_b = loss_and_gradients(objective, a, b, np.arange(len(a)))
+        np.testing.assert_allclose(loss, want[f"loss{case}"], rtol=1e-6)
+        np.testing.assert_allclose(np.concatenate([grad_a, grad_b]), want[f"grad{case}"], atol=1e-6)
+
+
+class TestReference:
+    @pytest.mark.parametrize("gamma", [0.1, 0.9, 1.0])
+    @pytest.mark.parametrize("temperature", [0.01, 0.1, 1.0])
+    @pytest.mark.parametrize(("batch", "width"), [(2, 3), (5, 8)])
+    def test_sogclr_over_visits(self, batch, width, temperature, gamma):
+        """Repeated visits, batches of old and new examples, small temperature."""
+        objective = GlobalContrastiveLoss(N, temperature, gamma)
+        reference = GlobalContrastive(N, temperature, gamma)
+        order = np.random.default_rng(3)
+        for step in range(6):
+            index = order.permutation(N)[:batch]
+            a, b = projections(batch, width, seed=step)
+            loss, grad_a, grad_b = loss_and_gradients(objective, a, b, index)
+            value, weights = reference.step(a, b, index)
+            np.testing.assert_allclose(loss, value, rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(objective.log_u, reference.log_u, rtol=1e-5, atol=1e-5)
+            want = numeric_gradient(lambda x, w=weights, b=b: reference.surrogate(x, b, w), a)
+            # float32 similarities are off by 1e-7, which temperature 0.01 multiplies by 100.
+            np.testing.assert_allclose(grad_a, want, atol=1e-5 * max(1, np.abs(want).max()))
+            want = numeric_gradient(lambda x, w=weights, a=a: reference.surrogate(a, x, w), b)
+            np.testing.assert_allclose(grad_b, want, atol=1e-5 * max(1, np.abs(want).max()))
+
+    @pytest.mark.parametrize("temperature", [0.01, 0.1, 1.0])
+    @pytest.mark.parametrize(("batch", "width"), [(2, 3), (5, 8)])
+    def test_nt_xent(self, batch, width, temperature):
+        a, b = projections(batch, width, seed=0)
+        loss, grad_a, _ = loss_and_gradients(NTXentLoss(temperature), a, b, np.arange(batch))
+        np.testing.assert_allclose(loss, nt_xent(a, b, temperature), rtol=1e-5, atol=1e-6)
+        want = numeric_gradient(lambda x: nt_xent(x, b, temperature), a)
+        np.testing.assert_allclose(grad_a, want, atol=1e-5 * max(1, np.abs(want).max()))
+
+    def test_orthogonal_views_can_be_checked_by_hand(self):
+        """Negatives all at similarity 0: g = 1, log u = 0, so F = -<z, z+> = -1."""
+        objective = GlobalContrastiveLoss(4)
+        views = tf.eye(4)
+        assert float(objective(views, views, tf.range(4))) == pytest.approx(-1)
+        np.testing.assert_allclose(objective.log_u, 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+class TestEveryObjective:
+    def test_half_precision_is_computed_in_float32(self, name):
+        a, b = projections(4, 8, seed=1)
+        for dtype in (tf.float16, tf.bfloat16):
+            low = [tf.cast(x, dtype) for x in (a, b)]
+            same = [tf.cast(x, tf.float32) for x in low]
+            loss = build(name)(*low, np.arange(4))
+            assert loss.dtype == tf.float32
+            assert float(loss) == float(build(name)(*same, np.arange(4)))
+
+    def test_scale_of_projections_does_not_matter(self, name):
+        a, b = projections(4, 8, seed=1)
+        loss = float(build(name)(a, b, np.arange(4)))
+        assert float(build(name)(1000 * a, 0.001 * b, np.arange(4))) == pytest.approx(loss, 1e-5)
+
+    @pytest.mark.parametrize("temperature", [0.005, 1.0])
+    def test_no_overflow(self, name, temperature):
+        a, b = projections(4, 8, seed=1)
+        objective = build(name, temperature=temperature)
+        for _ in range(3):
+            assert np.isfinite(
+                np.concatenate(
+                    [np.ravel(x) for x in loss_and_gradients(objective, a, b, np.arange(4))]
+                )
+            ).all()
+
+    def test_zero_projection_gives_finite_gradients(self, name):
+        a, b = projections(4, 8, seed=1)
+        a[2] = 0
+        for gradient in loss_and_gradients(build(name), a, b, np.arange(4))[1:]:
+            assert np.isfinite(gradient).all()
+
+    def test_graph_and_xla_equal_eager(self, name):
+        a, b = projections(4, 8, seed=1)
+        results = []
+        for wrap in (lambda f: f, tf.function, lambda f: tf.function(f, jit_compile=True)):
+            objective = build(name)
+            step = wrap(lambda a, b, index, f=objective: f(a, b, index))
+            losses = [float(step(a, b, tf.constant([0, 1, 2, 3 + k]))) for k in range(3)]
+            results.append((losses, [w.numpy() for w in objective.weights]))
+        for losses, weights in results[1:]:
+            np.testing.assert_allclose(losses, results[0][0], rtol=1e-5)
+            for got, want in zip(weights, results[0][1], strict=True):
+                np.testing.assert_allclose(got, want, rtol=1e-5)
+
+    def test_evaluation_leaves_the_table_alone(self, name):
+        a, b = projections(4, 8, seed=1)
+        objective = build(name)
+        first = float(objective(a, b, np.arange(4)))
+        before = [w.numpy() for w in objective.weights]
+        held_out = float(objective(b, a, np.arange(4), training=False))
+        assert held_out == pytest.approx(first, rel=1e-5)
+        for weight, kept in zip(objective.weights, before, strict=True):
+            np.testing.assert_array_equal(weight, kept)
+
+    def test_config_round_trip(self, name):
+        objective = build(name, temperature=0.3)
+        again = type(objective).from_config(objective.get_config())
+        assert again.get_config() == objective.get_config()
+        a, b = projections(4, 8, seed=1)
+        assert float(again(a, b, np.arange(4))) == float(objective(a, b, np.arange(4)))
+
+    def test_contrast_accuracy(self, name):
+        """Two of four examples have identical views; the others' views are swapped."""
+        a = tf.eye(4)
+        _, metrics = build(name).loss_and_metrics(a, tf.gather(a, [0, 1, 3, 2]), tf.range(4))
+        assert float(metrics["contrast_accuracy"]) == pytest.approx(0.5)
+
+    @pytest.mark.parametrize("temperature", [0, -0.1, float("nan")])
+    def test_bad_temperature(self, name, temperature):
+        with pytest.raises(ValueError, match="temperature is .* must be > 0"):
+            build(name, temperature=temperature)
+
+    def test_bad_shapes(self, name):
+        with pytest.raises(ValueError, match="global batch must be >= 2"):
+            build(name)(np.ones((1, 4), np.float32), np.ones((1, 4), np.float32), np.array([0]))
+        with pytest.raises(ValueError, match=r"expected \[B, D\] twice"):
+            build(name)(np.ones((2, 4), np.float32), np.ones((3, 4), np.float32), np.arange(2))
+
+
+class TestTable:
+    def test_first_visit_then_average(self):
+        """Anchors along one axis: all similarities 1, so g = exp(1/temperature) each time."""
+        objective = GlobalContrastiveLoss(4, temperature=1.0, gamma=0.25)
+        alike, apart = np.ones((2, 2), np.float32), np.eye(2, dtype=np.float32)
+        objective(alike, alike, np.array([1, 3]))
+        np.testing.assert_allclose(objective.log_u, [-np.inf, 1, -np.inf, 1], rtol=1e-6)
+        objective(apart, apart, np.array([1, 2]))
+        u = np.exp(objective.log_u.numpy())
+        np.testing.assert_allclose(u, [0, 0.75 * np.e + 0.25, 1, np.e], rtol=1e-6)
+
+    def test_gamma_one_forgets(self):
+        objective = GlobalContrastiveLoss(2, temperature=0.5, gamma=1.0)
+        for seed in range(3):
+            a, b = projections(2, 4, seed)
+            objective(a, b, np.arange(2))
+        fresh = GlobalContrastiveLoss(2, temperature=0.5, gamma=0.5)
+        fresh(a, b, np.arange(2))
+        np.testing.assert_allclose(objective.log_u, fresh.log_u, rtol=1e-6)
+
+    def test_repeated_index_keeps_the_first_occurrence(self):
+        a, b = projections(4, 8, seed=1)
+        objective = GlobalContrastiveLoss(5)
+        objective(a, b, np.array([0, 3, 3, 0]))
+        distinct = GlobalContrastiveLoss(5)
+        distinct(a, b, np.array([0, 3, 1, 2]))
+        np.testing.assert_array_equal(
+            objective.log_u.numpy()[[0, 3]], distinct.log_u.numpy()[[0, 3]]
+        )
+        assert np.isneginf(objective.log_u.numpy()[[1, 2, 4]]).all()
+
+    @pytest.mark.parametrize("wrong", [-1, 12])
+    def test_index_outside_is_named(self, wrong):
+        a, b = projections(2, 4, seed=1)
+        with pytest.raises(ValueError, match=rf"index {wrong} is outside \[0, 12\)"):
+            GlobalContrastiveLoss(N)(a, b, np.array([3, wrong]))
+
+    def test_index_outside_stops_a_graph_on_cpu(self):
+        a, b = projections(2, 4, seed=1)
+        step = tf.function(GlobalContrastiveLoss(N))
+        with pytest.raises(tf.errors.InvalidArgumentError, match=rf"indices\[1\] = {N}"):
+            step(a, b, tf.constant([3, N]))
+
+    def test_index_outside_is_nan_where_scatter_is_silent(self):
+        """XLA clamps and drops such indices, as accelerators do."""
+        a, b = projections(2, 4, seed=1)
+        step = tf.function(GlobalContrastiveLoss(N), jit_compile=True)
+        assert np.isnan(float(step(a, b, tf.constant([3, N]))))
+
+    @pytest.mark.parametrize("gamma", [0, -0.5, 1.1, float("nan")])
+    def test_bad_gamma(self, gamma):
+        with pytest.raises(ValueError, match=r"gamma is .* must lie in \(0, 1\]"):
+            GlobalContrastiveLoss(N, gamma=gamma)
+
+    @pytest.mark.parametrize("num_examples", [0, 1, 2.5])
+    def test_bad_num_examples(self, num_examples):
+        with pytest.raises(ValueError, match="num_examples is .* whole number >= 2"):
+            GlobalContrastiveLoss(num_examples)
+
+
+class TestByName:
+    def test_unknown_name_lists_the_valid_ones(self):
+        with pytest.raises(ValueError, match="unknown loss 'moco': choose one of simclr, sogclr"):
+            build("moco")
+
+    def test_unknown_option_lists_the_valid_ones(self):
+        with pytest.raises(ValueError, match="no option 'gama': it takes temperature, gamma"):
+            build("sogclr", gama=1)

@@ -1,0 +1,215 @@
+"""The command, as a user starts it: real processes, real files."""
+
+import csv
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from sogclr_tf import run
+from sogclr_tf.run_folder import RunFolder
+
+ROOT = pathlib.Path(__file__).parents[1]
+SMALL = [
+    "--config.epochs=2",
+    "--config.optimizer.warmup_epochs=0.5",
+    "--config.encoder.widths=(8,16)",
+    "--config.checkpoint.every_epochs=1",
+]
+
+
+def command(*arguments, cwd, **environment):
+    """The finished process of `python -m sogclr_tf.run` with the arguments."""
+    return subprocess.run(
+        [sys.executable, "-m", "sogclr_tf.run", *arguments],
+        cwd=cwd,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A small run on the digits, start to end: (folder, process)."""
+    cwd = tmp_path_factory.mktemp("run")
+    process = command(*SMALL, cwd=cwd)
+    assert process.returncode == 0, process.stderr
+    return RunFolder(cwd / "runs" / "digits"), process
+
+
+class TestWholeRun:
+    def test_every_file_is_there(self, finished):
+        folder, _ = finished
+        names = {path.name for path in folder.plots.iterdir()}
+        assert names == {"views.png", "curves.png", "embedding.png", "log_u.png"}
+        assert (folder.path / "config.json").exists()
+        assert list(folder.events.rglob("events.out.tfevents*"))
+        assert list(folder.checkpoints.glob("*.index"))
+        assert (folder.saved_model / "36" / "saved_model.pb").exists()
+        assert not list(folder.path.glob(".*"))
+
+    def test_result(self, finished):
+        folder, _ = finished
+        result = json.loads(folder.result.read_text())
+        assert result["steps"] == 36
+        assert result["num_examples"] == 1198
+        assert result["examples_per_second"] > 0
+        assert result["versions"]["tensorflow"] == tf.__version__
+        for key in ("knn_top1", "linear_top1", "untrained_knn_top1", "untrained_linear_top1"):
+            assert 50 < result[key] <= 100
+
+    def test_metrics_have_a_row_per_epoch(self, finished):
+        folder, _ = finished
+        with folder.metrics.open() as file:
+            rows = list(csv.DictReader(file))
+        assert [row["epoch"] for row in rows] == ["0", "1"]
+        assert {"loss", "contrast_accuracy", "learning_rate", "examples_per_second"} <= set(rows[0])
+
+    def test_progress_and_closing_table_are_shown(self, finished):
+        folder, process = finished
+        assert "Epoch 2/2" in process.stdout
+        assert "contrast_accuracy:" in process.stdout
+        table = process.stdout.rpartition("Epoch 2/2")[2]
+        for word in ("untrained", "weighted kNN", "linear probe", "36 steps", "result.json"):
+            assert word in table
+
+    def test_export_serves_the_trained_encoder(self, finished):
+        folder, _ = finished
+        served = tf.saved_model.load(str(folder.saved_model / "36")).signatures["serving_default"]
+        features = served(images=tf.zeros([3, 16, 16, 3]))["features"]
+        assert features.shape == (3, 16)
+
+    def test_started_again_it_keeps_what_is_there(self, finished):
+        folder, _ = finished
+        metrics, version = folder.metrics.read_bytes(), folder.saved_model / "36"
+        exported = version.stat().st_mtime_ns
+        process = command(*SMALL, cwd=folder.path.parents[1])
+        assert process.returncode == 0, process.stderr
+        assert "resumed at step 36" in process.stderr
+        assert folder.metrics.read_bytes() == metrics
+        assert version.stat().st_mtime_ns == exported
+
+    def test_another_config_is_refused_and_names_the_key(self, finished):
+        folder, _ = finished
+        process = command(*SMALL, "--config.batch_size=32", cwd=folder.path.parents[1])
+        assert process.returncode == 1
+        assert process.stderr.count("\n") == 1
+        assert "holds a run with batch_size=64, but this one has 32" in process.stderr
+
+
+def test_training_is_resumed_where_it_stopped(tmp_path):
+    """One epoch, then the same command with two: as two epochs at once would end."""
+    import runpy
+
+    config = tmp_path / "config.py"
+    text = (ROOT / "configs" / "digits.py").read_text()
+    config.write_text(text)
+    assert runpy.run_path(str(config))["get_config"]().epochs == 30
+    interrupted = tmp_path / "interrupted"
+    arguments = [f"--config={config}", "--mode=train", *SMALL]
+    whole = command(*arguments, f"--workdir={tmp_path / 'whole'}", cwd=tmp_path)
+    assert whole.returncode == 0, whole.stderr
+    first = command(*arguments, f"--workdir={interrupted}", cwd=tmp_path)
+    assert first.returncode == 0
+    for newest in (interrupted / "checkpoints").glob("step-36*"):
+        newest.unlink()
+    again = command(*arguments, f"--workdir={interrupted}", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert "resumed at step 18, epoch 1" in again.stderr
+    ends = [
+        tf.train.load_checkpoint(str(folder / "checkpoints" / "step-36"))
+        for folder in (tmp_path / "whole", interrupted)
+    ]
+    names = ends[0].get_variable_to_shape_map()
+    for name in names:
+        if name != "_CHECKPOINTABLE_OBJECT_GRAPH" and not name.startswith("save_counter"):
+            np.testing.assert_array_equal(ends[1].get_tensor(name), ends[0].get_tensor(name), name)
+
+
+class TestOneClearLine:
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["--config.batch_sise=3"], "unknown config key 'batch_sise': choose one of batch_siz"),
+            (["--config.loss.gama=1"], "unknown config key 'loss.gama': choose one of loss.gamma"),
+            (["--config.encoder.foo=1"], "this config's encoder has no 'encoder.foo' to set"),
+            (["--config.batch_size=abc"], "invalid literal for int"),
+            (["--config.batch_size=1"], "batch_size is 1"),
+            (["--config.batch_size=4096"], "1198 examples, fewer than batch_size 4096"),
+            (["--config.loss.temperature=0.0"], "temperature is 0.0: it must be > 0"),
+            (["--config.loss.gamma=1.5"], "gamma is 1.5"),
+            (["--config.loss.name=moco"], "choose one of simclr, sogclr"),
+            (["--config.encoder.name=vgg"], "resnet18, resnet34"),
+            (["--config.optimizer.name=sgdd"], "lars, sgd, adam"),
+            (["--config.optimizer.scaling=cubic"], "sqrt, linear, constant"),
+            (["--config.precision=float8"], "choose one of float32, mixed_bfloat16"),
+            (["--config.data.name=nosuchset"], "unknown data set 'nosuchset': choose digits"),
+            (["--config.data.train_split=validation"], "choose one of train, test"),
+            (["--config.data.name=cifar10", "--config.data.data_dir=/no/such"], "does not exist"),
+            (["--strategy=many"], "one, mirrored, multiworker, tpu"),
+            (["--mode=evaluate"], "train first with --mode=train"),
+            (["--strategy=tpu"], "no TPU was found"),
+            (["--strategy=multiworker"], "needs TF_CONFIG"),
+        ],
+    )
+    def test_bad_argument(self, arguments, message, tmp_path):
+        process = command(*arguments, cwd=tmp_path)
+        assert process.returncode != 0
+        assert message in process.stderr.replace("\n", " ")
+        assert "Traceback" not in process.stderr
+
+    def test_loss_that_is_not_finite_keeps_the_last_good_checkpoint(self, tmp_path):
+        diverge = ["--config.optimizer.name=sgd", "--config.optimizer.learning_rate=1e30"]
+        process = command(*SMALL, *diverge, "--config.optimizer.warmup_epochs=1", cwd=tmp_path)
+        assert process.returncode == 1
+        assert "error: the loss is nan at step" in process.stderr
+
+
+class TestConfigs:
+    @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.py")), ids=lambda p: p.stem)
+    def test_keys_are_those_that_are_read(self, path):
+        import runpy
+
+        run._check_keys(runpy.run_path(str(path))["get_config"]())
+
+    def test_help_answers_without_tensorflow(self, tmp_path):
+        probe = (
+            "import sys; sys.argv = ['run', '--helpshort']\n"
+            "from sogclr_tf import run\n"
+            "try:\n    run.app.run(run.main, flags_parser=run._parse_flags)\n"
+            "except SystemExit:\n    assert 'tensorflow' not in sys.modules\n"
+        )
+        process = subprocess.run([sys.executable, "-c", probe], cwd=tmp_path, capture_output=True)
+        assert process.returncode == 0, process.stderr
+
+
+class TestWithoutTensorFlow:
+    def test_import_names_the_extras(self, tmp_path):
+        probe = (
+            "import importlib.util as util; find = util.find_spec\n"
+            "util.find_spec = lambda name, *a: None if name == 'tensorflow' else find(name, *a)\n"
+            "import sogclr_tf"
+        )
+        process = subprocess.run(
+            [sys.executable, "-c", probe], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert process.stderr.splitlines()[-1].endswith(
+            '"sogclr_tf[cpu]", "sogclr_tf[gpu]" or "sogclr_tf[tpu]"'
+        )
+
+    def test_another_keras_backend_is_named(self, tmp_path):
+        process = subprocess.run(
+            [sys.executable, "-c", "import sogclr_tf; sogclr_tf.SogCLR"],
+            cwd=tmp_path,
+            env={**os.environ, "KERAS_BACKEND": "numpy"},
+            capture_output=True,
+            text=True,
+        )
+        assert "set KERAS_BACKEND=tensorflow" in process.stderr.splitlines()[-1]
