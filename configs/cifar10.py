@@ -53,7 +53,7 @@ def get_config():
     config.optimizer.learning_rate = 1.0
     config.optimizer.scaling = "constant"  # of the rate with the batch size
     config.optimizer.weight_decay = 1e-4
-    config.optimizer.warmup_epochs = 10
+    config.optimizer.warmup_epochs = 10.0
 
     config.checkpoint = ml_collections.ConfigDict()
     config.checkpoint.every_epochs = 10

@@ -56,7 +56,7 @@ def get_config():
     config.optimizer.learning_rate = 1e-3
     config.optimizer.scaling = "constant"  # of the rate with the batch size
     config.optimizer.weight_decay = 0.0
-    config.optimizer.warmup_epochs = 2
+    config.optimizer.warmup_epochs = 2.0
 
     config.checkpoint = ml_collections.ConfigDict()
     config.checkpoint.every_epochs = 10

@@ -55,7 +55,7 @@ def get_config():
     config.optimizer.learning_rate = 0.075
     config.optimizer.scaling = "sqrt"  # of the rate with the batch size
     config.optimizer.weight_decay = 1e-6
-    config.optimizer.warmup_epochs = 10
+    config.optimizer.warmup_epochs = 10.0
 
     config.checkpoint = ml_collections.ConfigDict()
     config.checkpoint.every_epochs = 10

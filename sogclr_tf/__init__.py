@@ -6,6 +6,7 @@ Not Harm Performance", ICML 2022, arXiv 2202.12387.
 
 import importlib
 import importlib.util
+import os
 
 __version__ = "0.1.0"
 
@@ -64,11 +65,18 @@ def __dir__():
 
 
 def _load(module):
+    # Asked before Keras is imported, which fails in its own words where the other backend is
+    # missing, and after, because Keras has a settings file too.
+    _require_backend(os.environ.get("KERAS_BACKEND", "tensorflow"))
     import keras
 
-    if keras.backend.backend() != "tensorflow":
-        raise ImportError(
-            f"sogclr_tf needs Keras's TensorFlow backend, but Keras runs on "
-            f"'{keras.backend.backend()}': set KERAS_BACKEND=tensorflow before Python starts"
-        )
+    _require_backend(keras.backend.backend())
     return importlib.import_module(f"sogclr_tf.{module}")
+
+
+def _require_backend(backend):
+    if backend != "tensorflow":
+        raise ImportError(
+            f"sogclr_tf needs Keras's TensorFlow backend, but Keras is set to '{backend}': "
+            "set KERAS_BACKEND=tensorflow before Python starts"
+        )

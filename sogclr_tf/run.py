@@ -9,6 +9,7 @@ Any key of the config is a flag: --config.batch_size=128. The same command start
 import logging
 import os
 import pathlib
+import re
 import runpy
 import statistics
 import sys
@@ -37,8 +38,10 @@ def config_file(name):
     return str(next((place for place in places if place.exists()), places[0]))
 
 
+# No default here, because ml_collections reads a default's overrides when the flag is defined,
+# where nobody could make its errors readable: `_parse_flags` supplies configs/digits.py.
 _CONFIG = config_flags.DEFINE_config_file(
-    "config", config_file("digits.py"), "Python file with get_config()."
+    "config", None, "Python file with get_config(); configs/digits.py by default."
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; by default runs/CONFIG.")
 _STRATEGY = flags.DEFINE_enum("strategy", "one", STRATEGIES, "Where to compute.")
@@ -292,7 +295,8 @@ def _versions():
 
 
 def _parse_flags(argv):
-    """absl's parsing, with the valid keys where a --config.KEY is unknown."""
+    """absl's parsing, with a default config and the valid keys where a --config.KEY is unknown."""
+    argv = _with_config(argv)
     try:
         return app.parse_flags_with_usage(argv)
     except (AttributeError, KeyError):
@@ -307,6 +311,21 @@ def _parse_flags(argv):
                     f"unknown config key '{key}': {_valid_keys(key, expected)}"
                 ) from None
         raise
+
+
+def _with_config(argv):
+    """The arguments with a --config that exists: the default, or one of this project by name."""
+    place = next((i for i, arg in enumerate(argv) if re.match("--?config=", arg)), None)
+    if place is None:
+        return [argv[0], f"--config={config_file('digits.py')}", *argv[1:]]
+    path = argv[place].partition("=")[2]
+    if pathlib.Path(path).exists():
+        return argv
+    ours = pathlib.Path(config_file(pathlib.Path(path).name))
+    if not ours.exists():
+        names = ", ".join(sorted(f"configs/{found.name}" for found in ours.parent.glob("*.py")))
+        raise ValueError(f"there is no config '{path}': give a file of your own, or {names}")
+    return [*argv[:place], f"--config={ours}", *argv[place + 1 :]]
 
 
 def _run():

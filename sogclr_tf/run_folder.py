@@ -94,7 +94,7 @@ class RunFolder:
         row = {"epoch": epoch, **logs}
         new = not self.metrics.exists()
         with self.metrics.open("a", newline="") as file:
-            writer = csv.DictWriter(file, list(row))
+            writer = csv.DictWriter(file, list(row), lineterminator="\n")
             if new:
                 writer.writeheader()
             writer.writerow(row)

@@ -60,7 +60,7 @@ def _tpu_strategy(tpu, zone, project):
         if tpu != "local":
             tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
-    except (ValueError, tf.errors.OpError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError, tf.errors.OpError) as error:
         reason = str(error).strip().splitlines()[0]
         raise RuntimeError(
             "no TPU was found: name it with --tpu=NAME, or --tpu=local on a TPU VM with "

@@ -41,7 +41,7 @@ def model(name):
     )
     projector = keras.Sequential([keras.Input((54,)), keras.layers.Dense(8)])
     built = sogclr_tf.SogCLR(encoder, build_objective(name, NUM_EXAMPLES), projector)
-    built.compile(optimizer=keras.optimizers.SGD(0.05, momentum=0.9), jit_compile=False)
+    built.compile(optimizer=keras.optimizers.SGD(0.005, momentum=0.9), jit_compile=False)
     return built
 
 

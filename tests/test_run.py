@@ -105,15 +105,9 @@ class TestWholeRun:
 
 
 def test_training_is_resumed_where_it_stopped(tmp_path):
-    """One epoch, then the same command with two: as two epochs at once would end."""
-    import runpy
-
-    config = tmp_path / "config.py"
-    text = (ROOT / "configs" / "digits.py").read_text()
-    config.write_text(text)
-    assert runpy.run_path(str(config))["get_config"]().epochs == 30
+    """A run that lost its last checkpoint, and so its last epoch, ends as one that did not."""
     interrupted = tmp_path / "interrupted"
-    arguments = [f"--config={config}", "--mode=train", *SMALL]
+    arguments = ["--mode=train", *SMALL]
     whole = command(*arguments, f"--workdir={tmp_path / 'whole'}", cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr
     first = command(*arguments, f"--workdir={interrupted}", cwd=tmp_path)
@@ -140,6 +134,7 @@ class TestOneClearLine:
             (["--config.batch_sise=3"], "unknown config key 'batch_sise': choose one of batch_siz"),
             (["--config.loss.gama=1"], "unknown config key 'loss.gama': choose one of loss.gamma"),
             (["--config.encoder.foo=1"], "this config's encoder has no 'encoder.foo' to set"),
+            (["--config=nosuch.py"], "or configs/cifar10.py, configs/cifar10_small.py"),
             (["--config.batch_size=abc"], "invalid literal for int"),
             (["--config.batch_size=1"], "batch_size is 1"),
             (["--config.batch_size=4096"], "1198 examples, fewer than batch_size 4096"),
@@ -153,7 +148,7 @@ class TestOneClearLine:
             (["--config.data.name=nosuchset"], "unknown data set 'nosuchset': choose digits"),
             (["--config.data.train_split=validation"], "choose one of train, test"),
             (["--config.data.name=cifar10", "--config.data.data_dir=/no/such"], "does not exist"),
-            (["--strategy=many"], "one, mirrored, multiworker, tpu"),
+            (["--strategy=many"], "<one|mirrored|multiworker|tpu>"),
             (["--mode=evaluate"], "train first with --mode=train"),
             (["--strategy=tpu"], "no TPU was found"),
             (["--strategy=multiworker"], "needs TF_CONFIG"),
@@ -177,7 +172,12 @@ class TestConfigs:
     def test_keys_are_those_that_are_read(self, path):
         import runpy
 
-        run._check_keys(runpy.run_path(str(path))["get_config"]())
+        config = runpy.run_path(str(path))["get_config"]()
+        run._check_keys(config)
+        # A flag takes the type of the config's value: a whole number here would refuse 0.5.
+        for section in ("augment", "loss", "optimizer"):
+            for key, value in run._reference_config()[section].items():
+                assert type(config[section][key]) is type(value), key
 
     def test_help_answers_without_tensorflow(self, tmp_path):
         probe = (
