@@ -20,7 +20,7 @@ from ml_collections import config_flags
 
 import sogclr_tf
 
-# Its start-up notices would bury the progress bar.
+# TensorFlow's notices would bury the progress bar.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 _LOG = logging.getLogger("sogclr_tf")
@@ -52,8 +52,7 @@ _TPU_PROJECT = flags.DEFINE_string("tpu_project", None, "Cloud project of the TP
 
 
 def main(_argv):
-    # TensorFlow's own notices would break into the progress bar.
-    absl_logging.set_verbosity(absl_logging.WARNING)
+    _start_tensorflow()
     config = _CONFIG.value
     _check_keys(config)
     folder = _open_folder(config)
@@ -182,6 +181,19 @@ def closing_table(folder):
     lines.append("")
     lines += [f"{what:12} {path}" for what, path in folder.files()]
     return "\n".join(lines) + "\n"
+
+
+def _start_tensorflow():
+    """Imports TensorFlow without the notices that it writes before any setting can reach it."""
+    stderr = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        import tensorflow  # noqa: F401
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+    absl_logging.set_verbosity(absl_logging.WARNING)
 
 
 def _open_folder(config):
