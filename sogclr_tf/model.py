@@ -79,12 +79,12 @@ class SogCLR(keras.Model):
         """Keras's `fit` on a training stream, checked before the first step.
 
         Args:
-            x: `sogclr_tf.training_views(...)`, or anything Keras takes whose batches follow the
-                contract of `sogclr_tf.data`. `Views` bring their own steps per epoch, each epoch
-                in a new order; `initial_epoch` starts them there.
+            x: `sogclr_tf.training_views(...)`, or a tf.data.Dataset or a dictionary of arrays that
+                follows the contract of `sogclr_tf.data`. `Views` bring their own steps per epoch,
+                each epoch in a new order; `initial_epoch` starts them there.
             y: none; contrastive learning has no targets.
-            **kwargs: as for `keras.Model.fit`. Training stops with FloatingPointError at a loss
-                that is not finite.
+            **kwargs: as for `keras.Model.fit`; `validation_data` is of the same kinds as x.
+                Training stops with FloatingPointError at a loss that is not finite.
 
         Raises:
             ValueError: x does not follow the contract, or does not fit the model or its strategy.
@@ -95,6 +95,8 @@ class SogCLR(keras.Model):
         if isinstance(x, Views):
             kwargs.setdefault("steps_per_epoch", x.steps_per_epoch)
             x = x.stream(kwargs.get("initial_epoch", 0) * x.steps_per_epoch)
+        if isinstance(kwargs.get("validation_data"), Views):
+            kwargs["validation_data"] = kwargs["validation_data"].epoch(0)
         if isinstance(x, tf.data.Dataset):
             contract.check_encoder(x.element_spec, self.encoder)
             x = contract.guard_indices(x, self.objective)

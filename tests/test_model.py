@@ -228,6 +228,10 @@ class TestUse:
         for got, want in zip(built.get_weights(), before, strict=True):
             np.testing.assert_array_equal(got, want)
 
+    def test_validation_data(self):
+        history = model().fit(views(), validation_data=views(), epochs=2, verbose=0).history
+        assert len(history["val_loss"]) == len(history["val_contrast_accuracy"]) == 2
+
     def test_own_training_loop(self):
         """The objective alone, in a loop that knows nothing of Keras's fit."""
         net, objective = encoder(), sogclr_tf.GlobalContrastiveLoss(N)
