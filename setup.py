@@ -38,6 +38,6 @@ setup(
         "cpu": [f"tensorflow-cpu{TENSORFLOW}"],
         "gpu": [f"tensorflow[and-cuda]{TENSORFLOW}"],
         "tpu": [f"tensorflow-tpu{TENSORFLOW}"],
-        "test": ["pytest", "ruff", "scipy"],
+        "test": ["pytest", "pytest-xdist", "ruff", "scipy"],
     },
 )

@@ -161,17 +161,19 @@ def colour(images, rows, policy):
     return images
 
 
-def gaussian_blur(images, sigma):
-    """Blurs each image with its own sigma over a window of a tenth of the side (at least 3 pixels).
+def gaussian_blur(images, sigma, radius=None):
+    """Blurs each image with its own sigma.
 
     Args:
         images: float32 [n, H, W, 3].
         sigma: float32 [n], in pixels.
+        radius: of the square window, in pixels; by default a twentieth of the height, at least 1,
+            so that the window spans a tenth of the side, as in SimCLR.
 
     Returns:
         float32 [n, H, W, 3]. Borders are mirrored.
     """
-    radius = max(1, images.shape[1] // 20)
+    radius = radius or max(1, images.shape[1] // 20)
     taps = 2 * radius + 1
     # The CPU computes exp 16 at a time and rounds what is left over differently: in rows of a
     # multiple of 16 an image's weights do not depend on its place in the batch.

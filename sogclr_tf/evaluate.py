@@ -18,10 +18,10 @@ class Scores:
     """How good frozen features are, with the features themselves for further use.
 
     Attributes:
-      knn_top1: accuracy of `knn_predict` on the test images, in percent 0..100.
-      linear_top1: accuracy of `linear_probe` on the test images, in percent 0..100.
-      train_features: float32 [N, C], the encoder's output for the training images.
-      test_features: float32 [M, C], the same for the test images.
+        knn_top1: accuracy of `knn_predict` on the test images, in percent 0..100.
+        linear_top1: accuracy of `linear_probe` on the test images, in percent 0..100.
+        train_features: float32 [N, C], the encoder's output for the training images.
+        test_features: float32 [M, C], the same for the test images.
     """
 
     knn_top1: float
@@ -45,22 +45,22 @@ def judge(
     """Scores an encoder on labelled images it need not have seen labels of.
 
     Args:
-      encoder: Keras model, images [B, H, W, 3] in 0..1 -> features [B, C].
-      train_images: N images, in a form that `extract_features` takes.
-      train_labels: integers [N] from 0.
-      test_images: M images, in a form that `extract_features` takes.
-      test_labels: integers [M] from 0.
-      k: neighbours that vote in `knn_predict`.
-      temperature: of the votes in `knn_predict`, above 0.
-      seed: of the held-out tenth in `linear_probe`.
-      batch_size: images that the encoder sees at a time.
+        encoder: Keras model, images [B, H, W, 3] in 0..1 -> features [B, C].
+        train_images: N images, in a form that `extract_features` takes.
+        train_labels: integers [N] from 0.
+        test_images: M images, in a form that `extract_features` takes.
+        test_labels: integers [M] from 0.
+        k: neighbours that vote in `knn_predict`.
+        temperature: of the votes in `knn_predict`, above 0.
+        seed: of the held-out tenth in `linear_probe`.
+        batch_size: images that the encoder sees at a time.
 
     Returns:
-      `Scores`.
+        `Scores`.
 
     Raises:
-      ValueError: labels that are missing, not integers from 0, of fewer than two classes or of
-        another number than the images; or images that `extract_features` refuses.
+        ValueError: labels that are missing, not integers from 0, of fewer than two classes or of
+            another number than the images; or images that `extract_features` refuses.
     """
     train_labels = _checked_labels(train_labels, "train_labels", classes=2)
     test_labels = _checked_labels(test_labels, "test_labels")
@@ -101,17 +101,17 @@ def extract_features(encoder, images, batch_size=256):
     padding's features are dropped.
 
     Args:
-      encoder: Keras model, float32 images [B, H, W, C] in 0..1 -> features [B, D].
-      images: array [N, H, W, C] of uint8 (divided by 255 here) or of floats in 0..1; or a
-        `tf.data.Dataset` whose elements are single images [H, W, C] of either kind.
-      batch_size: images that the encoder sees at a time.
+        encoder: Keras model, float32 images [B, H, W, C] in 0..1 -> features [B, D].
+        images: array [N, H, W, C] of uint8 (divided by 255 here) or of floats in 0..1; or a
+            `tf.data.Dataset` whose elements are single images [H, W, C] of either kind.
+        batch_size: images that the encoder sees at a time.
 
     Returns:
-      float32 [N, D], in the order of the images.
+        float32 [N, D], in the order of the images.
 
     Raises:
-      ValueError: no images; images of another shape, dtype or range; `batch_size` below 1;
-        features that are not [B, D].
+        ValueError: no images; images of another shape, dtype or range; `batch_size` below 1;
+            features that are not [B, D].
     """
     return _run(_inference(encoder), images, batch_size)
 
@@ -134,20 +134,20 @@ def knn_predict(
     (arXiv 1805.01978, section 3.4).
 
     Args:
-      train_features: float [N, C]; normalised here.
-      train_labels: integers [N] in 0..num_classes - 1.
-      test_features: float [M, C]; normalised here.
-      k: how many neighbours vote; N where k is larger.
-      temperature: above 0.
-      num_classes: how many classes there are.
-      block_size: test examples compared at a time. By default as many as keep the block of
-        similarities at 2**24 numbers (64 MiB), whatever N is.
+        train_features: float [N, C]; normalised here.
+        train_labels: integers [N] in 0..num_classes - 1.
+        test_features: float [M, C]; normalised here.
+        k: how many neighbours vote; N where k is larger.
+        temperature: above 0.
+        num_classes: how many classes there are.
+        block_size: test examples compared at a time. By default as many as keep the block of
+            similarities at 2**24 numbers (64 MiB), whatever N is.
 
     Returns:
-      int32 [M], the class of each test example.
+        int32 [M], the class of each test example.
 
     Raises:
-      ValueError: arguments outside what is stated above, or features that are not finite.
+        ValueError: arguments outside what is stated above, or features that are not finite.
     """
     train_labels = _checked_labels(train_labels, "train_labels")
     train_features, test_features = _checked_features(train_features, train_labels, test_features)
@@ -193,22 +193,22 @@ def linear_probe(
     within `max_iterations` is taken as it stands, for its accuracy is within noise by then.
 
     Args:
-      train_features: float [N, C].
-      train_labels: integers [N] from 0, of at least two classes.
-      test_features: float [M, C].
-      seed: which examples are held out.
-      regularisation: scikit-learn's C, the weight of the summed loss against half the squared
-        norm of the weights: one number, used as it is, or several to choose from. On the 512
-        features of a random convolutional network 1e-2 was best for 1,000 and 5,000 CIFAR-10
-        images and 1e-1 for 50,000; 1 was never better and takes the longest.
-      max_iterations: L-BFGS iterations per fit.
+        train_features: float [N, C].
+        train_labels: integers [N] from 0, of at least two classes.
+        test_features: float [M, C].
+        seed: which examples are held out.
+        regularisation: scikit-learn's C, the weight of the summed loss against half the squared
+            norm of the weights: one number, used as it is, or several to choose from. On the 512
+            features of a random convolutional network 1e-2 was best for 1,000 and 5,000 CIFAR-10
+            images and 1e-1 for 50,000; 1 was never better and takes the longest.
+        max_iterations: L-BFGS iterations per fit.
 
     Returns:
-      int32 [M], the class of each test example.
+        int32 [M], the class of each test example.
 
     Raises:
-      ValueError: arguments outside what is stated above, features that are not finite, or no
-        class with two examples, so that none can be held out.
+        ValueError: arguments outside what is stated above, features that are not finite, or no
+            class with two examples, so that none can be held out.
     """
     train_labels = _checked_labels(train_labels, "train_labels", classes=2)
     train_features, test_features = _checked_features(train_features, train_labels, test_features)

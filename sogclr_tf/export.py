@@ -23,21 +23,21 @@ def export_encoder(model, path, *, version=None, image_shape=None):
     The model is left as it was.
 
     Args:
-      model: a built Keras encoder, images -> features; or a model that holds one as `.encoder`,
-        whose projector and tables are then left out.
-      path: folder of the served model on a local or mounted disk; made where missing.
-      version: integer from 0; by default one above the highest in `path`, starting at 1.
-      image_shape: (H, W, C), for an encoder that does not know its input shape, such as a
-        subclassed model. H and W may be None: the endpoint then takes any size.
+        model: a built Keras encoder, images -> features; or a model that holds one as `.encoder`,
+            whose projector and tables are then left out.
+        path: folder of the served model on a local or mounted disk; made where missing.
+        version: integer from 0; by default one above the highest in `path`, starting at 1.
+        image_shape: (H, W, C), for an encoder that does not know its input shape, such as a
+            subclassed model. H and W may be None: the endpoint then takes any size.
 
     Returns:
-      pathlib.Path of the version folder.
+        pathlib.Path of the version folder.
 
     Raises:
-      FileExistsError: `path` holds that version already.
-      TypeError: `version` is no integer, or `model` no Keras model.
-      ValueError: a negative version, an encoder that is not built, or a shape that is unknown or
-        not that of the encoder.
+        FileExistsError: `path` holds that version already.
+        TypeError: `version` is no integer, or `model` no Keras model.
+        ValueError: a negative version, an encoder that is not built, or a shape that is unknown or
+            not that of the encoder.
     """
     encoder = _checked_encoder(model)
     shape = _image_shape(encoder, image_shape)

@@ -19,15 +19,15 @@ def training_curves(history, path):
     """Draws loss and contrast accuracy, and the learning rate where it is given, by epoch.
 
     Args:
-      history: dict of equally long lists of floats: "epoch", "loss", "contrast_accuracy" (in
-        0..1, drawn in percent) and, if wanted, "learning_rate".
-      path: of the PNG to write.
+        history: dict of equally long lists of floats: "epoch", "loss", "contrast_accuracy" (in
+            0..1, drawn in percent) and, if wanted, "learning_rate".
+        path: of the PNG to write.
 
     Returns:
-      `path`.
+        `path`.
 
     Raises:
-      ValueError: a missing key, or lists that are empty or of different lengths.
+        ValueError: a missing key, or lists that are empty or of different lengths.
     """
     panels = [
         ("loss", "Loss", BLUE),
@@ -59,19 +59,19 @@ def embedding(
     third of the examples where they are fewer than 90.
 
     Args:
-      features: float [N, C], N at least 2.
-      labels: integers [N] from 0; or None, for one colour.
-      path: of the PNG to write.
-      class_names: strings, the name of each class for the legend; by default its number. Above
-        20 classes colours can no longer be told apart and there is no legend.
-      title: of the picture.
-      seed: of the choice of examples and of the layout.
+        features: float [N, C], N at least 2.
+        labels: integers [N] from 0; or None, for one colour.
+        path: of the PNG to write.
+        class_names: strings, the name of each class for the legend; by default its number. Above
+            20 classes colours can no longer be told apart and there is no legend.
+        title: of the picture.
+        seed: of the choice of examples and of the layout.
 
     Returns:
-      `path`.
+        `path`.
 
     Raises:
-      ValueError: features that are not [N, C] with N above 1, or labels of another number.
+        ValueError: features that are not [N, C] with N above 1, or labels of another number.
     """
     features = np.asarray(features, np.float32)
     if features.ndim != 2 or len(features) < 2:
@@ -96,14 +96,14 @@ def log_u_histogram(log_u, path):
     """Draws the distribution of the per-example table over the examples visited so far.
 
     Args:
-      log_u: float [N], -inf where an example was never visited.
-      path: of the PNG to write.
+        log_u: float [N], -inf where an example was never visited.
+        path: of the PNG to write.
 
     Returns:
-      `path`.
+        `path`.
 
     Raises:
-      ValueError: a table that is not [N], or holds NaN or +inf.
+        ValueError: a table that is not [N], or holds NaN or +inf.
     """
     log_u = np.asarray(log_u)
     if log_u.ndim != 1 or np.isnan(log_u).any() or np.isposinf(log_u).any():
@@ -137,19 +137,19 @@ def view_sheet(originals, views_a, views_b, path, *, rows=None):
     unsmoothed.
 
     Args:
-      originals: images [N, H, W, C] of uint8 or of floats in 0..1, C 1 or 3; or a list of such
-        images of any sizes.
-      views_a: N images of either kind, the first view of each.
-      views_b: N images of either kind, the second view of each.
-      path: of the PNG to write.
-      rows: triples below one another; by default as many as make the sheet nearly square.
+        originals: images [N, H, W, C] of uint8 or of floats in 0..1, C 1 or 3; or a list of such
+            images of any sizes.
+        views_a: N images of either kind, the first view of each.
+        views_b: N images of either kind, the second view of each.
+        path: of the PNG to write.
+        rows: triples below one another; by default as many as make the sheet nearly square.
 
     Returns:
-      `path`.
+        `path`.
 
     Raises:
-      ValueError: no examples, sequences of different lengths, images of another shape or dtype,
-        or `rows` below 1.
+        ValueError: no examples, sequences of different lengths, images of another shape or dtype,
+            or `rows` below 1.
     """
     count = len(originals)
     if not 0 < count == len(views_a) == len(views_b):

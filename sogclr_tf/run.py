@@ -104,9 +104,10 @@ def train(config, folder, model, views, checkpoints, step):
             callbacks.SaveCheckpoints(checkpoints, config.checkpoint.every_epochs),
         ],
     )
+    pace = folder.history().get("examples_per_second", [0.0])
     folder.update_result(
         steps=int(model.optimizer.iterations),
-        examples_per_second=statistics.median(folder.history()["examples_per_second"]),
+        examples_per_second=round(statistics.median(pace), 1),
         num_examples=views.num_examples,
         versions=_versions(),
     )
@@ -350,6 +351,9 @@ def _run():
         if "\n" in message:
             raise
         sys.exit(f"error: {message}")
+    except KeyboardInterrupt:
+        sys.stderr.write("\nstopped: the same command goes on from the last checkpoint\n")
+        sys.exit(130)
 
 
 if __name__ == "__main__":

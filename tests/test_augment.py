@@ -363,6 +363,14 @@ class TestBlur:
         np.testing.assert_allclose(got.mean(), pictures.mean(), atol=0.2)
         assert got.shape == pictures.shape
 
+    @pytest.mark.parametrize("case", range(4))
+    def test_equals_tensorflow_addons(self, golden, case):
+        """gaussian_filter2d of tensorflow-addons 0.23.0: a window of 5x5, REFLECT."""
+        want = golden("tensorflow_addons")
+        sigma = np.full(len(want["images"]), want["blur_sigma"][case], np.float32)
+        got = augment.gaussian_blur(tf.constant(want["images"]), sigma, radius=2)
+        np.testing.assert_allclose(got, want["blur"][case], atol=1e-5)
+
 
 class TestWhole:
     def test_middle_square(self):

@@ -3,7 +3,7 @@
 import pytest
 import tensorflow as tf
 
-from sogclr_tf import strategy
+from sogclr_tf import run, strategy
 
 
 def test_one_is_the_default():
@@ -33,3 +33,7 @@ def test_tpu_where_there_is_none(tpu):
 def test_unknown_name_lists_the_valid_ones():
     with pytest.raises(ValueError, match="one, mirrored, multiworker, tpu"):
         strategy.build_strategy("horovod")
+
+
+def test_the_flag_offers_what_there_is():
+    assert list(run.STRATEGIES) == strategy.strategy_names()
