@@ -1,9 +1,10 @@
-"""What happens beside training: stopping at a broken loss."""
+"""What happens beside training: stopping at a broken loss, measuring the pace, saving."""
 
 import math
 import time
 
 import keras
+import numpy as np
 
 
 class StopAtNonFiniteLoss(keras.callbacks.Callback):
@@ -13,7 +14,8 @@ class StopAtNonFiniteLoss(keras.callbacks.Callback):
     """
 
     def on_train_batch_end(self, batch, logs=None):  # noqa: ARG002
-        loss = float((logs or {}).get("loss", 0.0))
+        # Across workers Keras hands over an array of one loss.
+        loss = float(np.mean((logs or {}).get("loss", 0.0)))
         if not math.isfinite(loss):
             step = int(self.model.optimizer.iterations)
             raise FloatingPointError(

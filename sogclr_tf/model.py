@@ -143,7 +143,11 @@ class SogCLR(keras.Model):
     def _log(self, loss, metrics):
         self._loss_mean.update_state(loss)
         self._accuracy_mean.update_state(metrics["contrast_accuracy"])
-        return self.get_metrics_result()
+        logs = self.get_metrics_result()
+        if replica.across_workers():
+            # Keras averages the logs of several workers over their first axis, so they need one.
+            return {name: tf.reshape(value, [1]) for name, value in logs.items()}
+        return logs
 
     def _build_from(self, x):
         if not self.built:

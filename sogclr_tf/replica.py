@@ -39,3 +39,9 @@ def first_row(local_batch):
     """Where this replica's rows start in the gathered batch: int32 []."""
     replica = tf.distribute.get_replica_context().replica_id_in_sync_group
     return tf.cast(replica, tf.int32) * local_batch
+
+
+def across_workers():
+    """Whether the replicas are spread over several processes."""
+    strategy = tf.distribute.get_strategy()
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)

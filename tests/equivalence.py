@@ -2,8 +2,9 @@
 
     python tests/equivalence.py DEVICES FILE.npz
 
-Each number of devices needs a process of its own: two MirroredStrategies over the same devices
-share the keys of their collectives, and the second one fails.
+With TF_CONFIG in the environment the process is one worker of several. Each number of devices
+needs a process of its own: two MirroredStrategies over the same devices share the keys of their
+collectives, and the second one fails.
 """
 
 import os
@@ -79,9 +80,8 @@ def main(devices, path):
         tf.config.list_physical_devices("CPU")[0],
         [tf.config.LogicalDeviceConfiguration()] * devices,
     )
-    one = tf.distribute.get_strategy()
-    many = sogclr_tf.strategy.build_strategy("mirrored")
-    np.savez(path, **train(many if devices > 1 else one))
+    name = "multiworker" if "TF_CONFIG" in os.environ else "mirrored" if devices > 1 else "one"
+    np.savez(path, **train(sogclr_tf.strategy.build_strategy(name)))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
 """The same training on one device and on several: the global batch is what counts."""
 
+import json
+import os
 import pathlib
+import socket
 import subprocess
 import sys
 
@@ -40,6 +43,42 @@ def test_replicas_equal_one_device(trained, devices, name):
     assert len(keys) > 10
     for key in keys:
         np.testing.assert_allclose(many[key], one[key], rtol=1e-5, atol=1e-5, err_msg=key)
+
+
+@pytest.fixture(scope="module")
+def two_workers(tmp_path_factory):
+    """What each of two processes on this machine wrote, joined by MultiWorkerMirroredStrategy."""
+    folder = tmp_path_factory.mktemp("workers")
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    workers = []
+    for index in range(2):
+        task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+        command = [sys.executable, str(SCRIPT), "1", str(folder / f"{index}.npz")]
+        environment = {**os.environ, "TF_CONFIG": json.dumps(task)}
+        workers.append(subprocess.Popen(command, env=environment))
+    try:
+        assert [worker.wait(timeout=300) for worker in workers] == [0, 0]
+    finally:
+        for worker in workers:
+            worker.kill()
+    return [dict(np.load(folder / f"{index}.npz")) for index in range(2)]
+
+
+def free_ports(count):
+    """Ports that nobody listens on; held together, so that they differ."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [held.getsockname()[1] for held in sockets]
+    for held in sockets:
+        held.close()
+    return ports
+
+
+@pytest.mark.parametrize("name", objective_names())
+def test_workers_equal_one_device(trained, two_workers, name):
+    one = trained(1)
+    for many in two_workers:
+        for key in (key for key in one if key.startswith(f"{name}/")):
+            np.testing.assert_allclose(many[key], one[key], rtol=1e-5, atol=1e-5, err_msg=key)
 
 
 def test_batch_must_divide_into_replicas():
