@@ -17,7 +17,7 @@ class StopAtNonFiniteLoss(keras.callbacks.Callback):
         # Across workers Keras hands over an array of one loss.
         loss = float(np.mean((logs or {}).get("loss", 0.0)))
         if not math.isfinite(loss):
-            step = int(self.model.optimizer.iterations)
+            step = self.model.trained_steps
             raise FloatingPointError(
                 f"the loss is {loss} at step {step}: training stopped. Lower the learning rate or "
                 "raise the temperature; an index outside the table reads NaN too"
@@ -37,13 +37,14 @@ class Pace(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):  # noqa: ARG002
         self._started = time.perf_counter()
-        self._first_step = int(self.model.optimizer.iterations)
+        self._first_step = self.model.trained_steps
 
     def on_epoch_end(self, epoch, logs=None):  # noqa: ARG002
-        steps = int(self.model.optimizer.iterations) - self._first_step
+        steps = self.model.trained_steps - self._first_step
         seconds = time.perf_counter() - self._started
         logs["examples_per_second"] = steps * self._batch_size / seconds
-        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+        rate = self.model.optimizer.learning_rate
+        logs["learning_rate"] = float(keras.ops.convert_to_numpy(rate))
 
 
 class SaveCheckpoints(keras.callbacks.Callback):

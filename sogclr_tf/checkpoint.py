@@ -11,7 +11,7 @@ class Checkpoints:
     """The checkpoints of one model: weights, tables, optimiser and step.
 
     Args:
-        model: built and compiled.
+        model: a `SogCLR` model, built and compiled.
         folder: where the checkpoints lie.
         keep: how many of the newest are kept; at least 1.
     """
@@ -21,7 +21,7 @@ class Checkpoints:
             raise ValueError(f"keep is {keep}: at least 1 checkpoint must be kept")
         # Restoring fills variables, so the optimiser's must exist.
         model.optimizer.build(model.trainable_variables)
-        self._step = model.optimizer.iterations
+        self._model = model
         self._checkpoint = tf.train.Checkpoint(model=model)
         self._manager = tf.train.CheckpointManager(
             self._checkpoint, str(folder), max_to_keep=keep, checkpoint_name="step"
@@ -29,7 +29,7 @@ class Checkpoints:
 
     def save(self):
         """Writes the state as it is; the step of the optimiser names it."""
-        return self._manager.save(checkpoint_number=int(self._step))
+        return self._manager.save(checkpoint_number=self._model.trained_steps)
 
     def restore(self):
         """Restores the newest checkpoint that is whole; its step, or 0 where there is none.
@@ -40,7 +40,7 @@ class Checkpoints:
         for path in reversed(self._manager.checkpoints):
             try:
                 self._checkpoint.restore(path).assert_existing_objects_matched()
-                return int(self._step)
+                return self._model.trained_steps
             # A truncated file shows as IndexError, another model's as one of the rest.
             except (tf.errors.OpError, IndexError, AssertionError, ValueError) as error:
                 reason = str(error).strip().splitlines()[0]

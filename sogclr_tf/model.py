@@ -67,6 +67,11 @@ class SogCLR(keras.Model):
     def metrics(self):
         return [self._loss_mean, self._accuracy_mean]
 
+    @property
+    def trained_steps(self):
+        """Steps of the optimizer so far, an int; under a strategy too."""
+        return int(keras.ops.convert_to_numpy(self.optimizer.iterations))
+
     def call(self, images, training=False):
         """Features float32 [B, C] of images uint8, or float in 0..1, [B, H, W, 3]."""
         return self.encoder(augment.as_float(images), training=training)

@@ -106,7 +106,7 @@ def train(config, folder, model, views, checkpoints, step):
     )
     pace = folder.history().get("examples_per_second", [0.0])
     folder.update_result(
-        steps=int(model.optimizer.iterations),
+        steps=model.trained_steps,
         examples_per_second=round(statistics.median(pace), 1),
         num_examples=views.num_examples,
         versions=_versions(),
@@ -148,7 +148,7 @@ def evaluate(config, folder, model, train_source):
 
 def export(folder, model):
     """Exports the encoder as saved_model/<step>; a version that exists is kept as it is."""
-    step = int(model.optimizer.iterations)
+    step = model.trained_steps
     if (folder.saved_model / str(step)).exists():
         _LOG.info("%s holds version %d already: it is kept", folder.saved_model, step)
         return

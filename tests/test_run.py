@@ -127,6 +127,17 @@ def test_training_is_resumed_where_it_stopped(tmp_path):
             np.testing.assert_array_equal(ends[1].get_tensor(name), ends[0].get_tensor(name), name)
 
 
+def test_mirrored_ends_as_one_device_does(finished, tmp_path):
+    folder, _ = finished
+    process = command(*SMALL, "--strategy=mirrored", cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    result = RunFolder(tmp_path / "runs" / "digits").read_result()
+    for key in ("steps", "untrained_knn_top1", "untrained_linear_top1"):
+        assert result[key] == folder.read_result()[key]
+    for key in ("knn_top1", "linear_top1"):
+        assert abs(result[key] - folder.read_result()[key]) < 1
+
+
 class TestOneClearLine:
     @pytest.mark.parametrize(
         ("arguments", "message"),
