@@ -61,6 +61,7 @@ def get_config():
 
     config.checkpoint = ml_collections.ConfigDict()
     config.checkpoint.every_epochs = 10
+    config.checkpoint.every_steps = 0  # more often than that; 0: not
     config.checkpoint.keep = 3
 
     config.evaluation = ml_collections.ConfigDict()

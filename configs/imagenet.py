@@ -58,7 +58,8 @@ def get_config():
     config.optimizer.warmup_epochs = 10.0
 
     config.checkpoint = ml_collections.ConfigDict()
-    config.checkpoint.every_epochs = 10
+    config.checkpoint.every_epochs = 1
+    config.checkpoint.every_steps = 1000
     config.checkpoint.keep = 3
 
     config.evaluation = ml_collections.ConfigDict()

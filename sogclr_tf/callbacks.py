@@ -48,21 +48,47 @@ class Pace(keras.callbacks.Callback):
 
 
 class SaveCheckpoints(keras.callbacks.Callback):
-    """Saves every so many epochs, and at the end of training.
+    """Saves every so many epochs or steps, and at the end of training.
+
+    Put it last among the callbacks: the last step of an epoch is saved when the others have
+    written what they know of the epoch.
 
     Args:
         checkpoints: `sogclr_tf.checkpoint.Checkpoints`.
-        every_epochs: at least 1.
+        every_epochs: at least 1; None to save by steps alone.
+        every_steps: at least 1; None to save by epochs alone. With `steps_per_execution` the first
+            step after so many that Keras shows.
     """
 
-    def __init__(self, checkpoints, every_epochs=1):
+    def __init__(self, checkpoints, every_epochs=1, every_steps=None):
         super().__init__()
-        if every_epochs < 1:
-            raise ValueError(f"every_epochs is {every_epochs}: save every 1 epoch or more")
+        for name, value in (("every_epochs", every_epochs), ("every_steps", every_steps)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}: save every 1 or more")
         self._checkpoints = checkpoints
-        self._every = every_epochs
+        self._every_epochs = every_epochs
+        self._every_steps = every_steps
+
+    def on_train_begin(self, logs=None):  # noqa: ARG002
+        self._saved_step = self.model.trained_steps
+
+    def on_train_batch_end(self, batch, logs=None):  # noqa: ARG002
+        if self._every_steps and batch + 1 != self.params["steps"]:
+            self._save_if_due()
 
     def on_epoch_end(self, epoch, logs=None):  # noqa: ARG002
-        last = epoch + 1 == self.params["epochs"]
-        if last or (epoch + 1) % self._every == 0:
-            self._checkpoints.save()
+        if self._every_epochs and (epoch + 1) % self._every_epochs == 0:
+            self._save()
+        elif self._every_steps:
+            self._save_if_due()
+
+    def on_train_end(self, logs=None):  # noqa: ARG002
+        self._save()
+
+    def _save_if_due(self):
+        if self.model.trained_steps // self._every_steps > self._saved_step // self._every_steps:
+            self._save()
+
+    def _save(self):
+        self._checkpoints.save()
+        self._saved_step = self.model.trained_steps

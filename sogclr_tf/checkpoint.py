@@ -1,18 +1,30 @@
 """Save and resume training, exactly."""
 
+import functools
 import logging
+import pathlib
+import re
+import shutil
 
 import tensorflow as tf
+from google.protobuf import text_format
 
 _LOG = logging.getLogger(__name__)
 
 
 class Checkpoints:
-    """The checkpoints of one model: weights, tables, optimiser and step.
+    """The checkpoints of one model: weights, tables, optimiser, step and running means.
+
+        checkpoints = Checkpoints(model, "checkpoints")
+        model.fit(views, epochs=100, initial_step=checkpoints.restore(),
+                  callbacks=[SaveCheckpoints(checkpoints, every_steps=500)])
+
+    The step is the position in the data too, as `Views` are a function of it. A checkpoint holds
+    values alone, so one that eight devices wrote restores on one, and the other way round.
 
     Args:
         model: a `SogCLR` model, built and compiled.
-        folder: where the checkpoints lie.
+        folder: where the checkpoints lie, on a local or mounted disk.
         keep: how many of the newest are kept; at least 1.
     """
 
@@ -20,16 +32,35 @@ class Checkpoints:
         if keep < 1:
             raise ValueError(f"keep is {keep}: at least 1 checkpoint must be kept")
         # Restoring fills variables, so the optimiser's must exist.
-        model.optimizer.build(model.trainable_variables)
+        with model.distribute_strategy.scope():
+            model.optimizer.build(model.trainable_variables)
         self._model = model
-        self._checkpoint = tf.train.Checkpoint(model=model)
-        self._manager = tf.train.CheckpointManager(
-            self._checkpoint, str(folder), max_to_keep=keep, checkpoint_name="step"
-        )
+        self._folder = pathlib.Path(folder)
+        # Keras tells tf.train nothing of a model's metrics; they hold the means of a part epoch.
+        means = [variable.value for variable in model.metrics_variables]
+        self._checkpoint = tf.train.Checkpoint(model=model, means=means)
+        self._keep = keep
+        self._saved_step = None
 
     def save(self):
-        """Writes the state as it is; the step of the optimiser names it."""
-        return self._manager.save(checkpoint_number=self._model.trained_steps)
+        """Writes the state as it is, named by the optimiser's step; nothing if that was the last.
+
+        Raises:
+            OSError: it cannot be written, as on a full disk; older checkpoints are as they were.
+        """
+        step = self._model.trained_steps
+        if step == self._saved_step:
+            return
+        try:
+            self._manager.save(checkpoint_number=step)
+        except (tf.errors.OpError, OSError) as error:
+            self._remove_fragments(step)
+            raise OSError(
+                f"the checkpoint of step {step} cannot be written to {self._folder} "
+                f"({_first_line(error)}): make room there, then the same command goes on from the "
+                "checkpoint before"
+            ) from error
+        self._saved_step = step
 
     def restore(self):
         """Restores the newest checkpoint that is whole; its step, or 0 where there is none.
@@ -37,17 +68,73 @@ class Checkpoints:
         Raises:
             ValueError: checkpoints exist, but none can be restored into this model.
         """
-        for path in reversed(self._manager.checkpoints):
+        failures = {}
+        for path in self._newest_first():
             try:
                 self._checkpoint.restore(path).assert_existing_objects_matched()
-                return self._model.trained_steps
             # A truncated file shows as IndexError, another model's as one of the rest.
             except (tf.errors.OpError, IndexError, AssertionError, ValueError) as error:
-                reason = str(error).strip().splitlines()[0]
-                _LOG.warning("checkpoint %s cannot be restored (%s)", path, reason)
-        if self._manager.checkpoints:
+                failures[path] = self._reason(path, error)
+                continue
+            for broken, reason in failures.items():
+                _LOG.warning("%s cannot be restored (%s): going back to %s", broken, reason, path)
+            self._saved_step = self._model.trained_steps
+            return self._saved_step
+        if failures:
             raise ValueError(
-                f"no checkpoint in {self._manager.directory} fits this model: choose another "
-                "--workdir, or the config it was made with"
+                f"no checkpoint in {self._folder} fits this model ({list(failures.values())[0]}): "
+                "choose another --workdir, or the config it was made with"
             )
         return 0
+
+    def _reason(self, path, error):
+        """Why a checkpoint cannot be restored, in a line."""
+        try:
+            shapes = tf.train.load_checkpoint(path).get_variable_to_shape_map()
+        except (tf.errors.OpError, IndexError, ValueError):
+            return _first_line(error)
+        expected = getattr(self._model.objective, "num_examples", None)
+        for name, shape in shapes.items():
+            if name.startswith("model/objective/") and len(shape) == 1 and shape[0] != expected:
+                return f"it has num_examples={shape[0]}, this model has num_examples={expected}"
+        return _first_line(error)
+
+    @functools.cached_property
+    def _manager(self):
+        """What writes; made when first needed, because who only restores must change nothing."""
+        for fragment in self._folder.glob("step-*_temp"):
+            shutil.rmtree(fragment)
+        self._mend_list()
+        return tf.train.CheckpointManager(
+            self._checkpoint, str(self._folder), max_to_keep=self._keep, checkpoint_name="step"
+        )
+
+    def _mend_list(self):
+        """Lets TensorFlow's list of the checkpoints name those that are there.
+
+        A process that is killed between the two leaves a checkpoint that the list lacks, and that
+        nobody would ever remove.
+        """
+        found = self._newest_first()[::-1]
+        try:
+            state = tf.train.get_checkpoint_state(self._folder)
+            listed = [pathlib.Path(path).name for path in state.all_model_checkpoint_paths]
+        except (AttributeError, ValueError, text_format.ParseError):
+            listed = []
+        if found and listed != [pathlib.Path(path).name for path in found]:
+            tf.compat.v1.train.update_checkpoint_state(self._folder, found[-1], found)
+
+    def _newest_first(self):
+        """Prefixes of all checkpoints in the folder."""
+        names = (re.fullmatch(r"step-(\d+)\.index", path.name) for path in self._folder.glob("*"))
+        steps = sorted((int(name[1]) for name in names if name), reverse=True)
+        return [str(self._folder / f"step-{step}") for step in steps]
+
+    def _remove_fragments(self, step):
+        """Removes what a failed save left, which would fill the disk further."""
+        for path in [*self._folder.glob(f"step-{step}.*"), *self._folder.glob(f"step-{step}_*")]:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _first_line(error):
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -55,6 +55,44 @@ def check_encoder(elements, encoder):
         )
 
 
+def check_initial_step(initial_step, x, kwargs):
+    """Raises ValueError where a step to go on from has no meaning."""
+    if initial_step is None:
+        return
+    if not isinstance(x, Views):
+        raise ValueError(
+            f"initial_step={initial_step} is for sogclr_tf.training_views: skip the steps of your "
+            "own stream yourself and leave it out"
+        )
+    if initial_step != int(initial_step) or initial_step < 0:
+        raise ValueError(f"initial_step is {initial_step}: expected a whole number >= 0")
+    if "initial_epoch" in kwargs:
+        raise ValueError("initial_step and initial_epoch were both given: pass one of them")
+
+
+def check_execution(steps_per_epoch, taken, steps_per_execution):
+    """Raises ValueError where Keras would run past the end of an epoch.
+
+    Args:
+        steps_per_epoch: int, or None where the end of the data ends the epoch.
+        taken: steps of the first epoch that are behind.
+        steps_per_execution: steps that Keras takes in one go.
+    """
+    if steps_per_epoch is None:
+        return
+    if steps_per_epoch % steps_per_execution:
+        possible = [n for n in range(1, steps_per_epoch + 1) if steps_per_epoch % n == 0]
+        raise ValueError(
+            f"steps_per_execution {steps_per_execution} does not divide the {steps_per_epoch} "
+            f"steps of an epoch: choose one of {', '.join(map(str, possible))}"
+        )
+    if taken % steps_per_execution:
+        raise ValueError(
+            f"{taken} steps of the epoch are behind, and steps_per_execution "
+            f"{steps_per_execution} does not divide them: resume with what the run had"
+        )
+
+
 def guard_indices(dataset, objective):
     """The same stream, which stops at an index outside the objective's table.
 

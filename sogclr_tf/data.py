@@ -49,17 +49,28 @@ class Views:
         batches = self.stream(epoch * self.steps_per_epoch).take(self.steps_per_epoch)
         return batches.apply(tf.data.experimental.assert_cardinality(self.steps_per_epoch))
 
-    def stream(self, first_step=0):
-        """Batches without end, from step `first_step` (>= 0) of training on."""
+    def stream(self, first_step=0, context=None):
+        """Batches without end, from step `first_step` (>= 0) of training on.
+
+        Args:
+            first_step: steps of training that are behind.
+            context: the tf.distribute.InputContext of one host, to have its share alone: of every
+                batch the rows of its replicas, in order, a replica's at a time. What belongs to
+                other hosts is left out before it is decoded.
+        """
         if first_step < 0:
             raise ValueError(f"first_step is {first_step}: the first step of training is 0")
         first_epoch, step = divmod(first_step, self.steps_per_epoch)
         stream = tf.data.Dataset.range(first_epoch, _EPOCHS).flat_map(self._epoch)
         stream = stream.skip(step * self.batch_size)
+        rows = self.batch_size
+        if context is not None:
+            stream = self._share(stream, context)
+            rows //= context.num_replicas_in_sync
         stream = stream.map(self._cut, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        stream = stream.batch(self.batch_size, drop_remainder=True)
+        stream = stream.batch(rows, drop_remainder=True)
         stream = stream.map(self._paint, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        return stream.prefetch(tf.data.AUTOTUNE)
+        return stream.prefetch(tf.data.AUTOTUNE).with_options(_by_example())
 
     def samples(self, count):
         """(originals, views a, views b) of the first examples of epoch 0, to look at.
@@ -82,6 +93,17 @@ class Views:
         return examples.map(
             lambda example: {"image": example["image"], "index": example["index"], "epoch": epoch}
         )
+
+    def _share(self, stream, context):
+        """The rows of every batch that belong to the host of `context`."""
+        hosts, host = context.num_input_pipelines, context.input_pipeline_id
+        if hosts == 1:
+            return stream
+        rows = self.batch_size // hosts
+        numbered = stream.enumerate().filter(
+            lambda place, _: place % self.batch_size // rows == host
+        )
+        return numbered.map(lambda _, example: example)
 
     def _cut(self, example):
         image = self.source.decode(example["image"])
@@ -153,6 +175,14 @@ def evaluation_set(source, size):
         deterministic=True,
     )
     return resized, labels
+
+
+def _by_example():
+    """Where a strategy splits a stream by itself: by examples, as splitting files would reorder."""
+    options = tf.data.Options()
+    policy = tf.data.experimental.AutoShardPolicy.DATA
+    options.experimental_distribute.auto_shard_policy = policy
+    return options
 
 
 def _side(source):

@@ -1,5 +1,7 @@
 """The Keras model that learns an encoder by contrasting views."""
 
+import contextlib
+
 import keras
 import tensorflow as tf
 
@@ -46,6 +48,17 @@ class SogCLR(keras.Model):
         self.projector = projector
         self._loss_mean = keras.metrics.Mean(name="loss")
         self._accuracy_mean = keras.metrics.Mean(name="contrast_accuracy")
+        # Not the optimizer's count, which passes over steps whose float16 gradients overflow: this
+        # one says which batch comes next.
+        self._trained_steps = self.add_weight(
+            name="trained_steps",
+            shape=(),
+            dtype="int64",
+            initializer="zeros",
+            trainable=False,
+            autocast=False,
+            aggregation="only_first_replica",
+        )
         if encoder.built and hasattr(encoder, "input_shape"):
             self.build(encoder.input_shape)
 
@@ -69,8 +82,8 @@ class SogCLR(keras.Model):
 
     @property
     def trained_steps(self):
-        """Steps of the optimizer so far, an int; under a strategy too."""
-        return int(keras.ops.convert_to_numpy(self.optimizer.iterations))
+        """Training steps so far, an int: batches of the stream that are behind."""
+        return int(keras.ops.convert_to_numpy(self._trained_steps))
 
     def call(self, images, training=False):
         """Features float32 [B, C] of images uint8, or float in 0..1, [B, H, W, 3]."""
@@ -80,7 +93,7 @@ class SogCLR(keras.Model):
         """Projections [B, D] of images: what the objective compares, before normalisation."""
         return self.projector(self(images, training=training), training=training)
 
-    def fit(self, x=None, y=None, **kwargs):
+    def fit(self, x=None, y=None, *, initial_step=None, **kwargs):
         """Keras's `fit` on a training stream, checked before the first step.
 
         Args:
@@ -88,31 +101,85 @@ class SogCLR(keras.Model):
                 follows the contract of `sogclr_tf.data`. `Views` bring their own steps per epoch,
                 each epoch in a new order; `initial_epoch` starts them there.
             y: none; contrastive learning has no targets.
+            initial_step: steps of training that are behind, in place of `initial_epoch`, such as
+                `Checkpoints.restore()` returns. `Views` go on at the very next batch; the epoch
+                that it falls into shows the steps it had, and ends with the means of all of them.
             **kwargs: as for `keras.Model.fit`; `validation_data` is of the same kinds as x.
                 Training stops with FloatingPointError at a loss that is not finite.
 
         Raises:
-            ValueError: x does not follow the contract, or does not fit the model or its strategy.
+            ValueError: x does not follow the contract, or does not fit the model or its strategy;
+                `steps_per_execution` does not divide an epoch.
         """
         if y is not None:
             raise ValueError("y was given: contrastive learning has no targets, pass views alone")
         contract.check_stream(x, self.objective, self.distribute_strategy)
+        contract.check_initial_step(initial_step, x, kwargs)
+        first_step = taken = 0
         if isinstance(x, Views):
-            kwargs.setdefault("steps_per_epoch", x.steps_per_epoch)
-            x = x.stream(kwargs.get("initial_epoch", 0) * x.steps_per_epoch)
+            steps = kwargs.setdefault("steps_per_epoch", x.steps_per_epoch)
+            first_step = initial_step or kwargs.get("initial_epoch", 0) * steps
+            kwargs["initial_epoch"], taken = divmod(first_step, steps)
+        contract.check_execution(kwargs.get("steps_per_epoch"), taken, self.steps_per_execution)
         if isinstance(kwargs.get("validation_data"), Views):
             kwargs["validation_data"] = kwargs["validation_data"].epoch(0)
-        if isinstance(x, tf.data.Dataset):
-            contract.check_encoder(x.element_spec, self.encoder)
-            x = contract.guard_indices(x, self.objective)
-        self._build_from(x)
+        x = self._prepare(x, first_step)
         callbacks = kwargs.pop("callbacks", None) or []
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             # First, so that nothing is saved after the step that spoilt the weights.
             callbacks = [StopAtNonFiniteLoss(), *_as_list(callbacks)]
         # Shuffling is the stream's; Keras warns if left to try.
-        with contract.clear_errors():
+        with contract.clear_errors(), self._passing_over(taken):
             return super().fit(x, callbacks=callbacks, **{"shuffle": False, **kwargs})
+
+    def _prepare(self, x, first_step):
+        """What Keras is to iterate over: guarded, and a share of it on every host."""
+        stream = x.stream(first_step) if isinstance(x, Views) else x
+        if not isinstance(stream, tf.data.Dataset):
+            self._build_from(stream["view_a"].shape)
+            return stream
+        contract.check_encoder(stream.element_spec, self.encoder)
+        self._build_from(contract.unpack(stream.element_spec)["view_a"].shape)
+        strategy = self.distribute_strategy
+        if isinstance(x, Views) and strategy.num_replicas_in_sync > 1:
+            return strategy.distribute_datasets_from_function(
+                lambda context: contract.guard_indices(
+                    x.stream(first_step, context), self.objective
+                )
+            )
+        return contract.guard_indices(stream, self.objective)
+
+    @contextlib.contextmanager
+    def _passing_over(self, taken):
+        """Lets Keras's first epoch count `taken` steps that a restored model has behind it.
+
+        Keras begins every epoch at its first step, with the running means at zero. Its step is
+        replaced for so long as it would take those steps again; the means are as restored.
+        """
+        if not taken:
+            yield
+            return
+        self.make_train_function()
+        train_function = self.train_function
+        variables = self.metrics_variables
+        means = [keras.ops.convert_to_numpy(variable) for variable in variables]
+        passed = 0
+
+        def pass_over(_iterator):
+            nonlocal passed
+            if not passed:
+                for variable, mean in zip(variables, means, strict=True):
+                    variable.assign(mean)
+            passed += self.steps_per_execution
+            if passed >= taken:
+                self.train_function = train_function
+            return {}
+
+        self.train_function = pass_over
+        try:
+            yield
+        finally:
+            self.train_function = train_function
 
     def evaluate(self, x=None, y=None, **kwargs):
         """Loss and contrast accuracy on a stream, in inference mode; the table is left alone.
@@ -131,6 +198,7 @@ class SogCLR(keras.Model):
             total = self.optimizer.scale_loss(loss + self._penalty())
         weights = self.trainable_weights
         self.optimizer.apply_gradients(zip(tape.gradient(total, weights), weights, strict=True))
+        self._trained_steps.assign_add(1)
         return self._log(loss, metrics)
 
     def test_step(self, data):
@@ -154,10 +222,9 @@ class SogCLR(keras.Model):
             return {name: tf.reshape(value, [1]) for name, value in logs.items()}
         return logs
 
-    def _build_from(self, x):
+    def _build_from(self, shape):
         if not self.built:
-            view = x.element_spec["view_a"] if isinstance(x, tf.data.Dataset) else x["view_a"]
-            self.build(view.shape)
+            self.build(shape)
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):  # noqa: ARG002
         """Replaces Keras's trial call, which calls the model on a batch as if it were images.

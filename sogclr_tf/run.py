@@ -4,6 +4,7 @@
                             [--mode=train|evaluate|export|all]
 
 Any key of the config is a flag: --config.batch_size=128. The same command started again resumes.
+Exit status: 0 done, 1 an error in one line, 75 saved and stopped by SIGTERM, 130 by Ctrl-C.
 """
 
 import logging
@@ -11,6 +12,7 @@ import os
 import pathlib
 import re
 import runpy
+import signal
 import statistics
 import sys
 
@@ -27,6 +29,8 @@ _LOG = logging.getLogger("sogclr_tf")
 
 MODES = ("all", "train", "evaluate", "export")
 STRATEGIES = ("one", "mirrored", "multiworker", "tpu")
+# Exit statuses: sysexits.h's "try again" after SIGTERM, the shell's own after Ctrl-C.
+PREEMPTED, INTERRUPTED = 75, 130
 # What a later command may set otherwise, because it does not shape the training.
 FREE_KEYS = ("data.data_dir", "data.test_split", "checkpoint", "evaluation")
 
@@ -46,6 +50,9 @@ _CONFIG = config_flags.DEFINE_config_file(
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; by default runs/CONFIG.")
 _STRATEGY = flags.DEFINE_enum("strategy", "one", STRATEGIES, "Where to compute.")
 _MODE = flags.DEFINE_enum("mode", "all", MODES, "What to do; all: train, evaluate and export.")
+_DEVICES = flags.DEFINE_integer(
+    "virtual_devices", 1, "CPU devices to split this machine's CPU into, to rehearse a strategy.", 1
+)
 _TPU = flags.DEFINE_string("tpu", None, "Name or address of the TPU; local on a TPU VM.")
 _TPU_ZONE = flags.DEFINE_string("tpu_zone", None, "Cloud zone of the TPU.")
 _TPU_PROJECT = flags.DEFINE_string("tpu_project", None, "Cloud project of the TPU.")
@@ -55,13 +62,14 @@ def main(_argv):
     _start_tensorflow()
     config = _CONFIG.value
     _check_keys(config)
-    folder = _open_folder(config)
+    folder = _open_folder()
     strategy = sogclr_tf.strategy.build_strategy(
         _STRATEGY.value, tpu=_TPU.value, tpu_zone=_TPU_ZONE.value, tpu_project=_TPU_PROJECT.value
     )
     _set_precision(config.precision)
     train_source = _source(config, config.data.train_split)
     views = _views(config, train_source)
+    folder.claim({**config.to_dict(), "num_examples": views.num_examples}, FREE_KEYS)
     with strategy.scope():
         model = _model(config, views, strategy)
         checkpoints = sogclr_tf.checkpoint.Checkpoints(
@@ -82,28 +90,26 @@ def main(_argv):
 
 def train(config, folder, model, views, checkpoints, step):
     """Pre-trains from `step` on to the last epoch; leaves checkpoints, metrics and events."""
-    import keras
-
-    from sogclr_tf import callbacks
+    from sogclr_tf.preemption import Stopped, StopOnSignal
 
     epoch = step // views.steps_per_epoch
-    if epoch:
+    if step:
         _LOG.info("resumed at step %d, epoch %d", step, epoch)
     folder.rewind_metrics(epoch)
     sogclr_tf.plots.view_sheet(*views.samples(16), folder.plot("views.png"))
-    model.fit(
-        views,
-        epochs=config.epochs,
-        initial_epoch=epoch,
-        # A bar that redraws itself is for a terminal; a log gets a line per epoch.
-        verbose=1 if sys.stdout.isatty() else 2,
-        callbacks=[
-            callbacks.Pace(views.batch_size),
-            keras.callbacks.LambdaCallback(on_epoch_end=folder.append_metrics),
-            keras.callbacks.TensorBoard(str(folder.events), write_graph=False),
-            callbacks.SaveCheckpoints(checkpoints, config.checkpoint.every_epochs),
-        ],
-    )
+    try:
+        with StopOnSignal(checkpoints) as stop:
+            model.fit(
+                views,
+                epochs=config.epochs,
+                initial_step=step,
+                # A bar that redraws itself is for a terminal; a log gets a line per epoch.
+                verbose=1 if sys.stdout.isatty() else 2,
+                callbacks=[*_callbacks(config, folder, views, checkpoints), stop],
+            )
+    except Stopped as stopped:
+        sys.stderr.write(f"\n{stopped}: the same command goes on from there\n")
+        sys.exit(PREEMPTED if stopped.signal == signal.SIGTERM else INTERRUPTED)
     pace = folder.history().get("examples_per_second", [0.0])
     folder.update_result(
         steps=model.trained_steps,
@@ -111,6 +117,23 @@ def train(config, folder, model, views, checkpoints, step):
         num_examples=views.num_examples,
         versions=_versions(),
     )
+
+
+def _callbacks(config, folder, views, checkpoints):
+    """What writes beside training; checkpoints last, when the rest of an epoch is written."""
+    import keras
+
+    from sogclr_tf import callbacks
+
+    settings = config.checkpoint
+    return [
+        callbacks.Pace(views.batch_size),
+        keras.callbacks.LambdaCallback(on_epoch_end=folder.append_metrics),
+        keras.callbacks.TensorBoard(str(folder.events), write_graph=False),
+        callbacks.SaveCheckpoints(
+            checkpoints, settings.every_epochs or None, settings.every_steps or None
+        ),
+    ]
 
 
 def evaluate(config, folder, model, train_source):
@@ -190,19 +213,21 @@ def _start_tensorflow():
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
     try:
-        import tensorflow  # noqa: F401
+        import tensorflow
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)
     absl_logging.set_verbosity(absl_logging.WARNING)
+    if _DEVICES.value > 1:
+        tensorflow.config.set_logical_device_configuration(
+            tensorflow.config.list_physical_devices("CPU")[0],
+            [tensorflow.config.LogicalDeviceConfiguration()] * _DEVICES.value,
+        )
 
 
-def _open_folder(config):
-    """The run's folder, claimed for this config."""
+def _open_folder():
     name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
-    folder = sogclr_tf.run_folder.RunFolder(_WORKDIR.value or pathlib.Path("runs") / name)
-    folder.claim(config.to_dict(), FREE_KEYS)
-    return folder
+    return sogclr_tf.run_folder.RunFolder(_WORKDIR.value or pathlib.Path("runs") / name)
 
 
 def _source(config, split):
@@ -353,7 +378,7 @@ def _run():
         sys.exit(f"error: {message}")
     except KeyboardInterrupt:
         sys.stderr.write("\nstopped: the same command goes on from the last checkpoint\n")
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

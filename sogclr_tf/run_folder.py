@@ -1,6 +1,7 @@
 """The folder of a run: what each file is called, and how it is written whole."""
 
 import csv
+import io
 import json
 import os
 import pathlib
@@ -92,12 +93,13 @@ class RunFolder:
     def append_metrics(self, epoch, logs):
         """Adds an epoch's row to `metrics.csv`, with a header where it is new."""
         row = {"epoch": epoch, **logs}
-        new = not self.metrics.exists()
-        with self.metrics.open("a", newline="") as file:
-            writer = csv.DictWriter(file, list(row), lineterminator="\n")
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
+        text = io.StringIO(self.metrics.read_text() if self.metrics.exists() else "")
+        text.seek(0, io.SEEK_END)
+        writer = csv.DictWriter(text, list(row), lineterminator="\n")
+        if not text.tell():
+            writer.writeheader()
+        writer.writerow(row)
+        _write_whole(self.metrics, text.getvalue())
 
     def history(self):
         """`metrics.csv` as {column: list of floats}; empty where nothing was trained."""

@@ -1,14 +1,16 @@
-"""Trains every objective for five steps on one strategy, and writes what came out.
+"""Trains every objective for some steps on one strategy, and writes what came out.
 
-    python tests/equivalence.py DEVICES FILE.npz
+    python tests/equivalence.py FILE.npz [--devices=N] [--steps=N] [--folder=DIR] [--cut]
 
-With TF_CONFIG in the environment the process is one worker of several. Each number of devices
-needs a process of its own: two MirroredStrategies over the same devices share the keys of their
-collectives, and the second one fails.
+With --folder, training goes on from the checkpoint there and leaves one; with --cut, gradients
+through the gather are cut, as a wrong implementation would. With TF_CONFIG in the environment the
+process is one worker of several. Each number of devices needs a process of its own: two
+MirroredStrategies over the same devices share the keys of their collectives, and the second fails.
 """
 
+import argparse
 import os
-import sys
+import pathlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -17,9 +19,10 @@ import numpy as np
 import tensorflow as tf
 
 import sogclr_tf
+from sogclr_tf import checkpoint, replica
 from sogclr_tf.objectives import build_objective, objective_names
 
-NUM_EXAMPLES, BATCH, STEPS = 48, 16, 5
+NUM_EXAMPLES, BATCH, STEPS, RATE = 48, 16, 5, 0.005
 
 
 def views():
@@ -42,47 +45,75 @@ def model(name):
     )
     projector = keras.Sequential([keras.Input((54,)), keras.layers.Dense(8)])
     built = sogclr_tf.SogCLR(encoder, build_objective(name, NUM_EXAMPLES), projector)
-    built.compile(optimizer=keras.optimizers.SGD(0.005, momentum=0.9), jit_compile=False)
+    built.compile(optimizer=keras.optimizers.SGD(RATE, momentum=0.9), jit_compile=False)
     return built
 
 
-class Losses(keras.callbacks.Callback):
-    """The loss of every step; Keras's own is the running mean of the epoch."""
+class FirstGradient(keras.callbacks.Callback):
+    """The gradient of the first step, which is what momentum holds after it."""
 
     def __init__(self):
         super().__init__()
-        self.values = []
+        self.values = {}
 
-    def on_train_batch_end(self, batch, logs=None):  # noqa: ARG002
-        self.values.append(
-            [float(np.mean(logs["loss"])), float(np.mean(logs["contrast_accuracy"]))]
-        )
+    def on_epoch_end(self, epoch, logs=None):  # noqa: ARG002
+        if epoch == 0:
+            velocities = [v for v in self.model.optimizer.variables if "momentum" in v.path]
+            self.values = {v.path: np.asarray(v) / -RATE for v in velocities}
 
 
-def train(strategy):
-    """{objective/what: array} after five steps of every objective under the strategy."""
+def train(strategy, steps, folder):
+    """{objective/what: array} after `steps` steps of every objective under the strategy."""
     found = {}
     for name in objective_names():
         with strategy.scope():
             built = model(name)
-        losses = Losses()
-        stream = views().stream()
-        built.fit(stream, steps_per_epoch=STEPS, callbacks=[losses], verbose=0)
-        found[f"{name}/losses"] = np.array(losses.values)
-        # The momentum of SGD holds the gradients of all steps.
+        kept = checkpoint.Checkpoints(built, folder / name) if folder else None
+        first_gradient = FirstGradient()
+        history = built.fit(
+            views(),
+            initial_step=kept.restore() if kept else 0,
+            # An epoch a step, so that its loss is the step's and not a running mean.
+            steps_per_epoch=1,
+            epochs=steps,
+            callbacks=[first_gradient],
+            verbose=0,
+        ).history
+        if kept:
+            kept.save()
+        found |= {f"{name}/{what}": np.ravel(values) for what, values in history.items()}
+        found |= {f"{name}/gradient of {k}": value for k, value in first_gradient.values.items()}
         for variable in [*built.weights, *built.optimizer.variables]:
             found[f"{name}/{variable.path}"] = np.asarray(variable)
     return found
 
 
-def main(devices, path):
+def cut_gather():
+    """Makes the gather lose the gradients of what it gathers."""
+    gather = replica.gather
+    replica.gather = lambda values: tf.stop_gradient(gather(values))
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("file")
+    parser.add_argument("--devices", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--folder", type=pathlib.Path)
+    parser.add_argument("--cut", action="store_true")
+    options = parser.parse_args()
     tf.config.set_logical_device_configuration(
         tf.config.list_physical_devices("CPU")[0],
-        [tf.config.LogicalDeviceConfiguration()] * devices,
+        [tf.config.LogicalDeviceConfiguration()] * options.devices,
     )
-    name = "multiworker" if "TF_CONFIG" in os.environ else "mirrored" if devices > 1 else "one"
-    np.savez(path, **train(sogclr_tf.strategy.build_strategy(name)))
+    if options.cut:
+        cut_gather()
+    several = "mirrored" if options.devices > 1 else "one"
+    strategy = sogclr_tf.strategy.build_strategy(
+        "multiworker" if "TF_CONFIG" in os.environ else several
+    )
+    np.savez(options.file, **train(strategy, options.steps, options.folder))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2])
+    main()

@@ -18,6 +18,17 @@ from sogclr_tf.objectives import objective_names
 SCRIPT = pathlib.Path(__file__).parent / "equivalence.py"
 
 
+def command(path, *options):
+    return [sys.executable, str(SCRIPT), str(path), *options]
+
+
+def trained_arrays(path, *options):
+    """What `equivalence.py` writes with the options."""
+    subprocess.run(command(path, *options), check=True, timeout=300)
+    with np.load(path) as file:
+        return dict(file)
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """trained(devices): what `equivalence.py` wrote, run once per number of devices."""
@@ -25,24 +36,51 @@ def trained(tmp_path_factory):
 
     def run(devices):
         if devices not in made:
-            path = folder / f"{devices}.npz"
-            command = [sys.executable, str(SCRIPT), str(devices), str(path)]
-            subprocess.run(command, check=True, timeout=300)
-            with np.load(path) as file:
-                made[devices] = dict(file)
+            made[devices] = trained_arrays(folder / f"{devices}.npz", f"--devices={devices}")
         return made[devices]
 
     return run
 
 
+def assert_equal(many, one, name):
+    """Everything of the objective called `name` is the same, of as many steps as both show."""
+    keys = [key for key in many if key.startswith(f"{name}/")]
+    assert len(keys) > 10
+    assert_close(many, one, keys)
+
+
+def assert_close(many, one, keys):
+    for key in keys:
+        want = one[key][-len(many[key]) :] if many[key].ndim else one[key]
+        np.testing.assert_allclose(many[key], want, rtol=1e-5, atol=1e-5, err_msg=key)
+
+
 @pytest.mark.parametrize("name", objective_names())
 @pytest.mark.parametrize("devices", [2, 4, 8])
 def test_replicas_equal_one_device(trained, devices, name):
-    one, many = trained(1), trained(devices)
-    keys = [key for key in one if key.startswith(f"{name}/")]
-    assert len(keys) > 10
-    for key in keys:
-        np.testing.assert_allclose(many[key], one[key], rtol=1e-5, atol=1e-5, err_msg=key)
+    assert set(trained(devices)) == set(trained(1))
+    assert_equal(trained(devices), trained(1), name)
+
+
+def test_without_the_gradient_of_the_gather_replicas_would_differ(trained, tmp_path):
+    """A mutation, which shows that the test above sees what it is there to see."""
+    cut, whole = trained_arrays(tmp_path / "cut.npz", "--devices=2", "--cut"), trained(1)
+    for name in objective_names():
+        assert cut[f"{name}/loss"][0] == pytest.approx(whole[f"{name}/loss"][0], abs=1e-5)
+        gradients = [key for key in whole if key.startswith(f"{name}/gradient of")]
+        assert gradients
+        with pytest.raises(AssertionError, match="Not equal to tolerance"):
+            assert_close(cut, whole, gradients)
+
+
+def test_checkpoints_go_from_one_device_to_eight_and_back(trained, tmp_path):
+    folder = f"--folder={tmp_path / 'checkpoints'}"
+    trained_arrays(tmp_path / "first.npz", "--devices=1", "--steps=2", folder)
+    trained_arrays(tmp_path / "second.npz", "--devices=8", "--steps=3", folder)
+    last = trained_arrays(tmp_path / "last.npz", "--devices=1", folder)
+    for name in objective_names():
+        assert len(last[f"{name}/loss"]) == 2
+        assert_equal(last, trained(1), name)
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +91,8 @@ def two_workers(tmp_path_factory):
     workers = []
     for index in range(2):
         task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-        command = [sys.executable, str(SCRIPT), "1", str(folder / f"{index}.npz")]
         environment = {**os.environ, "TF_CONFIG": json.dumps(task)}
-        workers.append(subprocess.Popen(command, env=environment))
+        workers.append(subprocess.Popen(command(folder / f"{index}.npz"), env=environment))
     try:
         assert [worker.wait(timeout=300) for worker in workers] == [0, 0]
     finally:
@@ -75,10 +112,8 @@ def free_ports(count):
 
 @pytest.mark.parametrize("name", objective_names())
 def test_workers_equal_one_device(trained, two_workers, name):
-    one = trained(1)
     for many in two_workers:
-        for key in (key for key in one if key.startswith(f"{name}/")):
-            np.testing.assert_allclose(many[key], one[key], rtol=1e-5, atol=1e-5, err_msg=key)
+        assert_equal(many, trained(1), name)
 
 
 def test_batch_must_divide_into_replicas():
