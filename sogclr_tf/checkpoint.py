@@ -6,8 +6,11 @@ import pathlib
 import re
 import shutil
 
+import keras
 import tensorflow as tf
 from google.protobuf import text_format
+
+from sogclr_tf import strategy
 
 _LOG = logging.getLogger(__name__)
 
@@ -36,14 +39,17 @@ class Checkpoints:
             model.optimizer.build(model.trainable_variables)
         self._model = model
         self._folder = pathlib.Path(folder)
-        # Keras tells tf.train nothing of a model's metrics; they hold the means of a part epoch.
-        means = [variable.value for variable in model.metrics_variables]
-        self._checkpoint = tf.train.Checkpoint(model=model, means=means)
+        # The means of a part epoch, of which Keras tells tf.train nothing. Copies, because every
+        # replica has a share of the metrics' own, which a chief could not read alone.
+        self._means = [tf.Variable(tf.zeros(m.shape, m.dtype)) for m in model.metrics_variables]
+        self._checkpoint = tf.train.Checkpoint(model=model, means=self._means)
         self._keep = keep
         self._saved_step = None
 
     def save(self):
-        """Writes the state as it is, named by the optimiser's step; nothing if that was the last.
+        """Writes the state as it is, named by its step; does nothing if that is saved already.
+
+        Of several workers all must call it; the chief alone writes.
 
         Raises:
             OSError: it cannot be written, as on a full disk; older checkpoints are as they were.
@@ -51,6 +57,13 @@ class Checkpoints:
         step = self._model.trained_steps
         if step == self._saved_step:
             return
+        for mean, metric in zip(self._means, self._model.metrics_variables, strict=True):
+            mean.assign(keras.ops.convert_to_numpy(metric))
+        self._saved_step = step
+        if strategy.is_chief(self._model.distribute_strategy):
+            self._write(step)
+
+    def _write(self, step):
         try:
             self._manager.save(checkpoint_number=step)
         except (tf.errors.OpError, OSError) as error:
@@ -60,14 +73,24 @@ class Checkpoints:
                 f"({_first_line(error)}): make room there, then the same command goes on from the "
                 "checkpoint before"
             ) from error
-        self._saved_step = step
 
     def restore(self):
         """Restores the newest checkpoint that is whole; its step, or 0 where there is none.
 
         Raises:
-            ValueError: checkpoints exist, but none can be restored into this model.
+            ValueError: checkpoints exist, but none can be restored into this model; or several
+                workers found different ones.
         """
+        step = self._restore_newest()
+        steps = strategy.from_all_workers(self._model.distribute_strategy, step)
+        if len(set(steps)) > 1:
+            raise ValueError(
+                f"the workers restored the steps {steps} from {self._folder}: all of them need the "
+                "same folder, on a disk that they share"
+            )
+        return step
+
+    def _restore_newest(self):
         failures = {}
         for path in self._newest_first():
             try:
@@ -78,6 +101,8 @@ class Checkpoints:
                 continue
             for broken, reason in failures.items():
                 _LOG.warning("%s cannot be restored (%s): going back to %s", broken, reason, path)
+            for mean, metric in zip(self._means, self._model.metrics_variables, strict=True):
+                metric.assign(mean)
             self._saved_step = self._model.trained_steps
             return self._saved_step
         if failures:

@@ -31,6 +31,8 @@ MODES = ("all", "train", "evaluate", "export")
 STRATEGIES = ("one", "mirrored", "multiworker", "tpu")
 # Exit statuses: sysexits.h's "try again" after SIGTERM, the shell's own after Ctrl-C.
 PREEMPTED, INTERRUPTED = 75, 130
+# Seconds that a worker waits for the others to come up.
+PATIENCE = 300
 # What a later command may set otherwise, because it does not shape the training.
 FREE_KEYS = ("data.data_dir", "data.test_split", "checkpoint", "evaluation")
 
@@ -63,13 +65,12 @@ def main(_argv):
     config = _CONFIG.value
     _check_keys(config)
     folder = _open_folder()
-    strategy = sogclr_tf.strategy.build_strategy(
-        _STRATEGY.value, tpu=_TPU.value, tpu_zone=_TPU_ZONE.value, tpu_project=_TPU_PROJECT.value
-    )
+    strategy = _strategy()
+    chief = sogclr_tf.strategy.is_chief(strategy)
     _set_precision(config.precision)
     train_source = _source(config, config.data.train_split)
     views = _views(config, train_source)
-    folder.claim({**config.to_dict(), "num_examples": views.num_examples}, FREE_KEYS)
+    folder.claim({**config.to_dict(), "num_examples": views.num_examples}, FREE_KEYS, write=chief)
     with strategy.scope():
         model = _model(config, views, strategy)
         checkpoints = sogclr_tf.checkpoint.Checkpoints(
@@ -77,9 +78,49 @@ def main(_argv):
         )
     step = checkpoints.restore()
     if _MODE.value in ("all", "train"):
-        train(config, folder, model, views, checkpoints, step)
+        train(config, folder, model, views, checkpoints, step, chief)
     elif step == 0:
         raise ValueError(f"{folder.checkpoints} holds no checkpoint: train first with --mode=train")
+    if chief:
+        conclude(config, folder, model, train_source)
+    # A worker that left earlier would look like one that crashed.
+    sogclr_tf.strategy.from_all_workers(strategy, 0)
+
+
+def train(config, folder, model, views, checkpoints, step, chief):
+    """Pre-trains from `step` on to the last epoch; the chief leaves metrics and checkpoints."""
+    from sogclr_tf.preemption import StopOnSignal, Stopped
+
+    epoch = step // views.steps_per_epoch
+    if step:
+        _LOG.info("resumed at step %d, epoch %d", step, epoch)
+    if chief:
+        folder.rewind_metrics(epoch)
+        sogclr_tf.plots.view_sheet(*views.samples(16), folder.plot("views.png"))
+    try:
+        with StopOnSignal(checkpoints) as stop:
+            model.fit(
+                views,
+                epochs=config.epochs,
+                initial_step=step,
+                verbose=_verbosity(chief),
+                callbacks=[*_callbacks(config, folder, views, checkpoints, chief), stop],
+            )
+    except Stopped as stopped:
+        sys.stderr.write(f"\n{stopped}: the same command goes on from there\n")
+        sys.exit(PREEMPTED if stopped.signal == signal.SIGTERM else INTERRUPTED)
+    if chief:
+        pace = folder.history().get("examples_per_second", [0.0])
+        folder.update_result(
+            steps=model.trained_steps,
+            examples_per_second=round(statistics.median(pace), 1),
+            num_examples=views.num_examples,
+            versions=_versions(),
+        )
+
+
+def conclude(config, folder, model, train_source):
+    """Pictures, scores and export, as --mode says; the closing table."""
     if _MODE.value in ("all", "evaluate"):
         draw_training(folder, model)
         evaluate(config, folder, model, train_source)
@@ -88,51 +129,30 @@ def main(_argv):
     sys.stdout.write(closing_table(folder))
 
 
-def train(config, folder, model, views, checkpoints, step):
-    """Pre-trains from `step` on to the last epoch; leaves checkpoints, metrics and events."""
-    from sogclr_tf.preemption import Stopped, StopOnSignal
-
-    epoch = step // views.steps_per_epoch
-    if step:
-        _LOG.info("resumed at step %d, epoch %d", step, epoch)
-    folder.rewind_metrics(epoch)
-    sogclr_tf.plots.view_sheet(*views.samples(16), folder.plot("views.png"))
-    try:
-        with StopOnSignal(checkpoints) as stop:
-            model.fit(
-                views,
-                epochs=config.epochs,
-                initial_step=step,
-                # A bar that redraws itself is for a terminal; a log gets a line per epoch.
-                verbose=1 if sys.stdout.isatty() else 2,
-                callbacks=[*_callbacks(config, folder, views, checkpoints), stop],
-            )
-    except Stopped as stopped:
-        sys.stderr.write(f"\n{stopped}: the same command goes on from there\n")
-        sys.exit(PREEMPTED if stopped.signal == signal.SIGTERM else INTERRUPTED)
-    pace = folder.history().get("examples_per_second", [0.0])
-    folder.update_result(
-        steps=model.trained_steps,
-        examples_per_second=round(statistics.median(pace), 1),
-        num_examples=views.num_examples,
-        versions=_versions(),
-    )
+def _verbosity(chief):
+    """Keras's: a bar that redraws itself is for a terminal; a log gets a line per epoch."""
+    if not chief:
+        return 0
+    return 1 if sys.stdout.isatty() else 2
 
 
-def _callbacks(config, folder, views, checkpoints):
+def _callbacks(config, folder, views, checkpoints, chief):
     """What writes beside training; checkpoints last, when the rest of an epoch is written."""
     import keras
 
     from sogclr_tf import callbacks
 
     settings = config.checkpoint
+    save = callbacks.SaveCheckpoints(
+        checkpoints, settings.every_epochs or None, settings.every_steps or None
+    )
+    if not chief:
+        return [save]
     return [
         callbacks.Pace(views.batch_size),
         keras.callbacks.LambdaCallback(on_epoch_end=folder.append_metrics),
         keras.callbacks.TensorBoard(str(folder.events), write_graph=False),
-        callbacks.SaveCheckpoints(
-            checkpoints, settings.every_epochs or None, settings.every_steps or None
-        ),
+        save,
     ]
 
 
@@ -228,6 +248,23 @@ def _start_tensorflow():
 def _open_folder():
     name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
     return sogclr_tf.run_folder.RunFolder(_WORKDIR.value or pathlib.Path("runs") / name)
+
+
+def _strategy():
+    """The strategy that the flags name."""
+    several = _STRATEGY.value == "multiworker" and "TF_CONFIG" in os.environ
+    if several:
+        _LOG.info("waiting for the workers of TF_CONFIG, %d s at most", PATIENCE)
+        # Python cannot act while TensorFlow waits: the system's own alarm ends the process.
+        signal.alarm(PATIENCE)
+    strategy = sogclr_tf.strategy.build_strategy(
+        _STRATEGY.value, tpu=_TPU.value, tpu_zone=_TPU_ZONE.value, tpu_project=_TPU_PROJECT.value
+    )
+    if several:
+        signal.alarm(0)
+        # TensorFlow's own handler would swallow a SIGTERM that comes outside training.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    return strategy
 
 
 def _source(config, split):
@@ -379,6 +416,24 @@ def _run():
     except KeyboardInterrupt:
         sys.stderr.write("\nstopped: the same command goes on from the last checkpoint\n")
         sys.exit(INTERRUPTED)
+    except Exception as error:
+        reason = _lost_worker(error)
+        if reason is None:
+            raise
+        sys.exit(
+            f"error: the connection to another worker broke ({reason}): start the same command on "
+            "every worker again, and it goes on from the last checkpoint"
+        )
+
+
+def _lost_worker(error):
+    """What TensorFlow says of a worker that is gone, in a line; None if it is another error."""
+    import tensorflow as tf
+
+    if _STRATEGY.value != "multiworker" or not isinstance(error, tf.errors.OpError):
+        return None
+    said = re.findall(r"aborted by: (.*)", str(error)) or str(error).strip().splitlines()
+    return said[0].strip()
 
 
 if __name__ == "__main__":

@@ -32,12 +32,13 @@ class RunFolder:
         """The config of the run that lives here, as a dictionary; None where there is none."""
         return json.loads(self._config.read_text()) if self._config.exists() else None
 
-    def claim(self, config, may_differ=()):
+    def claim(self, config, may_differ=(), write=True):
         """Stores the config, or checks that the run which lives here has the same.
 
         Args:
             config: dictionary that JSON can hold, nested.
             may_differ: keys, or their first parts, that do not shape the training.
+            write: False checks alone.
 
         Raises:
             ValueError: another run lives here; names the first key that differs.
@@ -51,7 +52,8 @@ class RunFolder:
                         f"{self.path} holds a run with {key}={here}, but this one has {there}: "
                         "choose another --workdir, or the same config"
                     )
-        write_json(self._config, config)
+        if write:
+            write_json(self._config, config)
 
     def rewind_metrics(self, epoch):
         """Drops rows of `metrics.csv` from `epoch` on, which a resumed run writes again."""

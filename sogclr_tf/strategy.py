@@ -50,6 +50,28 @@ def jit_compile(strategy):
     return "auto" if strategy.num_replicas_in_sync == 1 and not _is_tpu(strategy) else False
 
 
+def is_chief(strategy):
+    """Whether this process is the one that writes files: the first of several workers."""
+    if not spans_workers(strategy):
+        return True
+    resolver = strategy.cluster_resolver
+    if "chief" in resolver.cluster_spec().jobs:
+        return resolver.task_type == "chief"
+    return resolver.task_id == 0
+
+
+def spans_workers(strategy):
+    """Whether several processes train together, each with this program."""
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
+def from_all_workers(strategy, number):
+    """[number of every worker] as ints; each worker must call it, and waits for the others."""
+    if not spans_workers(strategy):
+        return [number]
+    return strategy.gather(tf.constant([number], tf.int64), axis=0).numpy().tolist()
+
+
 def _is_tpu(strategy):
     return isinstance(strategy, tf.distribute.TPUStrategy)
 

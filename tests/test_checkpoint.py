@@ -11,7 +11,7 @@ import pytest
 import sogclr_tf
 from sogclr_tf.callbacks import SaveCheckpoints
 from sogclr_tf.checkpoint import Checkpoints
-from sogclr_tf.preemption import Stopped, StopOnSignal
+from sogclr_tf.preemption import StopOnSignal, Stopped
 
 N, BATCH, EPOCHS = 24, 4, 3
 STEPS = N // BATCH

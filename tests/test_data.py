@@ -149,6 +149,39 @@ class TestViews:
         small, large = (by_index(views(batch_size=size, policy=COLOURFUL)) for size in (2, 11))
         assert small == large
 
+    @pytest.mark.parametrize("first_step", [0, 3])
+    def test_hosts_share_every_batch(self, first_step):
+        """Two hosts of one replica each, side by side, have the batches of one host."""
+        made = views()
+        whole = take(made.stream(first_step), 7)
+        hosts = [
+            take(made.stream(first_step, tf.distribute.InputContext(2, host, 2)), 7)
+            for host in range(2)
+        ]
+        for step, batch in enumerate(whole):
+            for key, want in batch.items():
+                np.testing.assert_array_equal(
+                    np.concatenate([host[step][key] for host in hosts]), want
+                )
+
+    def test_a_host_decodes_its_share_alone(self):
+        decoded = set()
+
+        class Watched(sources.ArraySource):
+            def decode(self, image):
+                tf.py_function(lambda colour: decoded.add(int(colour)), [image[0, 0, 0]], [])
+                return super().decode(image)
+
+        # The colour of an image says which it is; an epoch is longer than the pipeline runs ahead.
+        numbered = np.arange(240, dtype=np.uint8)[:, np.newaxis, np.newaxis, np.newaxis]
+        made = views(Watched(np.tile(numbered, [1, 8, 7, 3])))
+        first, second = (tf.distribute.InputContext(2, host, 2) for host in range(2))
+        others = {i for batch in take(made.stream(0, first), 60) for i in batch["index"]}
+        decoded.clear()
+        take(made.stream(0, second).take(4))
+        assert len(decoded) >= 4 * BATCH // 2
+        assert not decoded & others
+
     def test_policies(self):
         made = views()
         assert made.policy_a is made.policy_b is PLAIN

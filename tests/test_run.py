@@ -4,10 +4,11 @@ import csv
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
+import time
 
-import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -104,27 +105,58 @@ class TestWholeRun:
         assert "holds a run with batch_size=64, but this one has 32" in process.stderr
 
 
-def test_training_is_resumed_where_it_stopped(tmp_path):
-    """A run that lost its last checkpoint, and so its last epoch, ends as one that did not."""
-    interrupted = tmp_path / "interrupted"
-    arguments = ["--mode=train", *SMALL]
-    whole = command(*arguments, f"--workdir={tmp_path / 'whole'}", cwd=tmp_path)
-    assert whole.returncode == 0, whole.stderr
-    first = command(*arguments, f"--workdir={interrupted}", cwd=tmp_path)
-    assert first.returncode == 0
-    for newest in (interrupted / "checkpoints").glob("step-36*"):
-        newest.unlink()
-    again = command(*arguments, f"--workdir={interrupted}", cwd=tmp_path)
-    assert again.returncode == 0, again.stderr
-    assert "resumed at step 18, epoch 1" in again.stderr
-    ends = [
-        tf.train.load_checkpoint(str(folder / "checkpoints" / "step-36"))
-        for folder in (tmp_path / "whole", interrupted)
+def started(*arguments, cwd):
+    """The process of the command, as it runs."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "sogclr_tf.run", *arguments],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_sigterm_saves_and_exits_with_a_status_of_its_own(tmp_path):
+    arguments = [
+        "--mode=train",
+        *SMALL,
+        "--config.epochs=1000",
+        "--config.checkpoint.every_steps=5",
     ]
-    names = ends[0].get_variable_to_shape_map()
-    for name in names:
-        if name != "_CHECKPOINTABLE_OBJECT_GRAPH" and not name.startswith("save_counter"):
-            np.testing.assert_array_equal(ends[1].get_tensor(name), ends[0].get_tensor(name), name)
+    process = started(*arguments, cwd=tmp_path)
+    folder = tmp_path / "runs" / "digits" / "checkpoints"
+    while not list(folder.glob("*.index")):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.1)
+    process.terminate()
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 75
+    step = re.search(r"stopped by SIGTERM at step (\d+), which is saved", errors)[1]
+    assert (folder / f"step-{step}.index").exists()
+
+
+@pytest.mark.parametrize("options", [[], ["--strategy=mirrored", "--devices=2"]], ids=len)
+def test_nothing_is_lost_by_killing(options, tmp_path):
+    """Three kills at random moments, by the program that does any number of them."""
+    process = subprocess.run(
+        [sys.executable, str(ROOT / "tools" / "soak.py"), "--kills=3", "--seed=1", *options],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert "3 kills in" in process.stdout
+    assert "nothing lost" in process.stdout
+
+
+def test_another_number_of_examples_is_refused(tmp_path):
+    """The data set of a name may have grown since the run began."""
+    assert command("--mode=train", *SMALL, cwd=tmp_path).returncode == 0
+    stored = tmp_path / "runs" / "digits" / "config.json"
+    stored.write_text(stored.read_text().replace('"num_examples": 1198', '"num_examples": 1197'))
+    process = command("--mode=train", *SMALL, cwd=tmp_path)
+    assert process.returncode == 1
+    assert "holds a run with num_examples=1197, but this one has 1198" in process.stderr
 
 
 def test_mirrored_ends_as_one_device_does(finished, tmp_path):
