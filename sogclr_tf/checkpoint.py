@@ -88,6 +88,9 @@ class Checkpoints:
                 f"the workers restored the steps {steps} from {self._folder}: all of them need the "
                 "same folder, on a disk that they share"
             )
+        # After the agreement, because workers that disagree could not do this together.
+        for mean, metric in zip(self._means, self._model.metrics_variables, strict=True):
+            metric.assign(mean)
         return step
 
     def _restore_newest(self):
@@ -101,8 +104,6 @@ class Checkpoints:
                 continue
             for broken, reason in failures.items():
                 _LOG.warning("%s cannot be restored (%s): going back to %s", broken, reason, path)
-            for mean, metric in zip(self._means, self._model.metrics_variables, strict=True):
-                metric.assign(mean)
             self._saved_step = self._model.trained_steps
             return self._saved_step
         if failures:
