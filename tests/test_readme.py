@@ -1,33 +1,88 @@
-"""What the README shows is run as it is printed."""
+"""What the README and the guides show is run as it is printed."""
 
+import json
+import os
 import pathlib
 import re
 import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+STRATEGIES = (ROOT / "docs" / "strategies.md").read_text()
 
 
-def test_snippet_for_own_images(tmp_path):
-    snippet = re.search(r"```python\n(.*?)```", README, re.DOTALL).group(1)
-    images = np.random.default_rng(0).integers(0, 256, (130, 32, 32, 3), np.uint8)
-    np.save(tmp_path / "my_images.npy", images)
-    quick = snippet.replace("epochs=100", "epochs=1")
-    assert quick != snippet
+def snippets(page, language):
+    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
+
+
+def run_python(program, cwd, count):
+    """Runs it on `count` random images, for one epoch instead of 100."""
+    images = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), np.uint8)
+    np.save(cwd / "my_images.npy", images)
+    quick = program.replace("epochs=100", "epochs=1")
+    assert quick != program
     process = subprocess.run(
-        [sys.executable, "-c", quick], cwd=tmp_path, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", quick], cwd=cwd, capture_output=True, text=True, timeout=300
     )
     assert process.returncode == 0, process.stderr
+
+
+def test_own_images_and_checkpoints(tmp_path):
+    run_python("".join(snippets(README, "python")), tmp_path, count=130)
     assert (tmp_path / "my_encoder" / "1" / "saved_model.pb").exists()
+    assert (tmp_path / "checkpoints" / "step-4.index").exists()
+
+
+def test_strategy_from_python(tmp_path):
+    two_devices = (
+        "import tensorflow as tf\n"
+        "tf.config.set_logical_device_configuration(tf.config.list_physical_devices('CPU')[0],\n"
+        "    [tf.config.LogicalDeviceConfiguration()] * 2)\n"
+    )
+    (program,) = snippets(STRATEGIES, "python")
+    run_python(two_devices + program, tmp_path, count=513)
+    assert (tmp_path / "checkpoints" / "step-2.index").exists()
+
+
+@pytest.fixture
+def slurm(tmp_path):
+    """The script for SLURM, run with stand-ins for its commands: (process, folder of calls)."""
+    (script,) = snippets(STRATEGIES, "bash")
+    stand_ins = {
+        "scontrol": 'case $1 in show) printf "node1\\nnode2\\n";; *) echo $@ > requeued;; esac',
+        "srun": 'for i in 0 1; do SLURM_PROCID=$i "$@"; done',
+        "python": "printenv TF_CONFIG > config-$SLURM_PROCID; echo $@ > command; exit 75",
+    }
+    for name, body in stand_ins.items():
+        path = tmp_path / name
+        path.write_text(f"#!/bin/bash\n{body}\n")
+        path.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "7"}
+    process = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment)
+    return process, tmp_path
+
+
+def test_slurm_script_names_the_workers_and_requeues(slurm):
+    process, folder = slurm
+    assert process.returncode == 75
+    assert (folder / "requeued").read_text() == "requeue 7\n"
+    for index in range(2):
+        assert json.loads((folder / f"config-{index}").read_text()) == {
+            "cluster": {"worker": ["node1:2222", "node2:2222"]},
+            "task": {"type": "worker", "index": index},
+        }
+    assert (folder / "command").read_text().startswith("-m sogclr_tf.run --strategy=multiworker")
 
 
 def test_links_and_pictures_exist():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        if not target.startswith("http"):
-            assert (ROOT / target).exists(), target
+    for page, folder in ((README, ROOT), (STRATEGIES, ROOT / "docs")):
+        for target in re.findall(r"\]\(([^)#]+)\)", page):
+            if not target.startswith("http"):
+                assert (folder / target).exists(), target
 
 
 def test_every_config_is_in_the_recipe_table():
