@@ -43,6 +43,7 @@ class Checkpoints:
         # replica has a share of the metrics' own, which a chief could not read alone.
         self._means = [tf.Variable(tf.zeros(m.shape, m.dtype)) for m in model.metrics_variables]
         self._checkpoint = tf.train.Checkpoint(model=model, means=self._means)
+        self._options = strategy.checkpoint_options(model.distribute_strategy)
         self._keep = keep
         self._saved_step = None
 
@@ -65,12 +66,14 @@ class Checkpoints:
 
     def _write(self, step):
         try:
-            self._manager.save(checkpoint_number=step)
+            self._manager.save(checkpoint_number=step, options=self._options)
         except (tf.errors.OpError, OSError) as error:
             self._remove_fragments(step)
+            # TensorFlow puts its operation before the reason, and its name behind it.
+            reason = _first_line(error).rpartition("; ")[2].partition(" [Op:")[0]
             raise OSError(
                 f"the checkpoint of step {step} cannot be written to {self._folder} "
-                f"({_first_line(error)}): make room there, then the same command goes on from the "
+                f"({reason}): make room there, then the same command goes on from the "
                 "checkpoint before"
             ) from error
 
@@ -97,7 +100,7 @@ class Checkpoints:
         failures = {}
         for path in self._newest_first():
             try:
-                self._checkpoint.restore(path).assert_existing_objects_matched()
+                self._checkpoint.restore(path, self._options).assert_existing_objects_matched()
             # A truncated file shows as IndexError, another model's as one of the rest.
             except (tf.errors.OpError, IndexError, AssertionError, ValueError) as error:
                 failures[path] = self._reason(path, error)

@@ -72,6 +72,15 @@ def from_all_workers(strategy, number):
     return strategy.gather(tf.constant([number], tf.int64), axis=0).numpy().tolist()
 
 
+def checkpoint_options(strategy):
+    """tf.train.CheckpointOptions: on a TPU this machine does the reading and the writing.
+
+    Otherwise each of a pod's machines would look for the folder on its own disk.
+    """
+    device = "/job:localhost" if _is_tpu(strategy) else None
+    return tf.train.CheckpointOptions(experimental_io_device=device)
+
+
 def _is_tpu(strategy):
     return isinstance(strategy, tf.distribute.TPUStrategy)
 
