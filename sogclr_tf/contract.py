@@ -70,14 +70,23 @@ def check_initial_step(initial_step, x, kwargs):
         raise ValueError("initial_step and initial_epoch were both given: pass one of them")
 
 
-def check_execution(steps_per_epoch, taken, steps_per_execution):
-    """Raises ValueError where Keras would run past the end of an epoch.
+def check_execution(steps_per_epoch, taken, steps_per_execution, strategy):
+    """Raises ValueError where Keras's loop over several steps would fail or overrun an epoch.
 
     Args:
         steps_per_epoch: int, or None where the end of the data ends the epoch.
         taken: steps of the first epoch that are behind.
         steps_per_execution: steps that Keras takes in one go.
+        strategy: the tf.distribute strategy of the model.
     """
+    collective = (tf.distribute.MirroredStrategy, tf.distribute.MultiWorkerMirroredStrategy)
+    replicas = strategy.num_replicas_in_sync
+    if steps_per_execution > 1 and replicas > 1 and isinstance(strategy, collective):
+        raise ValueError(
+            f"steps_per_execution is {steps_per_execution} on {replicas} replicas of "
+            f"{type(strategy).__name__}: its collectives fail in Keras's loop over several steps, "
+            "so leave it at 1 (one device and TPUs can have more)"
+        )
     if steps_per_epoch is None:
         return
     if steps_per_epoch % steps_per_execution:

@@ -109,7 +109,7 @@ class SogCLR(keras.Model):
 
         Raises:
             ValueError: x does not follow the contract, or does not fit the model or its strategy;
-                `steps_per_execution` does not divide an epoch.
+                `steps_per_execution` does not divide an epoch, or is above 1 where it cannot be.
         """
         if y is not None:
             raise ValueError("y was given: contrastive learning has no targets, pass views alone")
@@ -120,7 +120,9 @@ class SogCLR(keras.Model):
             steps = kwargs.setdefault("steps_per_epoch", x.steps_per_epoch)
             first_step = initial_step or kwargs.get("initial_epoch", 0) * steps
             kwargs["initial_epoch"], taken = divmod(first_step, steps)
-        contract.check_execution(kwargs.get("steps_per_epoch"), taken, self.steps_per_execution)
+        contract.check_execution(
+            kwargs.get("steps_per_epoch"), taken, self.steps_per_execution, self.distribute_strategy
+        )
         if isinstance(kwargs.get("validation_data"), Views):
             kwargs["validation_data"] = kwargs["validation_data"].epoch(0)
         x = self._prepare(x, first_step)

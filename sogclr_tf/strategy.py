@@ -91,10 +91,10 @@ def _tpu_strategy(tpu, zone, project):
         if tpu != "local":
             tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
+        return tf.distribute.TPUStrategy(resolver)
     except (ValueError, OSError, RuntimeError, tf.errors.OpError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RuntimeError(
             "no TPU was found: name it with --tpu=NAME, or --tpu=local on a TPU VM with "
             f"sogclr_tf[tpu] installed ({reason})"
         ) from error
-    return tf.distribute.TPUStrategy(resolver)

@@ -158,6 +158,13 @@ class TestFit:
         with pytest.raises(ValueError, match="does not divide the 3 steps .*: choose one of 1, 3"):
             built.fit(views())
 
+    def test_several_steps_at_once_on_several_replicas(self):
+        """TensorFlow fails with a placeholder that nobody fed."""
+        with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+            built = model(steps_per_execution=3)
+        with pytest.raises(ValueError, match="is 3 on 2 replicas .*: its collectives fail"):
+            built.fit(views())
+
     def test_steps_per_execution(self):
         one, three = model(), model(steps_per_execution=3)
         one.fit(views(), epochs=2, verbose=0)
