@@ -135,20 +135,6 @@ def test_sigterm_saves_and_exits_with_a_status_of_its_own(tmp_path):
     assert (folder / f"step-{step}.index").exists()
 
 
-@pytest.mark.parametrize("options", [[], ["--strategy=mirrored", "--devices=2"]], ids=len)
-def test_nothing_is_lost_by_killing(options, tmp_path):
-    """Three kills at random moments, by the program that does any number of them."""
-    process = subprocess.run(
-        [sys.executable, str(ROOT / "tools" / "soak.py"), "--kills=3", "--seed=1", *options],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert process.returncode == 0, process.stdout + process.stderr
-    assert "3 kills in" in process.stdout
-    assert "nothing lost" in process.stdout
-
-
 def test_another_number_of_examples_is_refused(tmp_path):
     """The data set of a name may have grown since the run began."""
     assert command("--mode=train", *SMALL, cwd=tmp_path).returncode == 0
