@@ -14,8 +14,10 @@ __version__ = "0.1.0"
 # and a mistyped flag answer before TensorFlow is loaded.
 _PUBLIC = {
     "SogCLR": "model",
-    "GlobalContrastiveLoss": "objectives",
     "NTXentLoss": "objectives",
+    "DecoupledContrastiveLoss": "objectives",
+    "GlobalContrastiveLoss": "objectives",
+    "RobustGlobalContrastiveLoss": "objectives",
     "LARS": "lars",
     "ResNet": "resnet",
     "small_resnet": "resnet",

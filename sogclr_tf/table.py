@@ -8,8 +8,8 @@ import tensorflow as tf
 NEVER_VISITED = -math.inf
 
 
-def add_table(layer, num_examples, name):
-    """Gives `layer` a table [num_examples] of float32, every entry never visited.
+def add_table(layer, num_examples, name, initial=NEVER_VISITED):
+    """Gives `layer` a table [num_examples] of float32, every entry `initial`.
 
     A Keras weight, so that checkpoints, `.weights.h5` and `.keras` files all keep it; without
     autocast, because under mixed precision an autocast variable cannot be updated in place.
@@ -18,7 +18,7 @@ def add_table(layer, num_examples, name):
         name=name,
         shape=(num_examples,),
         dtype="float32",
-        initializer=keras.initializers.Constant(NEVER_VISITED),
+        initializer=keras.initializers.Constant(initial),
         trainable=False,
         autocast=False,
     )

@@ -23,6 +23,12 @@ from sogclr_tf import checkpoint, replica
 from sogclr_tf.objectives import build_objective, objective_names
 
 NUM_EXAMPLES, BATCH, STEPS, RATE = 48, 16, 5, 0.005
+# Between them the objectives take every path that differs across replicas.
+OPTIONS = {
+    "dcl": {"negatives": "other"},
+    "sogclr": {"gamma_decay_steps": STEPS},
+    "isogclr": {"eta": 0.05, "gamma": 0.5},
+}
 
 
 def views():
@@ -44,7 +50,8 @@ def model(name):
         ]
     )
     projector = keras.Sequential([keras.Input((54,)), keras.layers.Dense(8)])
-    built = sogclr_tf.SogCLR(encoder, build_objective(name, NUM_EXAMPLES), projector)
+    objective = build_objective(name, NUM_EXAMPLES, **OPTIONS.get(name, {}))
+    built = sogclr_tf.SogCLR(encoder, objective, projector)
     built.compile(optimizer=keras.optimizers.SGD(RATE, momentum=0.9), jit_compile=False)
     return built
 

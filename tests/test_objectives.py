@@ -1,19 +1,34 @@
 """Every objective against golden numbers, loop-form references and its promises."""
 
+import json
+
 import numpy as np
 import pytest
 import tensorflow as tf
-from reference import GlobalContrastive, nt_xent, numeric_gradient
+from reference import (
+    GlobalContrastive,
+    RobustGlobalContrastive,
+    decoupled,
+    nt_xent,
+    numeric_gradient,
+)
 
-from sogclr_tf import GlobalContrastiveLoss, NTXentLoss
+from sogclr_tf import (
+    DecoupledContrastiveLoss,
+    GlobalContrastiveLoss,
+    NTXentLoss,
+    RobustGlobalContrastiveLoss,
+)
 from sogclr_tf.objectives import build_objective, objective_names
 
 N = 12
 NAMES = objective_names()
+# Room for every temperature that is tested.
+WIDE = {"isogclr": {"min_temperature": 0.001, "max_temperature": 2.0}}
 
 
 def build(name, num_examples=N, **options):
-    return build_objective(name, num_examples, **options)
+    return build_objective(name, num_examples, **{**WIDE.get(name, {}), **options})
 
 
 def loss_and_gradients(objective, a, b, index):
@@ -49,6 +64,25 @@ class TestGolden:
             np.testing.assert_allclose(u[visited], want["u"][step][visited], rtol=1e-5)
             assert (u[~visited] == 0).all()
 
+    def test_isogclr_follows_libauc_step_by_step(self, golden):
+        want = golden("libauc_unimodal_isogclr")
+        objective = RobustGlobalContrastiveLoss(
+            int(want["N"]),
+            float(want["temperature"]),
+            gamma=float(want["gamma"]),
+            **{k: v for k, v in json.loads(str(want["settings"])).items() if k != "enable_isogclr"},
+        )
+        for step, index in enumerate(want["index"]):
+            _, grad_a, grad_b = loss_and_gradients(
+                objective, want["a"][step], want["b"][step], index
+            )
+            np.testing.assert_allclose(grad_a, want["grad_a"][step], atol=1e-6)
+            np.testing.assert_allclose(grad_b, want["grad_b"][step], atol=1e-6)
+            visited = want["u"][step] > 0
+            u = np.exp(objective.log_u.numpy())
+            np.testing.assert_allclose(u[visited], want["u"][step][visited], rtol=1e-5)
+            np.testing.assert_allclose(objective.temperatures, want["tau"][step], rtol=1e-6)
+
     @pytest.mark.parametrize("case", range(3))
     def test_nt_xent_equals_simclr(self, golden, case):
         want = golden("simclr_ntxent")
@@ -59,43 +93,96 @@ class TestGolden:
         np.testing.assert_allclose(np.concatenate([grad_a, grad_b]), want[f"grad{case}"], atol=1e-6)
 
 
+def assert_steps_agree(objective, reference, batch, width, steps=6):
+    """Loss, gradients and log u of batches of old and new examples."""
+    order = np.random.default_rng(3)
+    for step in range(steps):
+        index = order.permutation(N)[:batch]
+        a, b = projections(batch, width, seed=step)
+        loss, grad_a, grad_b = loss_and_gradients(objective, a, b, index)
+        value, surrogate = reference.step(a, b, index)
+        np.testing.assert_allclose(loss, value, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(objective.log_u, reference.log_u, rtol=1e-5, atol=1e-5)
+        want = numeric_gradient(lambda x, f=surrogate, b=b: f(x, b), a)
+        # float32 similarities are off by 1e-7, which temperature 0.01 multiplies by 100.
+        np.testing.assert_allclose(grad_a, want, atol=1e-5 * max(1, np.abs(want).max()))
+        want = numeric_gradient(lambda x, f=surrogate, a=a: f(a, x), b)
+        np.testing.assert_allclose(grad_b, want, atol=1e-5 * max(1, np.abs(want).max()))
+
+
+@pytest.mark.parametrize("negatives", ["both", "other"])
+@pytest.mark.parametrize("temperature", [0.01, 0.1, 1.0])
+@pytest.mark.parametrize(("batch", "width"), [(2, 3), (5, 8)])
 class TestReference:
     @pytest.mark.parametrize("gamma", [0.1, 0.9, 1.0])
-    @pytest.mark.parametrize("temperature", [0.01, 0.1, 1.0])
-    @pytest.mark.parametrize(("batch", "width"), [(2, 3), (5, 8)])
-    def test_sogclr_over_visits(self, batch, width, temperature, gamma):
-        """Repeated visits, batches of old and new examples, small temperature."""
-        objective = GlobalContrastiveLoss(N, temperature, gamma)
-        reference = GlobalContrastive(N, temperature, gamma)
-        order = np.random.default_rng(3)
-        for step in range(6):
-            index = order.permutation(N)[:batch]
-            a, b = projections(batch, width, seed=step)
-            loss, grad_a, grad_b = loss_and_gradients(objective, a, b, index)
-            value, weights = reference.step(a, b, index)
-            np.testing.assert_allclose(loss, value, rtol=1e-5, atol=1e-6)
-            np.testing.assert_allclose(objective.log_u, reference.log_u, rtol=1e-5, atol=1e-5)
-            want = numeric_gradient(lambda x, w=weights, b=b: reference.surrogate(x, b, w), a)
-            # float32 similarities are off by 1e-7, which temperature 0.01 multiplies by 100.
-            np.testing.assert_allclose(grad_a, want, atol=1e-5 * max(1, np.abs(want).max()))
-            want = numeric_gradient(lambda x, w=weights, a=a: reference.surrogate(a, x, w), b)
-            np.testing.assert_allclose(grad_b, want, atol=1e-5 * max(1, np.abs(want).max()))
+    def test_sogclr_over_visits(self, batch, width, temperature, gamma, negatives):
+        objective = GlobalContrastiveLoss(N, temperature, gamma, negatives=negatives)
+        reference = GlobalContrastive(N, temperature, gamma, negatives)
+        assert_steps_agree(objective, reference, batch, width)
 
-    @pytest.mark.parametrize("temperature", [0.01, 0.1, 1.0])
-    @pytest.mark.parametrize(("batch", "width"), [(2, 3), (5, 8)])
-    def test_nt_xent(self, batch, width, temperature):
+    def test_isogclr_over_visits(self, batch, width, temperature, negatives):
+        bounds = (temperature / 2, temperature * 1.2)
+        objective = RobustGlobalContrastiveLoss(
+            N,
+            temperature,
+            gamma=0.7,
+            rho=0.2,
+            eta=0.05 * temperature,
+            beta=0.8,
+            min_temperature=bounds[0],
+            max_temperature=bounds[1],
+            negatives=negatives,
+        )
+        reference = RobustGlobalContrastive(
+            N, temperature, 0.7, 0.2, 0.05 * temperature, 0.8, bounds, negatives
+        )
+        assert_steps_agree(objective, reference, batch, width)
+        assert len(np.unique(objective.temperatures)) > 2
+        np.testing.assert_allclose(objective.temperatures, reference.tau, rtol=1e-5)
+
+    @pytest.mark.parametrize(
+        ("objective", "reference"),
+        [(NTXentLoss, nt_xent), (DecoupledContrastiveLoss, decoupled)],
+        ids=["simclr", "dcl"],
+    )
+    def test_in_batch(self, objective, reference, batch, width, temperature, negatives):
         a, b = projections(batch, width, seed=0)
-        loss, grad_a, _ = loss_and_gradients(NTXentLoss(temperature), a, b, np.arange(batch))
-        np.testing.assert_allclose(loss, nt_xent(a, b, temperature), rtol=1e-5, atol=1e-6)
-        want = numeric_gradient(lambda x: nt_xent(x, b, temperature), a)
+        loss, grad_a, grad_b = loss_and_gradients(
+            objective(temperature, negatives), a, b, np.arange(batch)
+        )
+        want = reference(a, b, temperature, negatives)
+        np.testing.assert_allclose(loss, want, rtol=1e-5, atol=1e-6)
+        want = numeric_gradient(lambda x: reference(x, b, temperature, negatives), a)
         np.testing.assert_allclose(grad_a, want, atol=1e-5 * max(1, np.abs(want).max()))
+        want = numeric_gradient(lambda x: reference(a, x, temperature, negatives), b)
+        np.testing.assert_allclose(grad_b, want, atol=1e-5 * max(1, np.abs(want).max()))
 
+
+class TestByHand:
     def test_orthogonal_views_can_be_checked_by_hand(self):
         """Negatives all at similarity 0: g = 1, log u = 0, so F = -<z, z+> = -1."""
         objective = GlobalContrastiveLoss(4)
         views = tf.eye(4)
         assert float(objective(views, views, tf.range(4))) == pytest.approx(-1)
         np.testing.assert_allclose(objective.log_u, 0, atol=1e-6)
+
+    def test_negatives_of_the_other_side(self):
+        """Two examples whose second views are alike: what is a negative depends on the side."""
+        a, b = np.eye(2, dtype=np.float32), np.float32([[1, 0], [1, 0]])
+        # Of each anchor, its similarity to the negative on its own side and on the other.
+        similarities = [(0, 1), (0, 0), (1, 0), (1, 1)]
+        for negatives, sides in (("both", slice(0, 2)), ("other", slice(1, 2))):
+            log_g = [np.log(np.mean(np.exp(pair[sides]))) for pair in similarities]
+            # The positives have similarity 1 and 0.
+            want = np.mean(log_g) - 0.5
+            loss = GlobalContrastiveLoss(2, 1.0, negatives=negatives)(a, b, np.arange(2))
+            assert float(loss) == pytest.approx(want, abs=1e-6)
+
+    def test_decoupled_is_sogclr_without_memory(self):
+        a, b = projections(5, 8, seed=0)
+        _, *want = loss_and_gradients(GlobalContrastiveLoss(N, 0.2, gamma=1), a, b, np.arange(5))
+        _, *got = loss_and_gradients(DecoupledContrastiveLoss(0.2), a, b, np.arange(5))
+        np.testing.assert_allclose(0.2 * np.array(got), want, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -117,13 +204,12 @@ class TestEveryObjective:
     @pytest.mark.parametrize("temperature", [0.005, 1.0])
     def test_no_overflow(self, name, temperature):
         a, b = projections(4, 8, seed=1)
-        objective = build(name, temperature=temperature)
+        objective = build(name, 4, temperature=temperature)
         for _ in range(3):
-            assert np.isfinite(
-                np.concatenate(
-                    [np.ravel(x) for x in loss_and_gradients(objective, a, b, np.arange(4))]
-                )
-            ).all()
+            for result in loss_and_gradients(objective, a, b, np.arange(4)):
+                assert np.isfinite(result).all()
+            for weight in objective.weights:
+                assert np.isfinite(weight).all(), weight.path
 
     def test_zero_projection_gives_finite_gradients(self, name):
         a, b = projections(4, 8, seed=1)
@@ -155,7 +241,7 @@ class TestEveryObjective:
             np.testing.assert_array_equal(weight, kept)
 
     def test_config_round_trip(self, name):
-        objective = build(name, temperature=0.3)
+        objective = build(name, temperature=0.3, negatives="other")
         again = type(objective).from_config(objective.get_config())
         assert again.get_config() == objective.get_config()
         a, b = projections(4, 8, seed=1)
@@ -171,6 +257,10 @@ class TestEveryObjective:
     def test_bad_temperature(self, name, temperature):
         with pytest.raises(ValueError, match="temperature is .* must be > 0"):
             build(name, temperature=temperature)
+
+    def test_bad_negatives(self, name):
+        with pytest.raises(ValueError, match="unknown negatives 'all': choose one of both, other"):
+            build(name, negatives="all")
 
     def test_bad_shapes(self, name):
         with pytest.raises(ValueError, match="global batch must be >= 2"):
@@ -199,16 +289,16 @@ class TestTable:
         fresh(a, b, np.arange(2))
         np.testing.assert_allclose(objective.log_u, fresh.log_u, rtol=1e-6)
 
-    def test_repeated_index_keeps_the_first_occurrence(self):
+    @pytest.mark.parametrize("name", ["sogclr", "isogclr"])
+    def test_repeated_index_keeps_the_first_occurrence(self, name):
         a, b = projections(4, 8, seed=1)
-        objective = GlobalContrastiveLoss(5)
-        objective(a, b, np.array([0, 3, 3, 0]))
-        distinct = GlobalContrastiveLoss(5)
+        repeated, distinct, untouched = (build(name, 5) for _ in range(3))
+        repeated(a, b, np.array([0, 3, 3, 0]))
         distinct(a, b, np.array([0, 3, 1, 2]))
-        np.testing.assert_array_equal(
-            objective.log_u.numpy()[[0, 3]], distinct.log_u.numpy()[[0, 3]]
-        )
-        assert np.isneginf(objective.log_u.numpy()[[1, 2, 4]]).all()
+        tables = [[w.numpy() for w in loss.weights] for loss in (repeated, distinct, untouched)]
+        for got, want, initial in zip(*tables, strict=True):
+            np.testing.assert_array_equal(got[[0, 3]], want[[0, 3]])
+            np.testing.assert_array_equal(got[[1, 2, 4]], initial[[1, 2, 4]])
 
     @pytest.mark.parametrize("wrong", [-1, 12])
     def test_index_outside_is_named(self, wrong):
@@ -239,9 +329,87 @@ class TestTable:
             GlobalContrastiveLoss(num_examples)
 
 
+class TestTemperatures:
+    def test_step_can_be_checked_by_hand(self):
+        """Negatives all at similarity 0: log u = 0 and no logits, so the gradient is rho."""
+        objective = RobustGlobalContrastiveLoss(5, 0.2, rho=0.5, eta=0.1, beta=0.9)
+        views = tf.eye(4)
+        loss = float(objective(views, views, tf.range(4)))
+        assert loss == pytest.approx(-1 + 0.2 * 0.5)
+        velocity = 0.9 * 0.5
+        temperature = 0.2 - 0.1 * velocity
+        np.testing.assert_allclose(objective.temperatures, [*[temperature] * 4, 0.2], rtol=1e-6)
+        objective(views, views, tf.range(4))
+        velocity = 0.1 * velocity + 0.9 * 0.5
+        temperature -= 0.1 * velocity
+        np.testing.assert_allclose(objective.temperatures, [*[temperature] * 4, 0.2], rtol=1e-6)
+
+    def test_gradient_is_that_of_the_objective(self):
+        """On the first visit u = g: what moves t[i] is N dF/dt[i], here by central differences."""
+        a, b = projections(4, 8, seed=2)
+        objective = RobustGlobalContrastiveLoss(4, 0.3, eta=1e-3, beta=1)
+        objective(a, b, np.arange(4))
+        moved = (0.3 - objective.temperatures.numpy().astype(np.float64)) / 1e-3
+
+        def value(temperatures):
+            reference = RobustGlobalContrastive(4, 0.3, 1.0, 0.3, 0.0, 1.0, (0, 1))
+            reference.tau[:] = temperatures
+            return 4 * reference.step(a, b, np.arange(4))[0]
+
+        want = numeric_gradient(value, np.full(4, 0.3))
+        np.testing.assert_allclose(moved, want, atol=1e-3)
+
+    def test_fixed_temperatures_are_sogclr(self):
+        robust = RobustGlobalContrastiveLoss(N, 0.2, gamma=0.5, rho=0.0, eta=0.0)
+        plain = GlobalContrastiveLoss(N, 0.2, gamma=0.5)
+        for seed in range(3):
+            a, b = projections(4, 8, seed)
+            index = np.arange(4) + seed
+            got = loss_and_gradients(robust, a, b, index)
+            for mine, theirs in zip(got, loss_and_gradients(plain, a, b, index), strict=True):
+                np.testing.assert_allclose(mine, theirs, atol=1e-7)
+        np.testing.assert_allclose(robust.log_u, plain.log_u, rtol=1e-6)
+        np.testing.assert_array_equal(robust.temperatures, np.full(N, 0.2, np.float32))
+
+    def test_temperatures_stay_in_their_bounds(self):
+        objective = RobustGlobalContrastiveLoss(
+            8, 0.2, eta=100, min_temperature=0.1, max_temperature=0.4
+        )
+        for seed in range(3):
+            objective(*projections(8, 3, seed), np.arange(8))
+        assert set(np.unique(objective.temperatures)) <= {np.float32(0.1), np.float32(0.4)}
+
+    def test_evaluation_is_at_the_initial_temperature(self):
+        objective = RobustGlobalContrastiveLoss(4, 0.2, rho=0.0, eta=0.05)
+        a, b = projections(4, 8, seed=1)
+        for _ in range(3):
+            objective(a, b, np.arange(4))
+        want = GlobalContrastiveLoss(4, 0.2)(a, b, np.arange(4), training=False)
+        got = objective(a, b, np.arange(4), training=False)
+        assert float(got) == pytest.approx(float(want), abs=1e-6)
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"temperature": 0.01}, "temperature is 0.01: .* min_temperature 0.05"),
+            ({"temperature": 0.9}, "temperature is 0.9: .* max_temperature 0.7"),
+            ({"min_temperature": 0}, "min_temperature 0, above 0"),
+            ({"rho": -0.1}, "rho is -0.1: it must be >= 0"),
+            ({"eta": float("nan")}, "eta is nan: it must be >= 0"),
+            ({"beta": 0}, r"beta is 0: it must lie in \(0, 1\]"),
+            ({"beta": 1.5}, r"beta is 1.5: it must lie in \(0, 1\]"),
+        ],
+    )
+    def test_bad_option(self, options, message):
+        with pytest.raises(ValueError, match=message):
+            RobustGlobalContrastiveLoss(N, **options)
+
+
 class TestByName:
     def test_unknown_name_lists_the_valid_ones(self):
-        with pytest.raises(ValueError, match="unknown loss 'moco': choose one of simclr, sogclr"):
+        with pytest.raises(
+            ValueError, match="unknown loss 'moco': choose one of dcl, isogclr, simclr"
+        ):
             build("moco")
 
     def test_unknown_option_lists_the_valid_ones(self):

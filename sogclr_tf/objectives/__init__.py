@@ -1,19 +1,28 @@
 """Contrastive objectives, each `loss(a, b, index)` on the projections of two views."""
 
 from sogclr_tf.objectives.base import ContrastiveLoss
+from sogclr_tf.objectives.decoupled import DecoupledContrastiveLoss
 from sogclr_tf.objectives.global_contrastive import GlobalContrastiveLoss
 from sogclr_tf.objectives.nt_xent import NTXentLoss
+from sogclr_tf.objectives.robust import RobustGlobalContrastiveLoss
 
 __all__ = [
     "ContrastiveLoss",
+    "DecoupledContrastiveLoss",
     "GlobalContrastiveLoss",
     "NTXentLoss",
+    "RobustGlobalContrastiveLoss",
     "build_objective",
     "objective_names",
     "objective_options",
 ]
 
-_NAMES = {"sogclr": GlobalContrastiveLoss, "simclr": NTXentLoss}
+_NAMES = {
+    "simclr": NTXentLoss,
+    "dcl": DecoupledContrastiveLoss,
+    "sogclr": GlobalContrastiveLoss,
+    "isogclr": RobustGlobalContrastiveLoss,
+}
 
 
 def objective_names():

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from sogclr_tf import replica
 from sogclr_tf.objectives import pairs
 
 
@@ -17,16 +18,18 @@ class ContrastiveLoss(keras.layers.Layer):
     A subclass gives `options` (the names of its arguments), `has_table` and `compute`.
     """
 
-    options = ("temperature",)
+    options = ("temperature", "negatives")
     has_table = False
 
-    def __init__(self, temperature=0.1, name=None, **kwargs):
+    def __init__(self, temperature=0.1, negatives="both", name=None, **kwargs):
         # float32 and no autocast under any precision policy: exp(1/0.1) is 22026 and a bfloat16
         # has 8 bits of it.
         super().__init__(name=name, dtype="float32", autocast=False, **_without(kwargs, "dtype"))
         if not temperature > 0:
             raise ValueError(f"temperature is {temperature}: it must be > 0, commonly 0.05 to 0.5")
+        pairs.check_negatives(negatives)
         self.temperature = float(temperature)
+        self.negatives = negatives
 
     def call(self, a, b, index, training=True):
         """The loss of a batch.
@@ -50,7 +53,7 @@ class ContrastiveLoss(keras.layers.Layer):
         `contrast_accuracy`: the share of this replica's 2b anchors, in 0..1, whose positive is
         nearer than every negative in the global batch.
         """
-        compared = pairs.compare(a, b)
+        compared = pairs.compare(a, b, self.negatives)
         hardest = tf.reduce_max(compared.negative, axis=1)
         accuracy = tf.reduce_mean(tf.cast(compared.positive > hardest, tf.float32))
         return self.compute(compared, index, training), {"contrast_accuracy": accuracy}
@@ -64,7 +67,26 @@ class ContrastiveLoss(keras.layers.Layer):
 
     def get_config(self):
         config = super().get_config()
-        return {**_without(config, "dtype"), "temperature": self.temperature}
+        return {
+            **_without(config, "dtype"),
+            "temperature": self.temperature,
+            "negatives": self.negatives,
+        }
+
+
+def both_directions(anchors, global_batch):
+    """Twice the mean over the global batch's 2B anchors, the sum of both directions.
+
+    Args:
+        anchors: float32 [2b], the losses of this replica's anchors.
+        global_batch: B.
+    """
+    return with_gradient_of(share_of(anchors, global_batch), 2 * replica.mean(anchors))
+
+
+def share_of(anchors, global_batch):
+    """This replica's share of twice the mean over the global batch's 2B anchors: a scalar."""
+    return tf.reduce_sum(anchors) / tf.cast(global_batch, tf.float32)
 
 
 def with_gradient_of(surrogate, value):
