@@ -292,6 +292,9 @@ def _model(config, views, strategy):
     encoder = _encoder(config)
     loss = config.loss.to_dict()
     name = loss.pop("name")
+    # A config speaks of shares of training, an objective of steps.
+    steps = config.epochs * views.steps_per_epoch
+    loss["gamma_decay_steps"] = round(loss.pop("gamma_decay") * steps)
     # One config serves all objectives: each takes the keys that are its own.
     options = {key: loss[key] for key in sogclr_tf.objectives.objective_options(name)}
     objective = sogclr_tf.objectives.build_objective(name, views.num_examples, **options)
