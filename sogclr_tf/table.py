@@ -5,6 +5,8 @@ import math
 import keras
 import tensorflow as tf
 
+from sogclr_tf import replica
+
 NEVER_VISITED = -math.inf
 
 
@@ -60,6 +62,19 @@ def write(table, index, entries):
     tf.raw_ops.ResourceScatterUpdate(
         resource=table.value.handle, indices=index, updates=tf.gather(entries, first)
     )
+
+
+def record(index, entries):
+    """Stores the rows of the global batch in their tables, on every replica.
+
+    Args:
+        index: int [b], this replica's examples.
+        entries: list of (table, float32 [b]), gathered side by side in one message.
+    """
+    index = replica.gather(tf.cast(index, tf.int32))
+    rows = replica.gather(tf.stack([row for _, row in entries], axis=1))
+    for column, (table, _) in enumerate(entries):
+        write(table, index, rows[:, column])
 
 
 def moving_average(log_u, log_g, gamma):

@@ -83,7 +83,7 @@ class GlobalContrastiveLoss(ContrastiveLoss):
         log_u = tf.stop_gradient(log_g)
         if training:
             log_u = self._average(index, log_u)
-            record(index, [(self._table, log_mean_of_views(log_u))])
+            table.record(index, [(self._table, log_mean_of_views(log_u))])
         return global_loss(compared, self.temperature, log_g, log_u)
 
     def _average(self, index, log_g):
@@ -124,16 +124,3 @@ def log_mean_of_views(log_u):
     """The log of the mean of both views' u: float32 [2b] to [b]."""
     of_a, of_b = tf.split(log_u, 2)
     return table.log_add(of_a, of_b) - math.log(2)
-
-
-def record(index, entries):
-    """Stores the rows of the global batch in their tables.
-
-    Args:
-        index: int [b], this replica's examples.
-        entries: list of (table, float32 [b]), gathered side by side in one message.
-    """
-    index = replica.gather(tf.cast(index, tf.int32))
-    rows = replica.gather(tf.stack([row for _, row in entries], axis=1))
-    for column, (stored, _) in enumerate(entries):
-        table.write(stored, index, rows[:, column])

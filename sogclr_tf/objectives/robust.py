@@ -8,7 +8,6 @@ from sogclr_tf.objectives.global_contrastive import (
     GlobalContrastiveLoss,
     global_loss,
     log_mean_of_views,
-    record,
 )
 
 
@@ -112,7 +111,7 @@ class RobustGlobalContrastiveLoss(GlobalContrastiveLoss):
         velocity = (1 - self.beta) * old + self.beta * slope
         temperature = table.read(self._temperatures, index) - self.eta * velocity
         temperature = tf.clip_by_value(temperature, self.min_temperature, self.max_temperature)
-        record(
+        table.record(
             index,
             [
                 (self._table, log_u),
