@@ -19,7 +19,7 @@ from sogclr_tf import (
     NTXentLoss,
     RobustGlobalContrastiveLoss,
 )
-from sogclr_tf.objectives import build_objective, objective_names
+from sogclr_tf.objectives import build_objective, objective_names, objective_options
 
 N = 12
 NAMES = objective_names()
@@ -229,6 +229,22 @@ class TestEveryObjective:
             np.testing.assert_allclose(losses, results[0][0], rtol=1e-5)
             for got, want in zip(weights, results[0][1], strict=True):
                 np.testing.assert_allclose(got, want, rtol=1e-5)
+
+    def test_no_step_makes_anything_of_the_size_of_the_table(self, name):
+        """So a step costs the same whatever N is, and the tables are all that grows with it."""
+        size = 10_007
+        falling = {"gamma_decay_steps": 9} if "gamma_decay_steps" in objective_options(name) else {}
+        objective = build(name, size, **falling)
+
+        @tf.function
+        def step(a, b, index):
+            return tf.gradients(objective(a, b, index), [a, b])
+
+        spec = tf.TensorSpec([4, 8])
+        graph = step.get_concrete_function(spec, spec, tf.TensorSpec([4], tf.int32)).graph
+        operations = graph.get_operations()
+        large = [op.name for op in operations for out in op.outputs if size in (out.shape or ())]
+        assert not large
 
     def test_evaluation_leaves_the_table_alone(self, name):
         a, b = projections(4, 8, seed=1)
