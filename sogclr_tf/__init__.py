@@ -18,6 +18,8 @@ _PUBLIC = {
     "DecoupledContrastiveLoss": "objectives",
     "GlobalContrastiveLoss": "objectives",
     "RobustGlobalContrastiveLoss": "objectives",
+    "TwoWayGlobalContrastiveLoss": "objectives",
+    "CLIPLoss": "objectives",
     "exact_global_objective": "exact",
     "LARS": "lars",
     "ResNet": "resnet",

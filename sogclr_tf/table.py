@@ -10,6 +10,12 @@ from sogclr_tf import replica
 NEVER_VISITED = -math.inf
 
 
+def check_num_examples(num_examples):
+    """Raises ValueError unless a table can have so many entries."""
+    if num_examples != int(num_examples) or num_examples < 2:
+        raise ValueError(f"num_examples is {num_examples}: it must be a whole number >= 2")
+
+
 def add_table(layer, num_examples, name, initial=NEVER_VISITED):
     """Gives `layer` a table [num_examples] of float32, every entry `initial`.
 

@@ -25,6 +25,13 @@ def log_add(x, y):
     return np.logaddexp(x, y)
 
 
+def averaged(old, log_g, gamma):
+    """The log of the moving average u, which starts at the first g."""
+    if np.isneginf(old) or gamma == 1:
+        return log_g
+    return log_add(np.log(1 - gamma) + old, np.log(gamma) + log_g)
+
+
 class GlobalContrastive:
     """arXiv 2202.12387, Algorithm 1, with one scalar of memory per example in log space.
 
@@ -47,7 +54,7 @@ class GlobalContrastive:
         for view, i, anchor, positive, others in anchors(a, b, self.negatives):
             logits = [anchor @ other / tau[i] for other in others]
             log_g = log_mean_exp(logits)
-            log_u[view, i] = self._average(self.log_u[index[i]], log_g)
+            log_u[view, i] = averaged(self.log_u[index[i]], log_g, self.gamma)
             weights[view, i] = np.exp(log_g - log_u[view, i])
             values.append(self._value(anchor @ positive, tau[i], log_u[view, i]))
             slopes[view, i] = self._slope(logits, log_u[view, i])
@@ -64,13 +71,6 @@ class GlobalContrastive:
             log_g = log_mean_exp([anchor @ other / tau[i] for other in others])
             total += -anchor @ positive + tau[i] * weights[view, i] * log_g
         return total / len(a)
-
-    def _average(self, old, log_g):
-        if np.isneginf(old):
-            return log_g
-        if self.gamma == 1:
-            return log_g
-        return log_add(np.log(1 - self.gamma) + old, np.log(self.gamma) + log_g)
 
     def _value(self, positive, tau, log_u):
         return -positive + tau * log_u
@@ -105,6 +105,63 @@ class RobustGlobalContrastive(GlobalContrastive):
             velocity = (1 - self.beta) * before[i] + self.beta * slopes[i]
             self.velocity[index[i]] = velocity
             self.tau[index[i]] = np.clip(tau[i] - self.eta * velocity, *self.bounds)
+
+
+class TwoWayGlobalContrastive:
+    """arXiv 2202.12387 for pairs: a table for each side, and differences in the exponent.
+
+    Surrogate whose gradient is the method's, with the weights g/u held constant:
+        mean over both sides' anchors of tau * (g/u) * log g, g = mean of exp((s- - s+)/tau).
+    `slope` is the derivative by one temperature of all: the mean of every anchor's
+        log u + rho - mean over the negatives of (exp(d/tau) / u) * d/tau.
+    """
+
+    def __init__(self, num_examples, temperature, gamma, rho=0.0, eta=0.0, beta=1.0, bounds=None):
+        self.log_u = np.full((2, num_examples), -np.inf)
+        self.tau = np.full((2, num_examples), float(temperature))
+        self.velocity = np.zeros((2, num_examples))
+        self.gamma, self.rho, self.eta, self.beta = gamma, rho, eta, beta
+        self.bounds = bounds or (0, np.inf)
+
+    def step(self, a, b, index):
+        """(value, surrogate(a, b), slope) of a batch of raw projections; updates the tables."""
+        a, b = normalised(a), normalised(b)
+        tau, old = self.tau[:, index], self.log_u[:, index]
+        weights, slopes, rows = (np.zeros((2, len(a))) for _ in range(3))
+        values = []
+        for side, i, anchor, positive, others in anchors(a, b, "other"):
+            logits = [(anchor @ z - anchor @ positive) / tau[side, i] for z in others]
+            log_g = log_mean_exp(logits)
+            log_u = rows[side, i] = averaged(old[side, i], log_g, self.gamma)
+            weights[side, i] = np.exp(log_g - log_u)
+            slopes[side, i] = log_u + self.rho - np.mean([np.exp(d - log_u) * d for d in logits])
+            values.append(tau[side, i] * (log_u + self.rho))
+        velocity = (1 - self.beta) * self.velocity[:, index] + self.beta * slopes
+        # Backwards, so that the first occurrence of an example stays.
+        for i in reversed(range(len(a))):
+            self.log_u[:, index[i]] = rows[:, i]
+            self.velocity[:, index[i]] = velocity[:, i]
+            self.tau[:, index[i]] = np.clip(tau[:, i] - self.eta * velocity[:, i], *self.bounds)
+        return np.mean(values), lambda a, b: self._surrogate(a, b, weights, tau), slopes.mean()
+
+    def _surrogate(self, a, b, weights, tau):
+        a, b = normalised(a), normalised(b)
+        total = 0.0
+        for side, i, anchor, positive, others in anchors(a, b, "other"):
+            t = tau[side, i]
+            log_g = log_mean_exp([(anchor @ z - anchor @ positive) / t for z in others])
+            total += t * weights[side, i] * log_g
+        return total / (2 * len(a))
+
+
+def clip(a, b, temperature):
+    """arXiv 2103.00020, figure 3: the mean of both directions' cross-entropies."""
+    a, b = normalised(a), normalised(b)
+    total = 0.0
+    for _, _, anchor, positive, others in anchors(a, b, "other"):
+        logits = [anchor @ z / temperature for z in [positive, *others]]
+        total += log_mean_exp(logits) + np.log(len(logits)) - logits[0]
+    return total / (2 * len(a))
 
 
 def nt_xent(a, b, temperature, negatives="both"):

@@ -2,33 +2,49 @@
 
 import json
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from reference import (
     GlobalContrastive,
     RobustGlobalContrastive,
+    TwoWayGlobalContrastive,
+    clip,
     decoupled,
     nt_xent,
     numeric_gradient,
 )
 
 from sogclr_tf import (
+    CLIPLoss,
     DecoupledContrastiveLoss,
     GlobalContrastiveLoss,
     NTXentLoss,
     RobustGlobalContrastiveLoss,
+    TwoWayGlobalContrastiveLoss,
 )
 from sogclr_tf.objectives import build_objective, objective_names, objective_options
 
 N = 12
-NAMES = objective_names()
+# Every objective by its name, and by name/scheme where there are several ways to a temperature.
+NAMES = [*objective_names(), "two_way/global", "two_way/individual", "clip/constant"]
 # Room for every temperature that is tested.
-WIDE = {"isogclr": {"min_temperature": 0.001, "max_temperature": 2.0}}
+WIDE = {"min_temperature": 0.001, "max_temperature": 2.0}
 
 
 def build(name, num_examples=N, **options):
-    return build_objective(name, num_examples, **{**WIDE.get(name, {}), **options})
+    name, _, scheme = name.partition("/")
+    if scheme:
+        options["temperature_scheme"] = scheme
+    if "min_temperature" in objective_options(name):
+        options = {**WIDE, **options}
+    return build_objective(name, num_examples, **options)
+
+
+def with_option(option):
+    """The names of the objectives that have it."""
+    return [name for name in NAMES if option in objective_options(name.partition("/")[0])]
 
 
 def loss_and_gradients(objective, a, b, index):
@@ -83,6 +99,33 @@ class TestGolden:
             np.testing.assert_allclose(u[visited], want["u"][step][visited], rtol=1e-5)
             np.testing.assert_allclose(objective.temperatures, want["tau"][step], rtol=1e-6)
 
+    @pytest.mark.parametrize("setting", ["tau0.03_gamma0.8", "tau0.07_gamma0.9", "isogclr"])
+    def test_two_way_follows_libauc_step_by_step(self, golden, setting):
+        want = golden(f"libauc_bimodal_{setting}")
+        objective = TwoWayGlobalContrastiveLoss(
+            int(want["N"]),
+            float(want["temperature"]),
+            float(want["gamma"]),
+            **two_way_options(json.loads(str(want["settings"]))),
+        )
+        for step, index in enumerate(want["index"]):
+            sides = want["a"][step], want["b"][step]
+            _, *gradients = loss_and_gradients(objective, *sides, index)
+            for side, z, gradient in zip("ab", sides, gradients, strict=True):
+                theirs = want[f"grad_{side}"][step]
+                # Theirs is by normalised projections: normalisation passes on what stands at a
+                # right angle. Theirs sums over the B - 1 negatives, of which this takes the mean.
+                theirs = theirs - z * np.sum(theirs * z, axis=1, keepdims=True)
+                np.testing.assert_allclose(gradient * (len(z) - 1), theirs, atol=2e-6)
+                log_u = getattr(objective, f"log_u_{side}").numpy()
+                visited = np.isfinite(want[f"log_u_{side}"][step])
+                theirs = want[f"log_u_{side}"][step][visited]
+                np.testing.assert_allclose(np.exp(log_u[visited] - theirs), 1, rtol=2e-5)
+                assert np.isneginf(log_u[~visited]).all()
+                if setting == "isogclr":
+                    temperatures = getattr(objective, f"temperatures_{side}")
+                    np.testing.assert_allclose(temperatures, want[f"tau_{side}"][step], rtol=1e-5)
+
     @pytest.mark.parametrize("case", range(3))
     def test_nt_xent_equals_simclr(self, golden, case):
         want = golden("simclr_ntxent")
@@ -91,6 +134,15 @@ class TestGolden:
         loss, grad_a, grad_b = loss_and_gradients(objective, a, b, np.arange(len(a)))
         np.testing.assert_allclose(loss, want[f"loss{case}"], rtol=1e-6)
         np.testing.assert_allclose(np.concatenate([grad_a, grad_b]), want[f"grad{case}"], atol=1e-6)
+
+
+def two_way_options(settings):
+    """LibAUC's settings by the names that they have here."""
+    if not settings:
+        return {}
+    ours = {"tau_min": "min_temperature", "tau_max": "max_temperature"}
+    options = {ours.get(key, key): value for key, value in settings.items()}
+    return {**options, "temperature_scheme": options["temperature_scheme"].partition("_")[0]}
 
 
 def assert_steps_agree(objective, reference, batch, width, steps=6):
@@ -156,6 +208,74 @@ class TestReference:
         np.testing.assert_allclose(grad_a, want, atol=1e-5 * max(1, np.abs(want).max()))
         want = numeric_gradient(lambda x: reference(a, x, temperature, negatives), b)
         np.testing.assert_allclose(grad_b, want, atol=1e-5 * max(1, np.abs(want).max()))
+
+
+@pytest.mark.parametrize("temperature", [0.01, 0.1, 1.0])
+@pytest.mark.parametrize(("batch", "width"), [(2, 3), (5, 8)])
+class TestPairsReference:
+    """Between images and texts, where the temperature is learnt too."""
+
+    @pytest.mark.parametrize("gamma", [0.3, 1.0])
+    @pytest.mark.parametrize("scheme", ["constant", "global", "individual"])
+    def test_two_way_over_visits(self, batch, width, temperature, gamma, scheme):
+        moving = {"eta": 0.05 * temperature, "beta": 0.8}
+        bounds = (temperature / 2, temperature * 1.2)
+        options = {"min_temperature": bounds[0], "max_temperature": bounds[1]}
+        objective = TwoWayGlobalContrastiveLoss(
+            N, temperature, gamma, temperature_scheme=scheme, rho=0.7, **moving, **options
+        )
+        reference = TwoWayGlobalContrastive(
+            N,
+            temperature,
+            gamma,
+            rho=0.0 if scheme == "constant" else 0.7,
+            **(moving if scheme == "individual" else {}),
+            bounds=bounds,
+        )
+        order = np.random.default_rng(3)
+        for step in range(6):
+            index = order.permutation(N)[:batch]
+            a, b = projections(batch, width, seed=step)
+            loss, grad_a, grad_b, *slope = gradients_with_weights(objective, a, b, index)
+            value, surrogate, want_slope = reference.step(a, b, index)
+            assert loss == pytest.approx(value, rel=1e-5, abs=1e-6)
+            for got, want in zip(
+                (objective.log_u_a, objective.log_u_b), reference.log_u, strict=True
+            ):
+                np.testing.assert_allclose(got, want, rtol=1e-5, atol=2e-5)
+            want = numeric_gradient(lambda x, f=surrogate, b=b: f(x, b), a)
+            np.testing.assert_allclose(grad_a, want, atol=1e-5 * max(1, np.abs(want).max()))
+            want = numeric_gradient(lambda x, f=surrogate, a=a: f(a, x), b)
+            np.testing.assert_allclose(grad_b, want, atol=1e-5 * max(1, np.abs(want).max()))
+            if scheme == "global":
+                assert slope == pytest.approx([temperature * want_slope], rel=1e-4, abs=1e-5)
+        if scheme == "individual":
+            got = [objective.temperatures_a, objective.temperatures_b]
+            assert len(np.unique(got)) > 2
+            np.testing.assert_allclose(got, reference.tau, rtol=1e-5)
+
+    def test_clip(self, batch, width, temperature):
+        a, b = projections(batch, width, seed=0)
+        objective = CLIPLoss(temperature)
+        loss, grad_a, grad_b, slope = gradients_with_weights(objective, a, b, np.arange(batch))
+        assert loss == pytest.approx(clip(a, b, temperature), rel=1e-5, abs=1e-6)
+        want = numeric_gradient(lambda x: clip(x, b, temperature), a)
+        np.testing.assert_allclose(grad_a, want, atol=1e-5 * max(1, np.abs(want).max()))
+        want = numeric_gradient(lambda x: clip(a, x, temperature), b)
+        np.testing.assert_allclose(grad_b, want, atol=1e-5 * max(1, np.abs(want).max()))
+        want = numeric_gradient(lambda x: clip(a, b, np.exp(x)), np.log(temperature))
+        assert slope == pytest.approx(float(want), rel=1e-4, abs=1e-5)
+
+
+def gradients_with_weights(objective, a, b, index):
+    """As `loss_and_gradients`, then the gradients by the objective's trainable weights."""
+    a, b = tf.constant(a), tf.constant(b)
+    weights = [weight.value for weight in objective.trainable_weights]
+    with tf.GradientTape() as tape:
+        tape.watch([a, b])
+        loss = objective(a, b, index)
+    found = tape.gradient(loss, [a, b, *weights])
+    return [float(loss), *(g.numpy() for g in found)]
 
 
 class TestByHand:
@@ -233,7 +353,7 @@ class TestEveryObjective:
     def test_no_step_makes_anything_of_the_size_of_the_table(self, name):
         """So a step costs the same whatever N is, and the tables are all that grows with it."""
         size = 10_007
-        falling = {"gamma_decay_steps": 9} if "gamma_decay_steps" in objective_options(name) else {}
+        falling = {"gamma_decay_steps": 9} if name in with_option("gamma_decay_steps") else {}
         objective = build(name, size, **falling)
 
         @tf.function
@@ -257,7 +377,8 @@ class TestEveryObjective:
             np.testing.assert_array_equal(weight, kept)
 
     def test_config_round_trip(self, name):
-        objective = build(name, temperature=0.3, negatives="other")
+        other = {"negatives": "other"} if name in with_option("negatives") else {}
+        objective = build(name, temperature=0.3, **other)
         again = type(objective).from_config(objective.get_config())
         assert again.get_config() == objective.get_config()
         a, b = projections(4, 8, seed=1)
@@ -274,15 +395,17 @@ class TestEveryObjective:
         with pytest.raises(ValueError, match="temperature is .* must be > 0"):
             build(name, temperature=temperature)
 
-    def test_bad_negatives(self, name):
-        with pytest.raises(ValueError, match="unknown negatives 'all': choose one of both, other"):
-            build(name, negatives="all")
-
     def test_bad_shapes(self, name):
         with pytest.raises(ValueError, match="global batch must be >= 2"):
             build(name)(np.ones((1, 4), np.float32), np.ones((1, 4), np.float32), np.array([0]))
         with pytest.raises(ValueError, match=r"expected \[B, D\] twice"):
             build(name)(np.ones((2, 4), np.float32), np.ones((3, 4), np.float32), np.arange(2))
+
+
+@pytest.mark.parametrize("name", with_option("negatives"))
+def test_bad_negatives(name):
+    with pytest.raises(ValueError, match="unknown negatives 'all': choose one of both, other"):
+        build(name, negatives="all")
 
 
 class TestTable:
@@ -305,13 +428,14 @@ class TestTable:
         fresh(a, b, np.arange(2))
         np.testing.assert_allclose(objective.log_u, fresh.log_u, rtol=1e-6)
 
-    @pytest.mark.parametrize("name", ["sogclr", "isogclr"])
+    @pytest.mark.parametrize("name", [name for name in NAMES if build(name).has_table])
     def test_repeated_index_keeps_the_first_occurrence(self, name):
         a, b = projections(4, 8, seed=1)
         repeated, distinct, untouched = (build(name, 5) for _ in range(3))
         repeated(a, b, np.array([0, 3, 3, 0]))
         distinct(a, b, np.array([0, 3, 1, 2]))
-        tables = [[w.numpy() for w in loss.weights] for loss in (repeated, distinct, untouched)]
+        objectives = (repeated, distinct, untouched)
+        tables = [[w.numpy() for w in loss.weights if w.shape.rank] for loss in objectives]
         for got, want, initial in zip(*tables, strict=True):
             np.testing.assert_array_equal(got[[0, 3]], want[[0, 3]])
             np.testing.assert_array_equal(got[[1, 2, 4]], initial[[1, 2, 4]])
@@ -421,10 +545,93 @@ class TestTemperatures:
             RobustGlobalContrastiveLoss(N, **options)
 
 
+class TestLearntTemperature:
+    """One temperature of all, which the optimiser moves as a weight of the loss."""
+
+    @pytest.mark.parametrize("name", ["two_way/global", "clip"])
+    def test_optimizer_moves_it_along_its_gradient(self, name):
+        a, b = projections(4, 8, seed=1)
+        objective = build(name, temperature=0.1)
+        *_, slope = gradients_with_weights(objective, a, b, np.arange(4))
+        keras.optimizers.SGD(0.1).apply([tf.constant(slope)], objective.trainable_weights)
+        want = 0.1 * np.exp(-0.1 * slope)
+        assert float(objective.learnt_temperature) == pytest.approx(want, rel=1e-5)
+
+    @pytest.mark.parametrize("name", ["two_way/global", "clip"])
+    @pytest.mark.parametrize(("gradient", "bound"), [(9.0, 0.02), (-9.0, 0.5)])
+    def test_optimizer_leaves_it_in_its_bounds(self, name, gradient, bound):
+        objective = build(name, temperature=0.1, min_temperature=0.02, max_temperature=0.5)
+        keras.optimizers.SGD(1.0).apply([tf.constant(gradient)], objective.trainable_weights)
+        assert float(objective.learnt_temperature) == pytest.approx(bound, rel=1e-6)
+
+    def test_gradient_is_that_of_the_objective(self):
+        """On the first visit u = g, so F has this very derivative: by central differences."""
+        a, b = projections(4, 8, seed=2)
+        objective = TwoWayGlobalContrastiveLoss(4, 0.3, temperature_scheme="global", rho=2.0)
+        *_, slope = gradients_with_weights(objective, a, b, np.arange(4))
+
+        def value(log_temperature):
+            fresh = TwoWayGlobalContrastive(4, np.exp(log_temperature), 1.0, rho=2.0)
+            return fresh.step(a, b, np.arange(4))[0]
+
+        assert slope == pytest.approx(float(numeric_gradient(value, np.log(0.3))), abs=1e-5)
+
+    @pytest.mark.parametrize("rho", [0.3, 1.0])
+    def test_it_rises_while_the_softmax_is_sharper_than_rho(self, rho):
+        """Of 7 negatives 2 are near, at cosine 0.4: the divergence from evenness by hand."""
+        views = np.eye(8, dtype=np.float32)
+        near = views + 0.5 * np.roll(views, 1, axis=0)
+        objective = TwoWayGlobalContrastiveLoss(8, 0.2, temperature_scheme="global", rho=rho)
+        *_, slope = gradients_with_weights(objective, near, near, np.arange(8))
+        share = np.exp([0.4 / 0.2] * 2 + [0.0] * 5)
+        share /= share.sum()
+        divergence = np.sum(share * np.log(7 * share))
+        assert slope == pytest.approx(0.2 * (rho - divergence), abs=1e-6)
+
+    def test_individual_temperatures_that_rest_are_constant(self):
+        fixed = TwoWayGlobalContrastiveLoss(N, 0.1, 0.5)
+        resting = TwoWayGlobalContrastiveLoss(
+            N, 0.1, 0.5, temperature_scheme="individual", rho=0.0, eta=0.0
+        )
+        for seed in range(3):
+            a, b = projections(4, 8, seed)
+            index = np.arange(4) + seed
+            want = loss_and_gradients(fixed, a, b, index)
+            for mine, theirs in zip(loss_and_gradients(resting, a, b, index), want, strict=True):
+                np.testing.assert_allclose(mine, theirs, atol=1e-6)
+        np.testing.assert_array_equal(resting.temperatures_a, np.full(N, 0.1, np.float32))
+
+    @pytest.mark.parametrize("name", ["two_way/global", "two_way/individual", "clip"])
+    def test_it_is_logged(self, name):
+        objective = build(name, temperature=0.1)
+        assert objective.metric_names == ("contrast_accuracy", "temperature")
+        a, b = map(tf.constant, projections(4, 8, seed=1))
+        _, metrics = objective.loss_and_metrics(a, b, tf.range(4))
+        assert set(metrics) == set(objective.metric_names)
+        assert float(metrics["temperature"]) == pytest.approx(0.1, rel=0.2)
+
+    @pytest.mark.parametrize(
+        ("name", "options", "message"),
+        [
+            ("two_way", {"temperature_scheme": "one"}, "'one': choose one of constant, global, i"),
+            ("clip", {"temperature_scheme": "individual"}, "choose one of constant, global$"),
+            ("two_way/global", {"temperature": 3.0}, "temperature is 3.0: .* max_temperature 2.0"),
+            ("two_way/individual", {"min_temperature": 0}, "min_temperature 0, above 0"),
+            ("clip", {"temperature": 0.0001}, "temperature is 0.0001: .* min_temperature 0.001"),
+            ("two_way", {"rho": -1}, "rho is -1: it must be >= 0"),
+            ("two_way", {"gamma": 2}, r"gamma is 2: it must lie in \(0, 1\]"),
+            ("two_way", {"num_examples": 1}, "num_examples is 1"),
+        ],
+    )
+    def test_bad_option(self, name, options, message):
+        with pytest.raises(ValueError, match=message):
+            build(name, **options)
+
+
 class TestByName:
     def test_unknown_name_lists_the_valid_ones(self):
         with pytest.raises(
-            ValueError, match="unknown loss 'moco': choose one of dcl, isogclr, simclr"
+            ValueError, match="unknown loss 'moco': choose one of clip, dcl, isogclr, simclr"
         ):
             build("moco")
 

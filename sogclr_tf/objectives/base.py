@@ -8,35 +8,36 @@ from sogclr_tf.objectives import pairs
 
 
 class ContrastiveLoss(keras.layers.Layer):
-    """A loss over two views of a batch: `loss(a, b, index)`.
+    """A loss over two sides of a batch, views of an image or image and text: `loss(a, b, index)`.
 
     Called inside a replica of a `tf.distribute` strategy, a and b are that replica's rows; the
     negatives are those of all replicas. The returned value is the same on each, that of the global
     batch; the gradients of the replicas *add up* to the gradient over the global batch, which is
     how Keras optimizers combine them.
 
-    A subclass gives `options` (the names of its arguments), `has_table` and `compute`.
+    A subclass gives `options` (the names of its arguments), `has_table`, `negatives` (as for
+    `pairs.compare`), `metric_names` (what it logs beside the loss) and `compute`.
     """
 
-    options = ("temperature", "negatives")
+    options = ("temperature",)
     has_table = False
+    negatives = "other"
+    metric_names = ("contrast_accuracy",)
 
-    def __init__(self, temperature=0.1, negatives="both", name=None, **kwargs):
+    def __init__(self, temperature=0.1, name=None, **kwargs):
         # float32 and no autocast under any precision policy: exp(1/0.1) is 22026 and a bfloat16
         # has 8 bits of it.
         super().__init__(name=name, dtype="float32", autocast=False, **_without(kwargs, "dtype"))
         if not temperature > 0:
             raise ValueError(f"temperature is {temperature}: it must be > 0, commonly 0.05 to 0.5")
-        pairs.check_negatives(negatives)
         self.temperature = float(temperature)
-        self.negatives = negatives
 
     def call(self, a, b, index, training=True):
         """The loss of a batch.
 
         Args:
-            a: float [b, D], raw projections of the first views; normalised here.
-            b: float [b, D], of the second views.
+            a: float [b, D], raw projections of the first views, or of images; normalised here.
+            b: float [b, D], of the second views, or of the images' texts.
             index: int [b], the examples' places in the training set, in [0, num_examples).
             training: True updates the objective's table, if it has one. False leaves it alone and
                 takes every example as visited for the first time, as for images held out.
@@ -48,7 +49,7 @@ class ContrastiveLoss(keras.layers.Layer):
         return loss
 
     def loss_and_metrics(self, a, b, index, training=True):
-        """As `call`, with a dictionary of float32 scalars to log beside the loss.
+        """As `call`, with a dictionary of the float32 scalars of `metric_names`.
 
         `contrast_accuracy`: the share of this replica's 2b anchors, in 0..1, whose positive is
         nearer than every negative in the global batch.
@@ -66,12 +67,7 @@ class ContrastiveLoss(keras.layers.Layer):
         return ()
 
     def get_config(self):
-        config = super().get_config()
-        return {
-            **_without(config, "dtype"),
-            "temperature": self.temperature,
-            "negatives": self.negatives,
-        }
+        return {**_without(super().get_config(), "dtype"), "temperature": self.temperature}
 
 
 def both_directions(anchors, global_batch):

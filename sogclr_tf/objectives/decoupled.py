@@ -3,11 +3,12 @@
 import keras
 import tensorflow as tf
 
-from sogclr_tf.objectives.base import ContrastiveLoss, both_directions
+from sogclr_tf.objectives.base import both_directions
+from sogclr_tf.objectives.two_views import TwoViewLoss
 
 
 @keras.saving.register_keras_serializable(package="sogclr_tf")
-class DecoupledContrastiveLoss(ContrastiveLoss):
+class DecoupledContrastiveLoss(TwoViewLoss):
     """DCL, Yeh et al., ECCV 2022, arXiv 2110.06848, L_DC, without weights.
 
         2 * mean over the batch's 2B anchors of

@@ -38,6 +38,17 @@ def count(counter):
     return steps
 
 
+def current(gamma, decay_steps, counter):
+    """gamma of this step, a float or a float32 scalar; counts the step where it falls.
+
+    Args:
+        gamma: in (0, 1], the last value.
+        decay_steps: int >= 0; 0 keeps gamma constant.
+        counter: as made by `add_counter`; None where gamma is constant.
+    """
+    return falling(gamma, decay_steps, count(counter)) if decay_steps else gamma
+
+
 def falling(gamma, decay_steps, step):
     """gamma at a step: from 1 along a half cosine down to `gamma`, where it stays.
 

@@ -7,11 +7,12 @@ import tensorflow as tf
 
 from sogclr_tf import replica, table
 from sogclr_tf.objectives import gamma as gammas
-from sogclr_tf.objectives.base import ContrastiveLoss, share_of, with_gradient_of
+from sogclr_tf.objectives.base import share_of, with_gradient_of
+from sogclr_tf.objectives.two_views import TwoViewLoss
 
 
 @keras.saving.register_keras_serializable(package="sogclr_tf")
-class GlobalContrastiveLoss(ContrastiveLoss):
+class GlobalContrastiveLoss(TwoViewLoss):
     """SogCLR, Yuan et al., ICML 2022, arXiv 2202.12387, Algorithm 1.
 
     The objective contrasts each view with the views of *all* other training examples:
@@ -65,8 +66,7 @@ class GlobalContrastiveLoss(ContrastiveLoss):
     ):
         super().__init__(temperature=temperature, negatives=negatives, name=name, **kwargs)
         gammas.check_gamma(gamma, gamma_decay_steps)
-        if num_examples != int(num_examples) or num_examples < 2:
-            raise ValueError(f"num_examples is {num_examples}: it must be a whole number >= 2")
+        table.check_num_examples(num_examples)
         self.gamma = float(gamma)
         self.gamma_decay_steps = int(gamma_decay_steps)
         self.num_examples = int(num_examples)
@@ -88,10 +88,7 @@ class GlobalContrastiveLoss(ContrastiveLoss):
 
     def _average(self, index, log_g):
         """log u of each anchor after this step: float32 [2b]."""
-        gamma = self.gamma
-        if self._counter is not None:
-            step = gammas.count(self._counter)
-            gamma = gammas.falling(self.gamma, self.gamma_decay_steps, step)
+        gamma = gammas.current(self.gamma, self.gamma_decay_steps, self._counter)
         old = table.read(self._table, index)
         return table.moving_average(tf.tile(old, [2]), log_g, gamma)
 

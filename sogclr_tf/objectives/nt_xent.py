@@ -3,11 +3,12 @@
 import keras
 import tensorflow as tf
 
-from sogclr_tf.objectives.base import ContrastiveLoss, both_directions
+from sogclr_tf.objectives.base import both_directions
+from sogclr_tf.objectives.two_views import TwoViewLoss
 
 
 @keras.saving.register_keras_serializable(package="sogclr_tf")
-class NTXentLoss(ContrastiveLoss):
+class NTXentLoss(TwoViewLoss):
     """NT-Xent, Chen et al., ICML 2020, arXiv 2002.05709, eq. (1).
 
         2 * mean over the batch's 2B anchors of

@@ -1,4 +1,4 @@
-"""The similarities of a global batch, as every objective over two views needs them."""
+"""The similarities of a global batch, as every objective needs them."""
 
 from typing import NamedTuple
 
@@ -11,6 +11,8 @@ NEGATIVES = ("both", "other")
 
 class Pairs(NamedTuple):
     """Cosine similarities of this replica's 2b anchors: its b views a, then its b views b.
+
+    A view is whatever stands on a side: of image and text, a are the images, b the texts.
 
     Attributes:
         positive: float32 [2b], each anchor with the other view of its example.
@@ -26,6 +28,13 @@ class Pairs(NamedTuple):
     negative: tf.Tensor
     num_negatives: int | tf.Tensor
     global_batch: int | tf.Tensor
+
+    def differences(self):
+        """The same with <z, z-> - <z, z+> in place of each <z, z->, and 0 for each positive."""
+        return self._replace(
+            negative=self.negative - self.positive[:, tf.newaxis],
+            positive=tf.zeros_like(self.positive),
+        )
 
     def log_mean_exp(self, temperature):
         """log g: float32 [2b], the log of the mean over the negatives of exp(<z, z->/temperature).

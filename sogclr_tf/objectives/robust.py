@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from sogclr_tf import table
+from sogclr_tf.objectives import temperature as temperatures
 from sogclr_tf.objectives.global_contrastive import (
     GlobalContrastiveLoss,
     global_loss,
@@ -69,7 +70,8 @@ class RobustGlobalContrastiveLoss(GlobalContrastiveLoss):
         **kwargs,
     ):
         super().__init__(num_examples, temperature, name=name, **kwargs)
-        _check(temperature, rho, eta, beta, min_temperature, max_temperature)
+        temperatures.check_bounds(temperature, min_temperature, max_temperature)
+        temperatures.check_descent(rho, eta, beta)
         self.rho = float(rho)
         self.eta = float(eta)
         self.beta = float(beta)
@@ -95,22 +97,21 @@ class RobustGlobalContrastiveLoss(GlobalContrastiveLoss):
         log_u = tf.stop_gradient(log_g)
         if training:
             log_u = self._average(index, log_u)
-            slope = self._slope(compared, temperature, tf.stop_gradient(log_g), log_u)
+            slope = temperatures.slopes(compared, temperature, log_g, log_u, self.rho)
             self._descend(index, slope, log_mean_of_views(log_u))
         return global_loss(compared, temperature, log_g, log_u, self.rho)
 
-    def _slope(self, compared, temperature, log_g, log_u):
-        """d of each example, the mean of its two views': float32 [b]."""
-        expected = tf.exp(log_g - log_u) * tf.stop_gradient(compared.expected_logit(temperature))
-        of_a, of_b = tf.split(log_u + self.rho - expected, 2)
-        return (of_a + of_b) / 2
-
     def _descend(self, index, slope, log_u):
         """One step of the temperatures; stores all that was learnt of the batch."""
-        old = table.read(self._velocities, index)
-        velocity = (1 - self.beta) * old + self.beta * slope
-        temperature = table.read(self._temperatures, index) - self.eta * velocity
-        temperature = tf.clip_by_value(temperature, self.min_temperature, self.max_temperature)
+        of_a, of_b = tf.split(slope, 2)
+        temperature, velocity = temperatures.descend(
+            table.read(self._temperatures, index),
+            table.read(self._velocities, index),
+            (of_a + of_b) / 2,
+            eta=self.eta,
+            beta=self.beta,
+            bounds=(self.min_temperature, self.max_temperature),
+        )
         table.record(
             index,
             [
@@ -129,17 +130,3 @@ class RobustGlobalContrastiveLoss(GlobalContrastiveLoss):
             "min_temperature": self.min_temperature,
             "max_temperature": self.max_temperature,
         }
-
-
-def _check(temperature, rho, eta, beta, lowest, highest):
-    if not 0 < lowest <= temperature <= highest:
-        raise ValueError(
-            f"temperature is {temperature}: it must lie between min_temperature {lowest}, above 0, "
-            f"and max_temperature {highest}"
-        )
-    if not rho >= 0:
-        raise ValueError(f"rho is {rho}: it must be >= 0, commonly 0.1 to 0.5")
-    if not eta >= 0:
-        raise ValueError(f"eta is {eta}: it must be >= 0, commonly 0.01")
-    if not 0 < beta <= 1:
-        raise ValueError(f"beta is {beta}: it must lie in (0, 1], commonly 0.9")
