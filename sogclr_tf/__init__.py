@@ -14,6 +14,8 @@ __version__ = "0.1.0"
 # and a mistyped flag answer before TensorFlow is loaded.
 _PUBLIC = {
     "SogCLR": "model",
+    "TwoTowerSogCLR": "two_tower",
+    "TextEncoder": "text",
     "NTXentLoss": "objectives",
     "DecoupledContrastiveLoss": "objectives",
     "GlobalContrastiveLoss": "objectives",
@@ -26,6 +28,7 @@ _PUBLIC = {
     "small_resnet": "resnet",
     "projection_head": "projector",
     "training_views": "data",
+    "training_pairs": "image_text",
     "export_encoder": "export",
 }
 _MODULES = (
@@ -36,6 +39,7 @@ _MODULES = (
     "evaluate",
     "exact",
     "export",
+    "image_text",
     "lars",
     "model",
     "objectives",
@@ -47,6 +51,8 @@ _MODULES = (
     "schedules",
     "sources",
     "strategy",
+    "text",
+    "two_tower",
 )
 
 __all__ = ["__version__", *_PUBLIC, *_MODULES]  # noqa: PLE0604

@@ -7,7 +7,6 @@ import tensorflow as tf
 
 from sogclr_tf import contract
 from sogclr_tf.data import Views
-from sogclr_tf.objectives import RobustGlobalContrastiveLoss
 from sogclr_tf.objectives.pairs import check_negatives
 
 
@@ -17,8 +16,9 @@ class ExactObjective(NamedTuple):
     Attributes:
         value: F, a float.
         gradient_norm: the Euclidean norm of all of `gradients` together, a float.
-        gradients: list of float32 arrays: of the model's `trainable_weights`, in their order; or,
-            where projections were given, of these: [of a, of b], each [N, D].
+        gradients: list of float32 arrays: of the model's `trainable_weights`, in their order and
+            without those of the loss; or, where projections were given, of these: [of a, of b],
+            each [N, D].
     """
 
     value: float
@@ -35,7 +35,9 @@ def exact_global_objective(
         g(z) = mean over all 2(N-1) negatives z- of exp(<z, z-> / temperature)
 
     `GlobalContrastiveLoss` estimates F by its value, and twice F's gradient by its gradient. Where
-    the model has iSogCLR's loss, the temperatures are those of its table and rho counts.
+    the model's loss learns temperatures, they are those of by now, held fixed, and rho counts. Of
+    images and texts (`TwoWayGlobalContrastiveLoss`, whose value and gradient estimate F's own)
+    each side is told from the other alone.
 
         exact_global_objective(model, views)                    # gradient by the encoder's weights
         exact_global_objective((a, b), temperature=0.1)         # gradient by the projections
@@ -44,13 +46,14 @@ def exact_global_objective(
     cores. Memory grows with N alone, by the projections and their gradients.
 
     Args:
-        model_or_projections: a `SogCLR` model, which is called in inference mode, so that each
-            projection depends on its own view alone; or the pair (a, b) of raw projections, float
+        model_or_projections: a `SogCLR` or `TwoTowerSogCLR` model, which is called in inference
+            mode, so that each projection depends on its own view alone; or the pair (a, b) of raw projections, float
             [N, D], row by row the two views of the same examples.
         data: with a model, the views of all N examples: a finite tf.data.Dataset or a dictionary of
-            arrays, as `SogCLR.fit` takes them, or `Views`, for its epoch 0 without the examples
-            that fill no batch. It is read twice and must say the same twice.
-        temperature: float > 0, or float [N], one for each example in the order of the data. By
+            arrays, as the model's `fit` takes them, or `Views`, for its epoch 0 without the
+            examples that fill no batch. It is read twice and must say the same twice.
+        temperature: float > 0, or float [N], one for each example in the order of the data, or
+            [2N], for the anchors of a and then of b. By
             default that of the model's loss; needed with projections.
         negatives: "both" or "other", as for the losses. By default that of the model's loss, or
             "both".
@@ -81,16 +84,14 @@ def _of_model(model, data, temperature, negatives, block):
     """(F, its gradient by the trainable weights)."""
     if data is None:
         raise ValueError("a model was given without data: give the views of all examples")
-    batches, loss = _batches(data), model.objective
+    batches, loss = _batches(model.on_host(_stream(data))), model.objective
     project, pull_back = _functions(model)
     a, b, index = _project_all(batches, project)
     rho = 0.0
     if temperature is None:
-        temperature = loss.temperature
-        if isinstance(loss, RobustGlobalContrastiveLoss):
-            temperature, rho = tf.gather(loss.temperatures, index), loss.rho
+        temperature, rho = loss.temperatures_and_rho(index)
     value, of_views = _of_projections(a, b, temperature, negatives or loss.negatives, rho, block)
-    total = [np.zeros(weight.shape, np.float32) for weight in model.trainable_weights]
+    total = [np.zeros(weight.shape, np.float32) for weight in _encoder_weights(model)]
     start = 0
     for batch in batches:
         rows = slice(start, start + len(batch["index"]))
@@ -119,10 +120,18 @@ def _project_all(batches, project):
     return (np.concatenate(column) for column in zip(*parts, strict=True))
 
 
+def _stream(data):
+    return data.epoch(0) if isinstance(data, Views) else data
+
+
+def _encoder_weights(model):
+    """The trainable weights but for those of the loss, a temperature, which is held fixed."""
+    of_loss = {id(weight) for weight in model.objective.trainable_weights}
+    return [weight for weight in model.trainable_weights if id(weight) not in of_loss]
+
+
 def _batches(data):
     """A finite tf.data.Dataset of batch dictionaries."""
-    if isinstance(data, Views):
-        return data.epoch(0)
     if isinstance(data, dict):
         data = tf.data.Dataset.from_tensor_slices(data).batch(256)
     return data.map(lambda *parts: contract.unpack(parts))
@@ -136,14 +145,14 @@ def _functions(model):
     """
 
     def project(batch):
-        return [tf.cast(model.project(batch[key]), tf.float32) for key in ("view_a", "view_b")]
+        return [tf.cast(side, tf.float32) for side in model.sides(batch)]
 
     def pull_back(batch, of_a, of_b):
         with tf.GradientTape() as tape:
             projections = project(batch)
         return tape.gradient(
             projections,
-            model.trainable_weights,
+            _encoder_weights(model),
             output_gradients=[of_a, of_b],
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
@@ -158,12 +167,12 @@ def _of_projections(a, b, temperature, negatives, rho, block):
     raw = np.concatenate([a, b])
     length = np.maximum(np.linalg.norm(raw, axis=1, keepdims=True), 1e-12)
     z = raw / length
-    comparison = _Comparison(z, np.tile(temperature, 2), negatives, block)
+    comparison = _Comparison(z, temperature, negatives, block)
     log_sum = comparison.log_sums()
     partner = np.roll(z, len(a), axis=0)
     positive = np.einsum("nd,nd->n", z, partner)
     log_g = log_sum - np.log((2 if negatives == "both" else 1) * (len(a) - 1))
-    energy = np.tile(temperature, 2) * (log_g + rho)
+    energy = temperature * (log_g + rho)
     value = float(np.mean(energy - positive, dtype=np.float64))
     gradient = (comparison.attraction(log_sum) - 2 * partner) / len(z)
     # Normalisation passes on what stands at a right angle to the projection.
@@ -172,18 +181,21 @@ def _of_projections(a, b, temperature, negatives, rho, block):
 
 
 def _checked_temperature(a, b, temperature):
-    """The temperature of each example, float32 [N]; ValueError where it or a shape is wrong."""
+    """The temperature of each anchor, float32 [2N]; ValueError where it or a shape is wrong."""
     if a.ndim != 2 or a.shape != b.shape or len(a) < 2:
         raise ValueError(
             f"projections have shapes {a.shape} and {b.shape}: expected [N, D] twice with N >= 2"
         )
     temperature = np.asarray(temperature, np.float32)
-    if temperature.shape not in ((), a.shape[:1]) or not (temperature > 0).all():
+    count = len(a)
+    if temperature.shape not in ((), (count,), (2 * count,)) or not (temperature > 0).all():
         raise ValueError(
             f"temperature is {temperature}: expected a number > 0, or one for each of "
-            f"{len(a)} examples"
+            f"{count} examples"
         )
-    return np.broadcast_to(temperature, len(a))
+    if temperature.shape == (2 * count,):
+        return temperature
+    return np.tile(np.broadcast_to(temperature, count), 2)
 
 
 class _Comparison:

@@ -63,6 +63,19 @@ class ContrastiveLoss(keras.layers.Layer):
         """The loss from `pairs.Pairs`; updates the table where `training`."""
         raise NotImplementedError(f"{type(self).__name__} must define compute")
 
+    def temperatures_and_rho(self, index):
+        """What F has for these examples by now: (temperature, rho).
+
+        Args:
+            index: int [N].
+
+        Returns:
+            float32, a scalar for all, [N] for each example or [2N] for each anchor, those of a
+            first; and a float, which F adds for each unit of temperature.
+        """
+        del index
+        return self.temperature, 0.0
+
     def compute_output_shape(self, *_shapes):
         return ()
 

@@ -68,9 +68,15 @@ class CLIPLoss(ContrastiveLoss):
             metrics["temperature"] = self.learnt_temperature
         return loss, metrics
 
+    def temperatures_and_rho(self, index):
+        del index
+        return self._temperature(), 0.0
+
+    def _temperature(self):
+        return self.learnt_temperature if self.temperature_scheme == "global" else self.temperature
+
     def compute(self, compared, index, training):  # noqa: ARG002
-        learnt = self.temperature_scheme == "global"
-        scale = 1 / (self.learnt_temperature if learnt else self.temperature)
+        scale = 1 / self._temperature()
         # By the scale's gradient a masked column counts for nothing: 0 times -inf is 0 here.
         logits = tf.math.multiply_no_nan(compared.differences().negative, scale)
         # The positive's own logit is 0: log(1 + sum of exp).

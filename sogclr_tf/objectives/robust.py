@@ -89,6 +89,9 @@ class RobustGlobalContrastiveLoss(GlobalContrastiveLoss):
         """The temperature of every example: tf.Variable float32 [num_examples]."""
         return self._temperatures.value
 
+    def temperatures_and_rho(self, index):
+        return tf.gather(self.temperatures, index), self.rho
+
     def compute(self, compared, index, training):
         temperature = tf.fill(tf.shape(compared.positive), self.temperature)
         if training:

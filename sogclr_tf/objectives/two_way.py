@@ -66,7 +66,8 @@ class TwoWayGlobalContrastiveLoss(ContrastiveLoss):
         temperature_scheme: "constant", "global" or "individual".
         rho: >= 0, not for "constant": the larger, the lower the temperatures end. 6 to 9 on
             millions of pairs; on N pairs below log(N), or they end at the minimum.
-        eta: >= 0, of "individual" alone: the step of the temperatures.
+        eta: >= 0, of "individual" alone: the step of the temperatures. Their gradients are a few
+            nats, so 0.001 moves a temperature of 0.05 by a tenth.
         beta: in (0, 1], of "individual" alone: the weight of the newest gradient of a temperature.
         min_temperature: > 0, not for "constant"; 0.01 as CLIP's.
         max_temperature: >= min_temperature, not for "constant".
@@ -97,7 +98,7 @@ class TwoWayGlobalContrastiveLoss(ContrastiveLoss):
         temperature_scheme="constant",
         *,
         rho=6.0,
-        eta=0.01,
+        eta=0.001,
         beta=0.9,
         min_temperature=0.01,
         max_temperature=1.0,
@@ -163,6 +164,10 @@ class TwoWayGlobalContrastiveLoss(ContrastiveLoss):
         if "temperature" in self.metric_names:
             metrics["temperature"] = tf.reduce_mean(self._temperature_of(index, training))
         return loss, metrics
+
+    def temperatures_and_rho(self, index):
+        rho = 0.0 if self.temperature_scheme == "constant" else self.rho
+        return self._temperature_of(index, training=True), rho
 
     def compute(self, compared, index, training):
         compared = compared.differences()
