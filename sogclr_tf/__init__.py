@@ -30,6 +30,7 @@ _PUBLIC = {
     "training_views": "data",
     "training_pairs": "image_text",
     "export_encoder": "export",
+    "export_towers": "export",
 }
 _MODULES = (
     "augment",
@@ -47,6 +48,7 @@ _MODULES = (
     "plots",
     "projector",
     "resnet",
+    "retrieval",
     "run_folder",
     "schedules",
     "sources",

@@ -47,14 +47,14 @@ def exact_global_objective(
 
     Args:
         model_or_projections: a `SogCLR` or `TwoTowerSogCLR` model, which is called in inference
-            mode, so that each projection depends on its own view alone; or the pair (a, b) of raw projections, float
-            [N, D], row by row the two views of the same examples.
+            mode, so that each projection depends on its own view alone; or the pair (a, b) of raw
+            projections, float [N, D], row by row the two views of the same examples.
         data: with a model, the views of all N examples: a finite tf.data.Dataset or a dictionary of
             arrays, as the model's `fit` takes them, or `Views`, for its epoch 0 without the
             examples that fill no batch. It is read twice and must say the same twice.
         temperature: float > 0, or float [N], one for each example in the order of the data, or
-            [2N], for the anchors of a and then of b. By
-            default that of the model's loss; needed with projections.
+            [2N], for the anchors of a and then of b. By default that of the model's loss; needed
+            with projections.
         negatives: "both" or "other", as for the losses. By default that of the model's loss, or
             "both".
         block: int >= 1, anchors that are compared at once with as many others.

@@ -53,8 +53,8 @@ class TwoTowerSogCLR(ContrastiveModel):
         super().__init__(loss, name=name, **kwargs)
         self.image_encoder = image_encoder
         self.text_encoder = text_encoder
-        self.image_projector = image_projector or _linear("image_projector")
-        self.text_projector = text_projector or _linear("text_projector")
+        self.image_projector = image_projector or linear_projector(name="image_projector")
+        self.text_projector = text_projector or linear_projector(name="text_projector")
         shapes = [
             getattr(encoder, "input_shape", None) if encoder.built else None
             for encoder in (image_encoder, text_encoder)
@@ -157,9 +157,14 @@ class TwoTowerSogCLR(ContrastiveModel):
         )
 
 
-def _linear(name):
-    """float32 under mixed precision too, as what it gives is compared."""
-    return keras.layers.Dense(128, use_bias=False, dtype="float32", name=name)
+def linear_projector(output=128, name="projector"):
+    """CLIP's projection: linear, without bias, float32 under mixed precision too.
+
+    Args:
+        output: D, the width of the projections.
+        name: the layer's name.
+    """
+    return keras.layers.Dense(output, use_bias=False, dtype="float32", name=name)
 
 
 def _normalised(x):
