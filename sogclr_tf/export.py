@@ -86,11 +86,15 @@ def export_towers(model, path, *, version=None, image_shape=None):
         tokens = (None, *text_encoder.input_shape[1:])
         texts, embed = tf.TensorSpec(tokens, tf.int32, name="tokens"), model.embed_tokens
     return tuple(
-        _publish(folder, version, lambda x, f=function: {"embeddings": f(x)}, spec, tracked)
+        _publish(folder, version, _embeddings(function), spec, tracked)
         for folder, function, spec, tracked in zip(
             folders, (model.embed_images, embed), (images, texts), parts, strict=True
         )
     )
+
+
+def _embeddings(function):
+    return lambda values: {"embeddings": function(values)}
 
 
 def _publish(path, version, serve, signature, parts):

@@ -201,7 +201,8 @@ class TestOneClearLine:
             (["--config.batch_size=4096"], "1198 examples, fewer than batch_size 4096"),
             (["--config.loss.temperature=0.0"], "temperature is 0.0: it must be > 0"),
             (["--config.loss.gamma=1.5"], "gamma is 1.5"),
-            (["--config.loss.name=moco"], "choose one of dcl, isogclr, simclr"),
+            (["--config.loss.name=moco"], "choose one of clip, dcl, isogclr"),
+            (["--config.loss.name=clip"], "this config lacks: see configs/emoji_text.py"),
             (["--config.encoder.name=vgg"], "resnet18, resnet34"),
             (["--config.optimizer.name=sgdd"], "lars, sgd, adam"),
             (["--config.optimizer.scaling=cubic"], "sqrt, linear, constant"),
@@ -235,9 +236,10 @@ class TestConfigs:
 
         config = runpy.run_path(str(path))["get_config"]()
         run._check_keys(config)
+        reference = run._keys_of(run.config_file(run._reference_of(config)))
         # A flag takes the type of the config's value: a whole number here would refuse 0.5.
         for section in ("augment", "loss", "optimizer"):
-            for key, value in run._reference_config()[section].items():
+            for key, value in reference[section].items():
                 assert type(config[section][key]) is type(value), key
 
     def test_help_answers_without_tensorflow(self, tmp_path):
