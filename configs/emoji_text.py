@@ -36,7 +36,7 @@ def get_config():
     config.encoder.name = "small_resnet"
     config.encoder.widths = (16, 32, 64)
     config.encoder.blocks_per_stage = 1
-    config.encoder.stem_stride = 1
+    config.encoder.stem_stride = 2
 
     config.text_encoder = ml_collections.ConfigDict()
     config.text_encoder.max_tokens = 20_000  # of the vocabulary, at most
@@ -62,7 +62,7 @@ def get_config():
     config.loss.beta = 0.9
 
     config.batch_size = 32
-    config.epochs = 40
+    config.epochs = 25
     config.steps_per_execution = 1
     config.precision = "float32"
 
@@ -74,7 +74,7 @@ def get_config():
     config.optimizer.warmup_epochs = 2.0
 
     config.checkpoint = ml_collections.ConfigDict()
-    config.checkpoint.every_epochs = 10
+    config.checkpoint.every_epochs = 5
     config.checkpoint.every_steps = 0  # more often than that; 0: not
     config.checkpoint.keep = 3
     return config

@@ -120,7 +120,8 @@ class TwoWayGlobalContrastiveLoss(ContrastiveLoss):
         self.min_temperature = float(min_temperature)
         self.max_temperature = float(max_temperature)
         self._counter = gammas.add_counter(self) if self.gamma_decay_steps else None
-        self._tables = {"log_u": self._table_pair("log_u")}
+        self._log_u_a = self._add_table("log_u_a")
+        self._log_u_b = self._add_table("log_u_b")
         if temperature_scheme == "constant":
             return
         temperatures.check_bounds(temperature, min_temperature, max_temperature)
@@ -130,28 +131,30 @@ class TwoWayGlobalContrastiveLoss(ContrastiveLoss):
                 self, self.temperature, self.min_temperature, self.max_temperature
             )
         else:
-            self._tables["temperatures"] = self._table_pair("temperatures", self.temperature)
-            self._tables["velocities"] = self._table_pair("temperature_velocities", 0.0)
+            self._temperatures_a = self._add_table("temperatures_a", self.temperature)
+            self._temperatures_b = self._add_table("temperatures_b", self.temperature)
+            self._velocities_a = self._add_table("temperature_velocities_a", 0.0)
+            self._velocities_b = self._add_table("temperature_velocities_b", 0.0)
 
     @property
     def log_u_a(self):
         """The images' table: tf.Variable float32 [num_examples], -inf where never seen."""
-        return self._tables["log_u"][0].value
+        return self._log_u_a.value
 
     @property
     def log_u_b(self):
         """The texts' table, likewise."""
-        return self._tables["log_u"][1].value
+        return self._log_u_b.value
 
     @property
     def temperatures_a(self):
         """With "individual", the images' temperatures: tf.Variable float32 [num_examples]."""
-        return self._tables["temperatures"][0].value
+        return self._temperatures_a.value
 
     @property
     def temperatures_b(self):
         """With "individual", the texts' temperatures: tf.Variable float32 [num_examples]."""
-        return self._tables["temperatures"][1].value
+        return self._temperatures_b.value
 
     @property
     def learnt_temperature(self):
@@ -216,16 +219,17 @@ class TwoWayGlobalContrastiveLoss(ContrastiveLoss):
 
     def _read(self, index, name):
         """The entries of both sides' tables: float32 [2b], those of a, then those of b."""
-        return tf.concat([table.read(side, index) for side in self._tables[name]], axis=0)
+        return tf.concat([table.read(side, index) for side in self._both(name)], axis=0)
 
     def _rows(self, name, values):
         """[(table, float32 [b])] of both sides, to record."""
-        return list(zip(self._tables[name], tf.split(values, 2), strict=True))
+        return list(zip(self._both(name), tf.split(values, 2), strict=True))
 
-    def _table_pair(self, name, initial=table.NEVER_VISITED):
-        return [
-            table.add_table(self, self.num_examples, f"{name}_{side}", initial) for side in "ab"
-        ]
+    def _both(self, name):
+        return [getattr(self, f"_{name}_{side}") for side in "ab"]
+
+    def _add_table(self, name, initial=table.NEVER_VISITED):
+        return table.add_table(self, self.num_examples, name, initial)
 
     def get_config(self):
         return {
