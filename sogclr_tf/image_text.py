@@ -27,15 +27,18 @@ class Pairs(data.Views):
     taken = ("image", "text", "index")
 
     def samples(self, count):
-        """(originals, views, texts) of the first examples of epoch 0, to look at.
+        """(originals, their views of epoch 0, of epoch 1) of the first examples, to look at.
 
-        Lists of `count` (or as many as there are): images as in `Views.samples`, and str.
+        As `Views.samples`.
         """
         examples = tf.data.Dataset.range(1).flat_map(self._epoch).take(count)
         originals = [self.source.decode(example["image"]).numpy() for example in examples]
-        painted = next(iter(examples.map(self._cut).batch(count).map(self._paint)))
-        texts = [text.decode() for text in painted["text"].numpy()]
-        return originals, list(painted["image"].numpy()), texts
+        return originals, *(self._views_of(examples, epoch, count) for epoch in (0, 1))
+
+    def _views_of(self, examples, epoch, count):
+        epoch = tf.constant(epoch, tf.int64)
+        cut = examples.map(lambda example: self._cut({**example, "epoch": epoch}))
+        return list(next(iter(cut.batch(count).map(self._paint)))["image"].numpy())
 
     def _cut(self, example):
         image = self.source.decode(example["image"])

@@ -43,12 +43,6 @@ def model(config, pairs, image_encoder, objective):
     return sogclr_tf.TwoTowerSogCLR(image_encoder, text_encoder, objective, *projectors)
 
 
-def draw_views(pairs, path):
-    """Originals beside the view that the image encoder sees."""
-    originals, views, _ = pairs.samples(16)
-    sogclr_tf.plots.view_sheet(originals, views, views, path)
-
-
 def draw_tables(objective, folder):
     """The tables of both sides."""
     for side, name in (("a", "images"), ("b", "texts")):

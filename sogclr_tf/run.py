@@ -96,7 +96,7 @@ def train(config, folder, model, views, checkpoints, step, chief):
         _LOG.info("resumed at step %d, epoch %d", step, epoch)
     if chief:
         folder.rewind_metrics(epoch)
-        draw_views(config, views, folder.plot("views.png"))
+        sogclr_tf.plots.view_sheet(*views.samples(16), folder.plot("views.png"))
     try:
         with StopOnSignal(checkpoints) as stop:
             model.fit(
@@ -155,14 +155,6 @@ def _callbacks(config, folder, views, checkpoints, chief):
         keras.callbacks.TensorBoard(str(folder.events), write_graph=False),
         save,
     ]
-
-
-def draw_views(config, views, path):
-    """What the encoder sees."""
-    if _has_texts(config):
-        image_text_run.draw_views(views, path)
-    else:
-        sogclr_tf.plots.view_sheet(*views.samples(16), path)
 
 
 def evaluate(config, folder, model, views):
