@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import pkgutil
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+METHOD = (ROOT / "docs" / "method.md").read_text()
 STRATEGIES = (ROOT / "docs" / "strategies.md").read_text()
 IMAGE_TEXT = (ROOT / "docs" / "image_text.md").read_text()
 
@@ -55,6 +57,11 @@ def test_own_pairs(tmp_path):
     run_python("".join(snippets(IMAGE_TEXT, "python")), tmp_path, count=130)
     for side in ("image", "text"):
         assert (tmp_path / "my_towers" / side / "1" / "saved_model.pb").exists()
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`([a-z_]+(?:\.\w+)+)`", METHOD))))
+def test_the_method_names_what_exists(name):
+    assert callable(pkgutil.resolve_name(f"sogclr_tf.{name}"))
 
 
 @pytest.fixture
