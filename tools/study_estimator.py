@@ -87,7 +87,8 @@ def best_step_size(results, method, batch):
 
 def train_missing(runs, results, processes):
     """Trains the runs that have no line in `results` yet, and writes theirs as they end."""
-    missing = [run for run in runs if run not in read(results)]
+    done = read(results)
+    missing = [run for run in runs if run not in done]
     context = multiprocessing.get_context("spawn")
     with (
         concurrent.futures.ProcessPoolExecutor(processes, context) as pool,
@@ -105,10 +106,12 @@ def read(results):
     """{Run: {"value", "gradient_norm"}} of the runs that ended."""
     if not results.exists():
         return {}
-    # A process killed while writing leaves half a line, without its end.
-    lines = [line for line in results.read_text().splitlines(keepends=True) if line[-1] == "\n"]
-    results.write_text("".join(lines))
-    found = [json.loads(line) for line in lines]
+    text = results.read_text()
+    whole = text.rfind("\n") + 1
+    # A process killed while writing leaves half a line, which the next one must not be glued to.
+    if whole < len(text):
+        os.truncate(results, whole)
+    found = [json.loads(line) for line in text[:whole].splitlines()]
     return {Run(**{key: line.pop(key) for key in Run._fields}): line for line in found}
 
 
