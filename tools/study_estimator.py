@@ -91,7 +91,7 @@ def train_missing(runs, results, processes):
     missing = [run for run in runs if run not in done]
     context = multiprocessing.get_context("spawn")
     with (
-        concurrent.futures.ProcessPoolExecutor(processes, context) as pool,
+        concurrent.futures.ProcessPoolExecutor(processes, context, one_thread) as pool,
         results.open("a") as file,
     ):
         futures = {pool.submit(train, run): run for run in missing}
@@ -115,6 +115,14 @@ def read(results):
     return {Run(**{key: line.pop(key) for key in Run._fields}): line for line in found}
 
 
+def one_thread():
+    """Keeps a process of the study to one core."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
 def train(run):
     """Trains one run: {"value": F, "gradient_norm": |grad F|} of all examples at its end."""
     import keras
@@ -122,8 +130,6 @@ def train(run):
 
     import sogclr_tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
     views = fixed_views()
     keras.utils.set_random_seed(run.seed)
     model = sogclr_tf.SogCLR(encoder(), objective(run.method, len(views["index"])), projector())
