@@ -45,7 +45,14 @@ def get_config():
     config.loss = ml_collections.ConfigDict()
     config.loss.name = "sogclr"
     config.loss.temperature = 0.2
-    config.loss.gamma = 0.9  # of sogclr alone
+    config.loss.negatives = "both"  # views of the other examples, or those of the "other" side
+    config.loss.gamma = 0.9  # this and what follows: of sogclr and isogclr alone
+    config.loss.gamma_decay = 0.0  # share of training over which gamma falls from 1; 0: constant
+    config.loss.rho = 0.3  # this and what follows: of isogclr alone
+    config.loss.eta = 0.01
+    config.loss.beta = 0.9
+    config.loss.min_temperature = 0.05
+    config.loss.max_temperature = 0.7
 
     config.batch_size = 64
     config.epochs = 8

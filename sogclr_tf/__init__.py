@@ -14,14 +14,23 @@ __version__ = "0.1.0"
 # and a mistyped flag answer before TensorFlow is loaded.
 _PUBLIC = {
     "SogCLR": "model",
-    "GlobalContrastiveLoss": "objectives",
+    "TwoTowerSogCLR": "two_tower",
+    "TextEncoder": "text",
     "NTXentLoss": "objectives",
+    "DecoupledContrastiveLoss": "objectives",
+    "GlobalContrastiveLoss": "objectives",
+    "RobustGlobalContrastiveLoss": "objectives",
+    "TwoWayGlobalContrastiveLoss": "objectives",
+    "CLIPLoss": "objectives",
+    "exact_global_objective": "exact",
     "LARS": "lars",
     "ResNet": "resnet",
     "small_resnet": "resnet",
     "projection_head": "projector",
     "training_views": "data",
+    "training_pairs": "image_text",
     "export_encoder": "export",
+    "export_towers": "export",
 }
 _MODULES = (
     "augment",
@@ -29,7 +38,9 @@ _MODULES = (
     "checkpoint",
     "data",
     "evaluate",
+    "exact",
     "export",
+    "image_text",
     "lars",
     "model",
     "objectives",
@@ -37,10 +48,13 @@ _MODULES = (
     "plots",
     "projector",
     "resnet",
+    "retrieval",
     "run_folder",
     "schedules",
     "sources",
     "strategy",
+    "text",
+    "two_tower",
 )
 
 __all__ = ["__version__", *_PUBLIC, *_MODULES]  # noqa: PLE0604

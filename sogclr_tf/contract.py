@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -9,7 +10,20 @@ import tensorflow as tf
 from sogclr_tf.data import Views
 
 _GUARD = ", the table of the loss: give the loss a larger num_examples, or mend the stream"
-_KEYS = ("view_a", "view_b", "index")
+
+
+class Contract(NamedTuple):
+    """What the elements of a stream must be, by key, beside "index".
+
+    Attributes:
+        checks: {key: function of (key, element) that raises ValueError}.
+        maker: the function that makes such streams.
+        example: an objective to show where none was given.
+    """
+
+    checks: dict
+    maker: str
+    example: str
 
 
 def unpack(data):
@@ -17,41 +31,42 @@ def unpack(data):
     return data[0] if isinstance(data, tuple) else data
 
 
-def check_stream(x, objective, strategy):
-    """Raises ValueError unless x fits the contract of `sogclr_tf.data`.
+def check_stream(x, contract, objective, strategy):
+    """Raises ValueError unless x is what a model is trained on.
 
     Args:
         x: `Views`, a tf.data.Dataset or a dictionary of arrays.
+        contract: the model's, `VIEWS` or `PAIRS`.
         objective: whose table the indices must fit; None if no table takes part.
         strategy: the global batch must divide into its replicas.
     """
-    if isinstance(x, Views):
+    keys = (*contract.checks, "index")
+    if isinstance(x, Views) and x.keys == keys:
         _check_table(x.num_examples, objective, x.source.name)
         _check_batch(x.batch_size, strategy)
         return
     elements = x.element_spec if isinstance(x, tf.data.Dataset) else x
     elements = unpack(elements)
-    if not isinstance(elements, dict) or any(key not in elements for key in _KEYS):
+    if not isinstance(elements, dict) or any(key not in elements for key in keys):
         found = sorted(elements) if isinstance(elements, dict) else type(elements).__name__
         raise ValueError(
-            f"training elements are {found}: expected a dictionary with {', '.join(_KEYS)}, as "
-            "sogclr_tf.training_views makes it"
+            f"training elements are {found}: expected a dictionary with {', '.join(keys)}, as "
+            f"sogclr_tf.{contract.maker} makes it"
         )
-    for key in ("view_a", "view_b"):
-        _check_view(key, elements[key])
+    for key, check in contract.checks.items():
+        check(key, elements[key])
     _check_index(elements["index"], objective)
     if isinstance(x, tf.data.Dataset):
         _check_batch(elements["index"].shape[0], strategy)
 
 
-def check_encoder(elements, encoder):
-    """Raises ValueError where the encoder was built for images of another shape."""
+def check_encoder(key, found, encoder):
+    """Raises ValueError where the encoder was built for another shape than `found`, that of key."""
     expected = getattr(encoder, "input_shape", None)
-    found = unpack(elements)["view_a"].shape
-    if expected is not None and not found.is_compatible_with(expected):
+    if expected is not None and not tf.TensorShape(found).is_compatible_with(expected):
         raise ValueError(
-            f"the encoder takes images {tuple(expected)}, but the views are {tuple(found)}: build "
-            f"it with input_shape={tuple(found[1:])}"
+            f"the encoder takes {tuple(expected)}, but '{key}' is {tuple(found)}: build it with "
+            f"input_shape={tuple(found[1:])}"
         )
 
 
@@ -61,8 +76,8 @@ def check_initial_step(initial_step, x, kwargs):
         return
     if not isinstance(x, Views):
         raise ValueError(
-            f"initial_step={initial_step} is for sogclr_tf.training_views: skip the steps of your "
-            "own stream yourself and leave it out"
+            f"initial_step={initial_step} is for sogclr_tf's own streams: skip the steps of your "
+            "own yourself and leave it out"
         )
     if initial_step != int(initial_step) or initial_step < 0:
         raise ValueError(f"initial_step is {initial_step}: expected a whole number >= 0")
@@ -139,13 +154,24 @@ def clear_errors():
         raise ValueError(found.group()) from None
 
 
-def _check_view(key, view):
+def _check_images(key, view):
     rank = len(view.shape)
     dtype = tf.as_dtype(view.dtype)
     if rank != 4 or not (dtype == tf.uint8 or dtype.is_floating):
         raise ValueError(
             f"{key} is {dtype.name} {tuple(view.shape)}: expected batches [B, H, W, 3], uint8 or "
             "float in 0..1"
+        )
+
+
+def _check_texts(key, text):
+    dtype = tf.as_dtype(text.dtype)
+    if (dtype == tf.string, dtype.is_integer, len(text.shape)) not in (
+        (True, False, 1),
+        (False, True, 2),
+    ):
+        raise ValueError(
+            f"{key} is {dtype.name} {tuple(text.shape)}: expected strings [B], or token ids [B, L]"
         )
 
 
@@ -181,3 +207,15 @@ def _check_batch(batch_size, strategy):
             f"batch size {batch_size} does not divide into {replicas} replicas: "
             f"take a multiple of {replicas}"
         )
+
+
+VIEWS = Contract(
+    {"view_a": _check_images, "view_b": _check_images},
+    maker="training_views",
+    example="GlobalContrastiveLoss(num_examples=len(images))",
+)
+PAIRS = Contract(
+    {"image": _check_images, "text": _check_texts},
+    maker="training_pairs",
+    example="TwoWayGlobalContrastiveLoss(num_examples=len(images))",
+)

@@ -35,6 +35,10 @@ class Views:
     policy_b: augment.Policy
     seed: int
 
+    # Of a batch, and of an example of the source that goes into one.
+    keys = ("view_a", "view_b", "index")
+    taken = ("image", "index")
+
     @property
     def num_examples(self):
         """Indices lie in [0, num_examples)."""
@@ -91,7 +95,7 @@ class Views:
         order = tf.bitwise.left_shift(tf.constant(self.seed, tf.int64), tf.constant(32, tf.int64))
         examples = self.source.examples(order + epoch).take(self.steps_per_epoch * self.batch_size)
         return examples.map(
-            lambda example: {"image": example["image"], "index": example["index"], "epoch": epoch}
+            lambda example: {**{key: example[key] for key in self.taken}, "epoch": epoch}
         )
 
     def _share(self, stream, context):

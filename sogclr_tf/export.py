@@ -1,4 +1,4 @@
-"""Write an encoder as a SavedModel that TF Serving serves."""
+"""Write encoders as SavedModels that TF Serving serves."""
 
 import operator
 import os
@@ -40,17 +40,74 @@ def export_encoder(model, path, *, version=None, image_shape=None):
             not that of the encoder.
     """
     encoder = _checked_encoder(model)
-    shape = _image_shape(encoder, image_shape)
+    images = tf.TensorSpec((None, *_image_shape(encoder, image_shape)), tf.float32, name="images")
+
+    def serve(images):
+        return {"features": tf.cast(encoder(images, training=False), tf.float32)}
+
+    return _publish(path, version, serve, images, [encoder])
+
+
+def export_towers(model, path, *, version=None, image_shape=None):
+    """Exports both towers of a `TwoTowerSogCLR` as `path/image/<version>/` and `path/text/...`.
+
+    Each is a served model of its own in TF Serving's layout, written as `export_encoder` writes
+    one. The endpoint `serving_default` takes `images`, float32 [B, H, W, C] in 0..1, or `texts`,
+    string [B], and returns `{"embeddings": float32 [B, D]}`, L2-normalised: the cosine of an image
+    and a text is their inner product. The vocabulary is inside. Of a text encoder without
+    `tokenise` the endpoint takes `tokens`, int32 [B, L].
+
+    Args:
+        model: a built `TwoTowerSogCLR`.
+        path: folder of both, on a local or mounted disk; made where missing.
+        version: integer from 0; by default one above the highest in `path`, starting at 1.
+        image_shape: (H, W, C), for an image encoder that does not know its input shape.
+
+    Returns:
+        (pathlib.Path of the image tower's version folder, of the text tower's).
+
+    Raises:
+        FileExistsError: `path` holds that version already.
+        TypeError: `version` is no integer.
+        ValueError: a negative version, a model that is not built, or a shape that is unknown or not
+            that of the encoder.
+    """
+    path = pathlib.Path(path)
+    text_encoder = _checked_encoder(model.text_encoder)
+    shape = _image_shape(_checked_encoder(model.image_encoder), image_shape)
+    folders = [path / "image", path / "text"]
+    version = max(_free_version(folder, version) for folder in folders)
+    images = tf.TensorSpec((None, *shape), tf.float32, name="images")
+    parts = [model.image_encoder, model.image_projector], [text_encoder, model.text_projector]
+    if hasattr(text_encoder, "tokenise"):
+        texts, embed = tf.TensorSpec((None,), tf.string, name="texts"), model.embed_texts
+        parts[1].extend(filter(None, [getattr(text_encoder, "vectorization", None)]))
+    else:
+        tokens = (None, *text_encoder.input_shape[1:])
+        texts, embed = tf.TensorSpec(tokens, tf.int32, name="tokens"), model.embed_tokens
+    return tuple(
+        _publish(folder, version, _embeddings(function), spec, tracked)
+        for folder, function, spec, tracked in zip(
+            folders, (model.embed_images, embed), (images, texts), parts, strict=True
+        )
+    )
+
+
+def _embeddings(function):
+    return lambda values: {"embeddings": function(values)}
+
+
+def _publish(path, version, serve, signature, parts):
+    """Writes `path/<version>/` with one endpoint, whole or not at all; its path."""
     path = pathlib.Path(path)
     target = path / str(_free_version(path, version))
-
     path.mkdir(parents=True, exist_ok=True)
     for leftover in path.glob(f"{TEMPORARY_PREFIX}*"):
         shutil.rmtree(leftover, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=path) as temporary:
         # A folder inside, because the temporary one is closed to other users, TF Serving's too.
         written = pathlib.Path(temporary) / "model"
-        _write(encoder, shape, written)
+        _write(serve, signature, parts, written)
         os.rename(written, target)
     return target
 
@@ -107,12 +164,9 @@ def _free_version(path, version):
     return number
 
 
-def _write(encoder, shape, folder):
-    def serve(images):
-        return {"features": tf.cast(encoder(images, training=False), tf.float32)}
-
+def _write(serve, signature, parts, folder):
     archive = keras.export.ExportArchive()
-    archive.track(encoder)
-    images = tf.TensorSpec((None, *shape), tf.float32, name="images")
-    archive.add_endpoint("serving_default", serve, input_signature=[images])
+    for part in parts:
+        archive.track(part)
+    archive.add_endpoint("serving_default", serve, input_signature=[signature])
     archive.write_out(str(folder), verbose=False)

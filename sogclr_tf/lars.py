@@ -31,7 +31,8 @@ class LARS(keras.optimizers.Optimizer):
         trust_coefficient: float > 0; 0.001 is the value of the paper and of SimCLR.
         exclude: names of weights that get neither decay nor scaling, compared as a whole with
             the weight's own name (`variable.name`), not with its path. The default keeps out
-            biases and batch normalisation, whose norms say nothing about a sensible step.
+            biases, batch normalisation and the temperature that a loss learns, whose norms say
+            nothing about a sensible step.
         nesterov: bool, whether to look ahead along the velocity.
         name: the optimiser's name.
         **base_options: further arguments of `keras.optimizers.Optimizer`, such as `clipnorm`,
@@ -48,7 +49,7 @@ class LARS(keras.optimizers.Optimizer):
         momentum=0.9,
         weight_decay=0.0,
         trust_coefficient=0.001,
-        exclude=("bias", "beta", "gamma"),
+        exclude=("bias", "beta", "gamma", "log_temperature"),
         nesterov=False,
         name=None,
         **base_options,

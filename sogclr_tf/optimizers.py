@@ -6,7 +6,7 @@ from sogclr_tf.lars import LARS
 
 # A variable's own name at the end of its path; replicas and ":0" are suffixes of tf.distribute
 # and tf.Variable. Keras reads it as a regular expression.
-_UNDECAYED = r"(^|/)(bias|beta|gamma)(/replica_\d+)?(:\d+)?$"
+_UNDECAYED = r"(^|/)(bias|beta|gamma|log_temperature)(/replica_\d+)?(:\d+)?$"
 
 
 def optimizer_names():
@@ -15,7 +15,9 @@ def optimizer_names():
 
 
 def build_optimizer(name, learning_rate, weight_decay=0.0):
-    """Returns the Keras optimiser called `name`; biases and batch normalisation never decay.
+    """Returns the Keras optimiser called `name`, by which kernels alone decay.
+
+    Biases, batch normalisation and a learnt temperature never do.
 
     "lars" and "sgd" have momentum 0.9, without Nesterov; "adam", "adamw" and "lamb" have Keras's
     defaults. The decay of "lars" is coupled (added to the gradient, as in SimCLR); that of "sgd",

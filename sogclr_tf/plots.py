@@ -130,6 +130,38 @@ def log_u_histogram(log_u, path):
     return _save(figure, path)
 
 
+def retrieval_sheet(texts, images, similarity, path, *, rows=8, columns=5):
+    """Draws texts, each beside the images that are nearest to it; its own has a frame.
+
+    Args:
+        texts: M strings.
+        images: M images [H, W, C] of uint8 or of floats in 0..1, in the texts' order.
+        similarity: float [M, M], of each text (row) to each image.
+        path: of the PNG to write.
+        rows: the first texts, as many as are shown at most.
+        columns: the nearest images, as many as are shown at most.
+
+    Returns:
+        `path`.
+    """
+    rows, columns = min(rows, len(texts)), min(columns, len(images))
+    figure = _figure(3 + columns, rows * 1.05)
+    grid = figure.subplots(rows, columns + 1, squeeze=False, width_ratios=[3] + [1] * columns)
+    for axes in grid.ravel():
+        axes.set(xticks=[], yticks=[])
+        axes.set_frame_on(False)
+    for number, line in enumerate(grid):
+        line[0].text(1, 0.5, texts[number], ha="right", va="center", wrap=True)
+        nearest = np.argsort(-similarity[number], kind="stable")[:columns]
+        for axes, place in zip(line[1:], nearest, strict=True):
+            axes.imshow(np.squeeze(images[place]), interpolation="nearest")
+            if place == number:
+                axes.set_frame_on(True)
+                for spine in axes.spines.values():
+                    spine.set(color=ORANGE, linewidth=3)
+    return _save(figure, path)
+
+
 def view_sheet(originals, views_a, views_b, path, *, rows=None):
     """Draws examples beside the two augmented views that the encoder sees of them.
 

@@ -21,6 +21,7 @@ from absl import logging as absl_logging
 from ml_collections import config_flags
 
 import sogclr_tf
+from sogclr_tf import image_text_run
 
 # TensorFlow's notices would bury the progress bar.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -68,8 +69,7 @@ def main(_argv):
     strategy = _strategy()
     chief = sogclr_tf.strategy.is_chief(strategy)
     _set_precision(config.precision)
-    train_source = _source(config, config.data.train_split)
-    views = _views(config, train_source)
+    views = image_text_run.stream(config) if _has_texts(config) else _views(config)
     folder.claim({**config.to_dict(), "num_examples": views.num_examples}, FREE_KEYS, write=chief)
     with strategy.scope():
         model = _model(config, views, strategy)
@@ -82,7 +82,7 @@ def main(_argv):
     elif step == 0:
         raise ValueError(f"{folder.checkpoints} holds no checkpoint: train first with --mode=train")
     if chief:
-        conclude(config, folder, model, train_source)
+        conclude(config, folder, model, views)
     # A worker that left earlier would look like one that crashed.
     sogclr_tf.strategy.from_all_workers(strategy, 0)
 
@@ -119,13 +119,14 @@ def train(config, folder, model, views, checkpoints, step, chief):
         )
 
 
-def conclude(config, folder, model, train_source):
+def conclude(config, folder, model, views):
     """Pictures, scores and export, as --mode says; the closing table."""
+    has_texts = _has_texts(config)
     if _MODE.value in ("all", "evaluate"):
         draw_training(folder, model)
-        evaluate(config, folder, model, train_source)
+        (image_text_run.evaluate if has_texts else evaluate)(config, folder, model, views)
     if _MODE.value in ("all", "export"):
-        export(folder, model)
+        (image_text_run.export if has_texts else export)(folder, model)
     sys.stdout.write(closing_table(folder))
 
 
@@ -156,8 +157,9 @@ def _callbacks(config, folder, views, checkpoints, chief):
     ]
 
 
-def evaluate(config, folder, model, train_source):
+def evaluate(config, folder, model, views):
     """Scores the trained encoder beside the same encoder before training; draws its features."""
+    train_source = views.source
     size = config.data.image_size
     train_images, train_labels = sogclr_tf.data.evaluation_set(train_source, size)
     test_source = _source(config, config.data.test_split)
@@ -203,9 +205,10 @@ def draw_training(folder, model):
     history = folder.history()
     if history:
         sogclr_tf.plots.training_curves(history, folder.plot("curves.png"))
-    if model.objective.has_table:
+    if hasattr(model.objective, "log_u"):
         log_u = model.objective.log_u.numpy()
         sogclr_tf.plots.log_u_histogram(log_u, folder.plot("log_u.png"))
+    image_text_run.draw_tables(model.objective, folder)
 
 
 def closing_table(folder):
@@ -222,6 +225,8 @@ def closing_table(folder):
         for name, key in (("weighted kNN", "knn_top1"), ("linear probe", "linear_top1")):
             untrained, trained = result[f"untrained_{key}"], result[key]
             lines.append(f"{name:26}{untrained:>10.1f}%{trained:>10.1f}%")
+    recalls = image_text_run.scores(result)
+    lines += ["", *recalls] if recalls else []
     lines.append("")
     lines += [f"{what:12} {path}" for what, path in folder.files()]
     return "\n".join(lines) + "\n"
@@ -271,8 +276,14 @@ def _source(config, split):
     return sogclr_tf.sources.from_name(config.data.name, split, config.data.data_dir)
 
 
-def _views(config, source):
+def _has_texts(config):
+    """Whether the run is one of images and texts."""
+    return "text_encoder" in config
+
+
+def _views(config):
     policy = sogclr_tf.augment.Policy(size=config.data.image_size, **config.augment)
+    source = _source(config, config.data.train_split)
     return sogclr_tf.data.training_views(
         source, batch_size=config.batch_size, policy=policy, seed=config.seed
     )
@@ -289,20 +300,36 @@ def _encoder(config):
 
 
 def _model(config, views, strategy):
-    encoder = _encoder(config)
-    loss = config.loss.to_dict()
-    name = loss.pop("name")
-    # One config serves all objectives: each takes the keys that are its own.
-    options = {key: loss[key] for key in sogclr_tf.objectives.objective_options(name)}
-    objective = sogclr_tf.objectives.build_objective(name, views.num_examples, **options)
-    projector = sogclr_tf.projection_head(encoder.output_shape[-1], **config.projector)
-    model = sogclr_tf.SogCLR(encoder, objective, projector)
+    encoder, objective = _encoder(config), _objective(config, views)
+    if _has_texts(config):
+        model = image_text_run.model(config, views, encoder, objective)
+    else:
+        projector = sogclr_tf.projection_head(encoder.output_shape[-1], **config.projector)
+        model = sogclr_tf.SogCLR(encoder, objective, projector)
     model.compile(
         optimizer=_optimizer(config, views),
         steps_per_execution=config.steps_per_execution,
         jit_compile=sogclr_tf.strategy.jit_compile(strategy),
     )
     return model
+
+
+def _objective(config, views):
+    loss = config.loss.to_dict()
+    name = loss.pop("name")
+    # A config speaks of shares of training, an objective of steps.
+    steps = config.epochs * views.steps_per_epoch
+    loss["gamma_decay_steps"] = round(loss.pop("gamma_decay") * steps)
+    # One config serves all objectives of its kind: each takes the keys that are its own.
+    wanted = sogclr_tf.objectives.objective_options(name)
+    for key in wanted:
+        if key not in loss:
+            other = "digits" if _has_texts(config) else "emoji_text"
+            raise ValueError(
+                f"loss '{name}' needs loss.{key}, which this config lacks: see configs/{other}.py"
+            )
+    options = {key: loss[key] for key in wanted}
+    return sogclr_tf.objectives.build_objective(name, views.num_examples, **options)
 
 
 def _optimizer(config, views):
@@ -329,17 +356,23 @@ def _set_precision(policy):
 
 def _check_keys(config):
     """Raises ValueError where a config lacks a key, or has one that nothing reads."""
-    expected = set(_flat_keys(_reference_config()))
+    reference = _reference_of(config)
+    expected = set(_flat_keys(_keys_of(config_file(reference))))
     found = set(_flat_keys(config.to_dict()))
     for key in sorted(found - expected):
         raise ValueError(f"the config has an unknown key '{key}': {_valid_keys(key, expected)}")
     for key in sorted(expected - found):
-        raise ValueError(f"the config lacks the key '{key}': see configs/digits.py for all keys")
+        raise ValueError(f"the config lacks the key '{key}': see configs/{reference} for all keys")
 
 
-def _reference_config():
-    """The default config as a dictionary: every key that a config has."""
-    return runpy.run_path(config_file("digits.py"))["get_config"]().to_dict()
+def _reference_of(config):
+    """The config of its kind that has every key."""
+    return "emoji_text.py" if _has_texts(config) else "digits.py"
+
+
+def _keys_of(path):
+    """A config file's own values, as a dictionary."""
+    return runpy.run_path(path)["get_config"]().to_dict()
 
 
 def _flat_keys(values, prefix=""):
@@ -376,7 +409,8 @@ def _parse_flags(argv):
         return app.parse_flags_with_usage(argv)
     except (AttributeError, KeyError):
         overrides = [arg.lstrip("-").partition("=")[0] for arg in argv if "config." in arg]
-        expected = set(_flat_keys(_reference_config()))
+        path = next(arg.partition("=")[2] for arg in argv if re.match("--?config=", arg))
+        expected = set(_flat_keys(_keys_of(path)))
         for override in overrides:
             key = override.removeprefix("config.")
             if key.startswith("encoder."):

@@ -17,6 +17,7 @@ class Source:
             equals `size`, but for a slice of a larger set, whose examples keep their indices.
         image_size: (height, width) in pixels where all images agree, else None.
         labelled: whether examples carry a label.
+        has_text: whether examples carry a text.
         class_names: list of str, or None.
     """
 
@@ -28,6 +29,7 @@ class Source:
         num_examples=None,
         image_size=None,
         labelled=False,
+        has_text=False,
         class_names=None,
     ):
         if size < 1:
@@ -38,12 +40,13 @@ class Source:
         known = image_size is not None and None not in image_size
         self.image_size = tuple(image_size) if known else None
         self.labelled = labelled
+        self.has_text = has_text
         self.class_names = class_names
 
     def examples(self, seed=None):
-        """One pass: a tf.data.Dataset of {"image", "index"} and, where labelled, "label".
+        """One pass: a tf.data.Dataset of {"image", "index"}, "label" and "text" where it has them.
 
-        "image" is what `decode` takes; "index" and "label" are int32 scalars.
+        "image" is what `decode` takes; "index" and "label" are int32 scalars, "text" a string.
 
         Args:
             seed: int64 scalar (or tensor), from which the order derives; None gives a fixed order.
@@ -67,6 +70,17 @@ class Source:
         )
         return images.apply(tf.data.experimental.assert_cardinality(self.size)), labels
 
+    def texts(self):
+        """The texts in the order of `images_and_labels`: list of str.
+
+        Raises:
+            ValueError: the source has none.
+        """
+        if not self.has_text:
+            raise ValueError(f"{self.name} has no texts")
+        passing = self.examples().map(lambda example: example["text"])
+        return [text.decode() for text in passing.as_numpy_iterator()]
+
 
 def as_rgb(image):
     """An image with 3 channels: grey is repeated, an alpha channel dropped.
@@ -87,23 +101,27 @@ class ArraySource(Source):
     Args:
         images: uint8, or float in 0..1: [N, H, W, C] with C in 1, 3, 4, or [N, H, W].
         labels: int [N], or None.
+        texts: N strings, or None.
 
     Raises:
-        ValueError: shape, dtype, range or labels are not as above, or there are no images.
+        ValueError: shape, dtype, range, labels or texts are not as above, or there are no images.
     """
 
-    def __init__(self, images, labels=None, *, name="the array", class_names=None):
+    def __init__(self, images, labels=None, *, texts=None, name="the array", class_names=None):
         images = _checked_images(np.asarray(images), name)
         super().__init__(
             name,
             len(images),
             image_size=images.shape[1:3],
             labelled=labels is not None,
+            has_text=texts is not None,
             class_names=class_names,
         )
         self._columns = {"image": tf.constant(images)}
         if labels is not None:
             self._columns["label"] = tf.constant(_checked_labels(labels, self.size, name))
+        if texts is not None:
+            self._columns["text"] = tf.constant(_checked_texts(texts, self.size, name))
 
     def examples(self, seed=None):
         rows = tf.range(self.size)
@@ -123,9 +141,9 @@ class DatasetSource(Source):
     """The images of a tf.data.Dataset; the index is the position.
 
     Args:
-        dataset: finite, of images, (image, label) pairs or {"image", "label"} dictionaries, one
-            example each (not batched). It must yield the same order every time it is iterated:
-            leave the shuffling to the training stream.
+        dataset: finite, of images, (image, label) pairs or dictionaries with "image" and, where
+            there are, "label" and "text" (a string), one example each (not batched). It must yield
+            the same order every time it is iterated: leave the shuffling to the training stream.
         shuffle_buffer: how many examples the order of an epoch is drawn from at a time.
 
     Raises:
@@ -142,6 +160,7 @@ class DatasetSource(Source):
             _length(dataset),
             image_size=parts["image"].shape[:2],
             labelled="label" in parts,
+            has_text="text" in parts,
         )
         if parts["image"].dtype.is_floating:
             first = next(iter(dataset))
@@ -174,18 +193,20 @@ class TfdsSource(Source):
         data_dir: where the data set is prepared; None for TFDS's own folder.
         shuffle_buffer: how many examples the order of an epoch is drawn from at a time, after the
             files themselves are shuffled.
+        text: the name of the feature that holds each image's text; None to leave texts out.
 
     Raises:
-        ValueError: the name or the split is unknown, or there is no image.
+        ValueError: the name or the split is unknown, or there is no image or no such text.
         FileNotFoundError: `data_dir` does not exist.
     """
 
-    def __init__(self, name, split="train", data_dir=None, *, shuffle_buffer=16_384):
+    def __init__(self, name, split="train", data_dir=None, *, shuffle_buffer=16_384, text=None):
         builder = _tfds_builder(name, data_dir)
         if "image" not in builder.info.features:
             raise ValueError(
                 f"data set '{name}' has no feature 'image', only {', '.join(builder.info.features)}"
             )
+        _check_text_feature(builder, text)
         instructions = _split_info(builder, split)
         _check_no_overlap(instructions, split)
         first_index, num_examples = _first_indices(builder, instructions)
@@ -196,11 +217,12 @@ class TfdsSource(Source):
             num_examples=num_examples,
             image_size=builder.info.features["image"].shape[:2],
             labelled=labelled,
+            has_text=text is not None,
             class_names=getattr(builder.info.features["label"], "names", None)
             if labelled
             else None,
         )
-        self._builder, self._split = builder, split
+        self._builder, self._split, self._text = builder, split, text
         self._shuffle_buffer = min(shuffle_buffer, self.size)
         self._first_index = _lookup_table(first_index)
 
@@ -235,6 +257,8 @@ class TfdsSource(Source):
         parts = {"image": example["image"]}
         if self.labelled:
             parts["label"] = example["label"]
+        if self.has_text:
+            parts["text"] = example[self._text]
         return {**_as_int32(parts), "index": self._first_index[file_and_offset[0]] + offset}
 
 
@@ -310,11 +334,20 @@ def _checked_labels(labels, size, name):
     return labels.astype(np.int32)
 
 
+def _checked_texts(texts, size, name):
+    texts = np.asarray(texts)
+    if texts.shape != (size,) or texts.dtype.kind not in "USO":
+        raise ValueError(
+            f"texts of {name} are {texts.dtype} {texts.shape}: expected {size} strings"
+        )
+    return [text if isinstance(text, bytes) else str(text).encode() for text in texts]
+
+
 def _image_and_label(element, name):
     if isinstance(element, dict):
         if "image" not in element:
             raise ValueError(f"elements of {name} have keys {sorted(element)}: expected 'image'")
-        return {key: element[key] for key in ("image", "label") if key in element}
+        return {key: element[key] for key in ("image", "label", "text") if key in element}
     if isinstance(element, tuple):
         return dict(zip(("image", "label"), element, strict=False))
     return {"image": element}
@@ -332,6 +365,11 @@ def _check_specs(parts, name):
     if label is not None and (label.shape.rank != 0 or not label.dtype.is_integer):
         raise ValueError(
             f"labels of {name} are {label.dtype.name} {label.shape}: expected one whole number each"
+        )
+    text = parts.get("text")
+    if text is not None and (text.shape.rank != 0 or text.dtype != tf.string):
+        raise ValueError(
+            f"texts of {name} are {text.dtype.name} {text.shape}: expected one string each"
         )
 
 
@@ -368,6 +406,17 @@ def _known_names(name, data_dir):
     near = difflib.get_close_matches(name, tfds.list_builders(), n=5)
     choices = ["digits", *folders, *(found for found in near if found not in folders)]
     return f"choose {', '.join(choices)} or another name of the TFDS catalogue"
+
+
+def _check_text_feature(builder, text):
+    features = builder.info.features
+    if text is None:
+        return
+    if text not in features or features[text].dtype != tf.string or features[text].shape != ():
+        found = [key for key in features if features[key].np_dtype is object or key == "caption"]
+        raise ValueError(
+            f"data set '{builder.name}' has no text '{text}': choose one of {', '.join(found)}"
+        )
 
 
 def _split_info(builder, split):

@@ -5,11 +5,19 @@ import math
 import keras
 import tensorflow as tf
 
+from sogclr_tf import replica
+
 NEVER_VISITED = -math.inf
 
 
-def add_table(layer, num_examples, name):
-    """Gives `layer` a table [num_examples] of float32, every entry never visited.
+def check_num_examples(num_examples):
+    """Raises ValueError unless a table can have so many entries."""
+    if num_examples != int(num_examples) or num_examples < 2:
+        raise ValueError(f"num_examples is {num_examples}: it must be a whole number >= 2")
+
+
+def add_table(layer, num_examples, name, initial=NEVER_VISITED):
+    """Gives `layer` a table [num_examples] of float32, every entry `initial`.
 
     A Keras weight, so that checkpoints, `.weights.h5` and `.keras` files all keep it; without
     autocast, because under mixed precision an autocast variable cannot be updated in place.
@@ -18,7 +26,7 @@ def add_table(layer, num_examples, name):
         name=name,
         shape=(num_examples,),
         dtype="float32",
-        initializer=keras.initializers.Constant(NEVER_VISITED),
+        initializer=keras.initializers.Constant(initial),
         trainable=False,
         autocast=False,
     )
@@ -60,6 +68,19 @@ def write(table, index, entries):
     tf.raw_ops.ResourceScatterUpdate(
         resource=table.value.handle, indices=index, updates=tf.gather(entries, first)
     )
+
+
+def record(index, entries):
+    """Stores the rows of the global batch in their tables, on every replica.
+
+    Args:
+        index: int [b], this replica's examples.
+        entries: list of (table, float32 [b]), gathered side by side in one message.
+    """
+    index = replica.gather(tf.cast(index, tf.int32))
+    rows = replica.gather(tf.stack([row for _, row in entries], axis=1))
+    for column, (table, _) in enumerate(entries):
+        write(table, index, rows[:, column])
 
 
 def moving_average(log_u, log_g, gamma):

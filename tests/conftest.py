@@ -32,8 +32,18 @@ def golden():
 @pytest.fixture(scope="session")
 def data_dir():
     """The folder with CIFAR-10 in TFDS form, beside the repository or at SOGCLR_TF_DATA."""
+    return folder_with("cifar10")
+
+
+@pytest.fixture(scope="session")
+def emoji_dir():
+    """The folder with the emoji set, likewise."""
+    return folder_with("emoji")
+
+
+def folder_with(name):
     default = pathlib.Path(__file__).parents[2] / "shared" / "data"
     folder = pathlib.Path(os.environ.get("SOGCLR_TF_DATA", default))
-    if not (folder / "cifar10").is_dir():
-        pytest.skip(f"no CIFAR-10 under {folder}: set SOGCLR_TF_DATA to a TFDS data_dir")
+    if not (folder / name).is_dir():
+        pytest.skip(f"no {name} under {folder}: set SOGCLR_TF_DATA to a TFDS data_dir")
     return folder

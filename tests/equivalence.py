@@ -23,11 +23,28 @@ from sogclr_tf import checkpoint, replica
 from sogclr_tf.objectives import build_objective, objective_names
 
 NUM_EXAMPLES, BATCH, STEPS, RATE = 48, 16, 5, 0.005
+LEARNT = {"temperature_scheme": "global", "temperature": 0.2, "rho": 1.0}
+# Between them the objectives take every path that differs across replicas.
+OPTIONS = {
+    "dcl": {"negatives": "other"},
+    "sogclr": {"gamma_decay_steps": STEPS},
+    "isogclr": {"eta": 0.05, "gamma": 0.5},
+    "two_way": {**LEARNT, "gamma_decay_steps": STEPS},
+    "two_tower": LEARNT,
+    "two_way_individual": {**LEARNT, "temperature_scheme": "individual", "gamma": 0.5},
+}
+# Beside the objectives: one of their variants, and the model of images and texts.
+CASES = [*objective_names(), "two_way_individual", "two_tower"]
+WORDS = ["", "[UNK]", *"abcdefgh"]
 
 
-def views():
-    images = np.random.default_rng(0).integers(0, 256, (NUM_EXAMPLES, 8, 8, 3), np.uint8)
+def stream(name):
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (NUM_EXAMPLES, 8, 8, 3), np.uint8)
     policy = sogclr_tf.augment.Policy(size=8, min_area=0.5)
+    if name == "two_tower":
+        texts = [" ".join(words) for words in random.choice(WORDS[2:], (NUM_EXAMPLES, 3))]
+        return sogclr_tf.training_pairs(images, texts, batch_size=BATCH, policy=policy)
     return sogclr_tf.training_views(images, batch_size=BATCH, policy=policy)
 
 
@@ -44,7 +61,15 @@ def model(name):
         ]
     )
     projector = keras.Sequential([keras.Input((54,)), keras.layers.Dense(8)])
-    built = sogclr_tf.SogCLR(encoder, build_objective(name, NUM_EXAMPLES), projector)
+    objective = build_objective(
+        name if name in objective_names() else "two_way", NUM_EXAMPLES, **OPTIONS.get(name, {})
+    )
+    if name == "two_tower":
+        text_encoder = sogclr_tf.TextEncoder(WORDS, length=4, width=8, heads=2)
+        parts = (projector, keras.layers.Dense(8))
+        built = sogclr_tf.TwoTowerSogCLR(encoder, text_encoder, objective, *parts)
+    else:
+        built = sogclr_tf.SogCLR(encoder, objective, projector)
     built.compile(optimizer=keras.optimizers.SGD(RATE, momentum=0.9), jit_compile=False)
     return built
 
@@ -63,15 +88,15 @@ class FirstGradient(keras.callbacks.Callback):
 
 
 def train(strategy, steps, folder):
-    """{objective/what: array} after `steps` steps of every objective under the strategy."""
+    """{case/what: array} after `steps` steps of every case under the strategy."""
     found = {}
-    for name in objective_names():
+    for name in CASES:
         with strategy.scope():
             built = model(name)
         kept = checkpoint.Checkpoints(built, folder / name) if folder else None
         first_gradient = FirstGradient()
         history = built.fit(
-            views(),
+            stream(name),
             initial_step=kept.restore() if kept else 0,
             # An epoch a step, so that its loss is the step's and not a running mean.
             steps_per_epoch=1,

@@ -8,9 +8,12 @@ def normalised(x):
     return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
-def negatives(a, b, i):
-    """Both views of every example but i."""
-    return [z[j] for z in (a, b) for j in range(len(z)) if j != i]
+def anchors(a, b, which):
+    """(view, example, anchor, positive, negatives) of every anchor of normalised a and b."""
+    for view, (own, other) in enumerate(((a, b), (b, a))):
+        sides = (a, b) if which == "both" else (other,)
+        for i in range(len(a)):
+            yield view, i, own[i], other[i], [z[j] for z in sides for j in range(len(z)) if j != i]
 
 
 def log_mean_exp(values):
@@ -22,6 +25,13 @@ def log_add(x, y):
     return np.logaddexp(x, y)
 
 
+def averaged(old, log_g, gamma):
+    """The log of the moving average u, which starts at the first g."""
+    if np.isneginf(old) or gamma == 1:
+        return log_g
+    return log_add(np.log(1 - gamma) + old, np.log(gamma) + log_g)
+
+
 class GlobalContrastive:
     """arXiv 2202.12387, Algorithm 1, with one scalar of memory per example in log space.
 
@@ -29,57 +39,162 @@ class GlobalContrastive:
         sum over i and both views of [-<z, z+> + tau * (g/u) * log g] / B.
     """
 
-    def __init__(self, num_examples, temperature, gamma):
+    def __init__(self, num_examples, temperature, gamma, negatives="both"):
         self.log_u = np.full(num_examples, -np.inf)
-        self.temperature = temperature
+        self.tau = np.full(num_examples, float(temperature))
         self.gamma = gamma
-
-    def log_g(self, anchor, others):
-        return log_mean_exp([anchor @ other / self.temperature for other in others])
+        self.negatives = negatives
 
     def step(self, a, b, index):
-        """(value, weights [2, B]) of a batch of raw projections; updates the table."""
+        """(value, surrogate(a, b)) of a batch of raw projections; updates the tables."""
         a, b = normalised(a), normalised(b)
-        values, weights, rows = [], np.zeros((2, len(a))), {}
-        for i, example in enumerate(index):
-            log_u = []
-            for view, anchor in enumerate((a[i], b[i])):
-                log_g = self.log_g(anchor, negatives(a, b, i))
-                log_u.append(self._average(self.log_u[example], log_g))
-                weights[view, i] = np.exp(log_g - log_u[-1])
-                values.append(-a[i] @ b[i] + self.temperature * log_u[-1])
-            rows.setdefault(example, log_add(*log_u) - np.log(2))
-        for example, row in rows.items():
-            self.log_u[example] = row
-        return np.mean(values), weights
+        tau = self.tau[index]
+        log_u, values = np.zeros((2, len(a))), []
+        weights, slopes = np.zeros((2, len(a))), np.zeros((2, len(a)))
+        for view, i, anchor, positive, others in anchors(a, b, self.negatives):
+            logits = [anchor @ other / tau[i] for other in others]
+            log_g = log_mean_exp(logits)
+            log_u[view, i] = averaged(self.log_u[index[i]], log_g, self.gamma)
+            weights[view, i] = np.exp(log_g - log_u[view, i])
+            values.append(self._value(anchor @ positive, tau[i], log_u[view, i]))
+            slopes[view, i] = self._slope(logits, log_u[view, i])
+        # Backwards, so that the first occurrence of an example stays.
+        for i in reversed(range(len(a))):
+            self.log_u[index[i]] = log_add(*log_u[:, i]) - np.log(2)
+        self._learn(index, tau, slopes.mean(axis=0))
+        return np.mean(values), lambda a, b: self._surrogate(a, b, weights, tau)
 
-    def surrogate(self, a, b, weights):
+    def _surrogate(self, a, b, weights, tau):
         a, b = normalised(a), normalised(b)
         total = 0.0
-        for i in range(len(a)):
-            for view, anchor in enumerate((a[i], b[i])):
-                log_g = self.log_g(anchor, negatives(a, b, i))
-                total += -a[i] @ b[i] + self.temperature * weights[view, i] * log_g
+        for view, i, anchor, positive, others in anchors(a, b, self.negatives):
+            log_g = log_mean_exp([anchor @ other / tau[i] for other in others])
+            total += -anchor @ positive + tau[i] * weights[view, i] * log_g
         return total / len(a)
 
-    def _average(self, old, log_g):
-        if np.isneginf(old):
-            return log_g
-        if self.gamma == 1:
-            return log_g
-        return log_add(np.log(1 - self.gamma) + old, np.log(self.gamma) + log_g)
+    def _value(self, positive, tau, log_u):
+        return -positive + tau * log_u
+
+    def _slope(self, logits, log_u):  # noqa: ARG002
+        return 0.0
+
+    def _learn(self, index, tau, slopes):
+        """SogCLR's temperature is fixed."""
 
 
-def nt_xent(a, b, temperature):
+class RobustGlobalContrastive(GlobalContrastive):
+    """arXiv 2305.11965, Algorithm 1: a temperature per example, which follows its own gradient.
+
+    grad = log u + rho - mean over the negatives of (exp(s/tau) / u) * s/tau.
+    """
+
+    def __init__(self, num_examples, temperature, gamma, rho, eta, beta, bounds, negatives="both"):
+        super().__init__(num_examples, temperature, gamma, negatives)
+        self.rho, self.eta, self.beta, self.bounds = rho, eta, beta, bounds
+        self.velocity = np.zeros(num_examples)
+
+    def _value(self, positive, tau, log_u):
+        return super()._value(positive, tau, log_u) + tau * self.rho
+
+    def _slope(self, logits, log_u):
+        return log_u + self.rho - np.mean([np.exp(s - log_u) * s for s in logits])
+
+    def _learn(self, index, tau, slopes):
+        before = self.velocity[index]
+        for i in reversed(range(len(index))):
+            velocity = (1 - self.beta) * before[i] + self.beta * slopes[i]
+            self.velocity[index[i]] = velocity
+            self.tau[index[i]] = np.clip(tau[i] - self.eta * velocity, *self.bounds)
+
+
+class TwoWayGlobalContrastive:
+    """arXiv 2202.12387 for pairs: a table for each side, and differences in the exponent.
+
+    Surrogate whose gradient is the method's, with the weights g/u held constant:
+        mean over both sides' anchors of tau * (g/u) * log g, g = mean of exp((s- - s+)/tau).
+    `slope` is the derivative by one temperature of all: the mean of every anchor's
+        log u + rho - mean over the negatives of (exp(d/tau) / u) * d/tau.
+    """
+
+    def __init__(self, num_examples, temperature, gamma, rho=0.0, eta=0.0, beta=1.0, bounds=None):
+        self.log_u = np.full((2, num_examples), -np.inf)
+        self.tau = np.full((2, num_examples), float(temperature))
+        self.velocity = np.zeros((2, num_examples))
+        self.gamma, self.rho, self.eta, self.beta = gamma, rho, eta, beta
+        self.bounds = bounds or (0, np.inf)
+
+    def step(self, a, b, index):
+        """(value, surrogate(a, b), slope) of a batch of raw projections; updates the tables."""
+        a, b = normalised(a), normalised(b)
+        tau, old = self.tau[:, index], self.log_u[:, index]
+        weights, slopes, rows = (np.zeros((2, len(a))) for _ in range(3))
+        values = []
+        for side, i, anchor, positive, others in anchors(a, b, "other"):
+            logits = [(anchor @ z - anchor @ positive) / tau[side, i] for z in others]
+            log_g = log_mean_exp(logits)
+            log_u = rows[side, i] = averaged(old[side, i], log_g, self.gamma)
+            weights[side, i] = np.exp(log_g - log_u)
+            slopes[side, i] = log_u + self.rho - np.mean([np.exp(d - log_u) * d for d in logits])
+            values.append(tau[side, i] * (log_u + self.rho))
+        velocity = (1 - self.beta) * self.velocity[:, index] + self.beta * slopes
+        # Backwards, so that the first occurrence of an example stays.
+        for i in reversed(range(len(a))):
+            self.log_u[:, index[i]] = rows[:, i]
+            self.velocity[:, index[i]] = velocity[:, i]
+            self.tau[:, index[i]] = np.clip(tau[:, i] - self.eta * velocity[:, i], *self.bounds)
+        return np.mean(values), lambda a, b: self._surrogate(a, b, weights, tau), slopes.mean()
+
+    def _surrogate(self, a, b, weights, tau):
+        a, b = normalised(a), normalised(b)
+        total = 0.0
+        for side, i, anchor, positive, others in anchors(a, b, "other"):
+            t = tau[side, i]
+            log_g = log_mean_exp([(anchor @ z - anchor @ positive) / t for z in others])
+            total += t * weights[side, i] * log_g
+        return total / (2 * len(a))
+
+
+def clip(a, b, temperature):
+    """arXiv 2103.00020, figure 3: the mean of both directions' cross-entropies."""
+    a, b = normalised(a), normalised(b)
+    total = 0.0
+    for _, _, anchor, positive, others in anchors(a, b, "other"):
+        logits = [anchor @ z / temperature for z in [positive, *others]]
+        total += log_mean_exp(logits) + np.log(len(logits)) - logits[0]
+    return total / (2 * len(a))
+
+
+def nt_xent(a, b, temperature, negatives="both"):
     """arXiv 2002.05709, eq. (1), summed over both directions and averaged over examples."""
     a, b = normalised(a), normalised(b)
     total = 0.0
-    for i in range(len(a)):
-        for anchor in (a[i], b[i]):
-            positive = a[i] @ b[i] / temperature
-            others = [positive] + [anchor @ n / temperature for n in negatives(a, b, i)]
-            total += log_mean_exp(others) + np.log(len(others)) - positive
+    for _, _, anchor, positive, others in anchors(a, b, negatives):
+        everyone = [positive, *others]
+        log_sum = log_mean_exp([anchor @ z / temperature for z in everyone]) + np.log(len(everyone))
+        total += log_sum - anchor @ positive / temperature
     return total / len(a)
+
+
+def decoupled(a, b, temperature, negatives="both"):
+    """arXiv 2110.06848, L_DC: as NT-Xent, but the sum leaves the positive out."""
+    a, b = normalised(a), normalised(b)
+    total = 0.0
+    for _, _, anchor, positive, others in anchors(a, b, negatives):
+        log_sum = log_mean_exp([anchor @ z / temperature for z in others]) + np.log(len(others))
+        total += log_sum - anchor @ positive / temperature
+    return total / len(a)
+
+
+def global_objective(a, b, temperature, negatives="both"):
+    """arXiv 2202.12387, F over all of the examples, from raw projections."""
+    a, b = normalised(a), normalised(b)
+    tau = np.broadcast_to(temperature, len(a))
+    return np.mean(
+        [
+            -anchor @ positive + tau[i] * log_mean_exp([anchor @ z / tau[i] for z in others])
+            for _, i, anchor, positive, others in anchors(a, b, negatives)
+        ]
+    )
 
 
 def numeric_gradient(function, x, epsilon=1e-5):

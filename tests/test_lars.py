@@ -101,7 +101,7 @@ def test_ratio_is_one_where_a_norm_is_zero(weight, gradient, expected):
     np.testing.assert_allclose(weight, expected)
 
 
-@pytest.mark.parametrize("name", ["bias", "beta", "gamma"])
+@pytest.mark.parametrize("name", ["bias", "beta", "gamma", "log_temperature"])
 def test_excluded_weights_take_a_plain_step(name):
     weight = keras.Variable([3.0, 4.0], name=name)
     LARS(0.5, weight_decay=0.1).apply([tf.constant([1.0, 2.0])], [weight])

@@ -1,19 +1,50 @@
 """Every objective against golden numbers, loop-form references and its promises."""
 
+import json
+
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from reference import GlobalContrastive, nt_xent, numeric_gradient
+from reference import (
+    GlobalContrastive,
+    RobustGlobalContrastive,
+    TwoWayGlobalContrastive,
+    clip,
+    decoupled,
+    nt_xent,
+    numeric_gradient,
+)
 
-from sogclr_tf import GlobalContrastiveLoss, NTXentLoss
-from sogclr_tf.objectives import build_objective, objective_names
+from sogclr_tf import (
+    CLIPLoss,
+    DecoupledContrastiveLoss,
+    GlobalContrastiveLoss,
+    NTXentLoss,
+    RobustGlobalContrastiveLoss,
+    TwoWayGlobalContrastiveLoss,
+)
+from sogclr_tf.objectives import build_objective, objective_names, objective_options
 
 N = 12
-NAMES = objective_names()
+# Every objective by its name, and by name/scheme where there are several ways to a temperature.
+NAMES = [*objective_names(), "two_way/global", "two_way/individual", "clip/constant"]
+# Room for every temperature that is tested.
+WIDE = {"min_temperature": 0.001, "max_temperature": 2.0}
 
 
 def build(name, num_examples=N, **options):
+    name, _, scheme = name.partition("/")
+    if scheme:
+        options["temperature_scheme"] = scheme
+    if "min_temperature" in objective_options(name):
+        options = {**WIDE, **options}
     return build_objective(name, num_examples, **options)
+
+
+def with_option(option):
+    """The names of the objectives that have it."""
+    return [name for name in NAMES if option in objective_options(name.partition("/")[0])]
 
 
 def loss_and_gradients(objective, a, b, index):
@@ -49,6 +80,52 @@ class TestGolden:
             np.testing.assert_allclose(u[visited], want["u"][step][visited], rtol=1e-5)
             assert (u[~visited] == 0).all()
 
+    def test_isogclr_follows_libauc_step_by_step(self, golden):
+        want = golden("libauc_unimodal_isogclr")
+        objective = RobustGlobalContrastiveLoss(
+            int(want["N"]),
+            float(want["temperature"]),
+            gamma=float(want["gamma"]),
+            **{k: v for k, v in json.loads(str(want["settings"])).items() if k != "enable_isogclr"},
+        )
+        for step, index in enumerate(want["index"]):
+            _, grad_a, grad_b = loss_and_gradients(
+                objective, want["a"][step], want["b"][step], index
+            )
+            np.testing.assert_allclose(grad_a, want["grad_a"][step], atol=1e-6)
+            np.testing.assert_allclose(grad_b, want["grad_b"][step], atol=1e-6)
+            visited = want["u"][step] > 0
+            u = np.exp(objective.log_u.numpy())
+            np.testing.assert_allclose(u[visited], want["u"][step][visited], rtol=1e-5)
+            np.testing.assert_allclose(objective.temperatures, want["tau"][step], rtol=1e-6)
+
+    @pytest.mark.parametrize("setting", ["tau0.03_gamma0.8", "tau0.07_gamma0.9", "isogclr"])
+    def test_two_way_follows_libauc_step_by_step(self, golden, setting):
+        want = golden(f"libauc_bimodal_{setting}")
+        objective = TwoWayGlobalContrastiveLoss(
+            int(want["N"]),
+            float(want["temperature"]),
+            float(want["gamma"]),
+            **two_way_options(json.loads(str(want["settings"]))),
+        )
+        for step, index in enumerate(want["index"]):
+            sides = want["a"][step], want["b"][step]
+            _, *gradients = loss_and_gradients(objective, *sides, index)
+            for side, z, gradient in zip("ab", sides, gradients, strict=True):
+                theirs = want[f"grad_{side}"][step]
+                # Theirs is by normalised projections: normalisation passes on what stands at a
+                # right angle. Theirs sums over the B - 1 negatives, of which this takes the mean.
+                theirs = theirs - z * np.sum(theirs * z, axis=1, keepdims=True)
+                np.testing.assert_allclose(gradient * (len(z) - 1), theirs, atol=2e-6)
+                log_u = getattr(objective, f"log_u_{side}").numpy()
+                visited = np.isfinite(want[f"log_u_{side}"][step])
+                theirs = want[f"log_u_{side}"][step][visited]
+                np.testing.assert_allclose(np.exp(log_u[visited] - theirs), 1, rtol=2e-5)
+                assert np.isneginf(log_u[~visited]).all()
+                if setting == "isogclr":
+                    temperatures = getattr(objective, f"temperatures_{side}")
+                    np.testing.assert_allclose(temperatures, want[f"tau_{side}"][step], rtol=1e-5)
+
     @pytest.mark.parametrize("case", range(3))
     def test_nt_xent_equals_simclr(self, golden, case):
         want = golden("simclr_ntxent")
@@ -59,43 +136,173 @@ class TestGolden:
         np.testing.assert_allclose(np.concatenate([grad_a, grad_b]), want[f"grad{case}"], atol=1e-6)
 
 
+def two_way_options(settings):
+    """LibAUC's settings by the names that they have here."""
+    if not settings:
+        return {}
+    ours = {"tau_min": "min_temperature", "tau_max": "max_temperature"}
+    options = {ours.get(key, key): value for key, value in settings.items()}
+    return {**options, "temperature_scheme": options["temperature_scheme"].partition("_")[0]}
+
+
+def assert_steps_agree(objective, reference, batch, width, steps=6):
+    """Loss, gradients and log u of batches of old and new examples."""
+    order = np.random.default_rng(3)
+    for step in range(steps):
+        index = order.permutation(N)[:batch]
+        a, b = projections(batch, width, seed=step)
+        loss, grad_a, grad_b = loss_and_gradients(objective, a, b, index)
+        value, surrogate = reference.step(a, b, index)
+        np.testing.assert_allclose(loss, value, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(objective.log_u, reference.log_u, rtol=1e-5, atol=1e-5)
+        want = numeric_gradient(lambda x, f=surrogate, b=b: f(x, b), a)
+        # float32 similarities are off by 1e-7, which temperature 0.01 multiplies by 100.
+        np.testing.assert_allclose(grad_a, want, atol=1e-5 * max(1, np.abs(want).max()))
+        want = numeric_gradient(lambda x, f=surrogate, a=a: f(a, x), b)
+        np.testing.assert_allclose(grad_b, want, atol=1e-5 * max(1, np.abs(want).max()))
+
+
+@pytest.mark.parametrize("negatives", ["both", "other"])
+@pytest.mark.parametrize("temperature", [0.01, 0.1, 1.0])
+@pytest.mark.parametrize(("batch", "width"), [(2, 3), (5, 8)])
 class TestReference:
     @pytest.mark.parametrize("gamma", [0.1, 0.9, 1.0])
-    @pytest.mark.parametrize("temperature", [0.01, 0.1, 1.0])
-    @pytest.mark.parametrize(("batch", "width"), [(2, 3), (5, 8)])
-    def test_sogclr_over_visits(self, batch, width, temperature, gamma):
-        """Repeated visits, batches of old and new examples, small temperature."""
-        objective = GlobalContrastiveLoss(N, temperature, gamma)
-        reference = GlobalContrastive(N, temperature, gamma)
+    def test_sogclr_over_visits(self, batch, width, temperature, gamma, negatives):
+        objective = GlobalContrastiveLoss(N, temperature, gamma, negatives=negatives)
+        reference = GlobalContrastive(N, temperature, gamma, negatives)
+        assert_steps_agree(objective, reference, batch, width)
+
+    def test_isogclr_over_visits(self, batch, width, temperature, negatives):
+        bounds = (temperature / 2, temperature * 1.2)
+        objective = RobustGlobalContrastiveLoss(
+            N,
+            temperature,
+            gamma=0.7,
+            rho=0.2,
+            eta=0.05 * temperature,
+            beta=0.8,
+            min_temperature=bounds[0],
+            max_temperature=bounds[1],
+            negatives=negatives,
+        )
+        reference = RobustGlobalContrastive(
+            N, temperature, 0.7, 0.2, 0.05 * temperature, 0.8, bounds, negatives
+        )
+        assert_steps_agree(objective, reference, batch, width)
+        assert len(np.unique(objective.temperatures)) > 2
+        np.testing.assert_allclose(objective.temperatures, reference.tau, rtol=1e-5)
+
+    @pytest.mark.parametrize(
+        ("objective", "reference"),
+        [(NTXentLoss, nt_xent), (DecoupledContrastiveLoss, decoupled)],
+        ids=["simclr", "dcl"],
+    )
+    def test_in_batch(self, objective, reference, batch, width, temperature, negatives):
+        a, b = projections(batch, width, seed=0)
+        loss, grad_a, grad_b = loss_and_gradients(
+            objective(temperature, negatives), a, b, np.arange(batch)
+        )
+        want = reference(a, b, temperature, negatives)
+        np.testing.assert_allclose(loss, want, rtol=1e-5, atol=1e-6)
+        want = numeric_gradient(lambda x: reference(x, b, temperature, negatives), a)
+        np.testing.assert_allclose(grad_a, want, atol=1e-5 * max(1, np.abs(want).max()))
+        want = numeric_gradient(lambda x: reference(a, x, temperature, negatives), b)
+        np.testing.assert_allclose(grad_b, want, atol=1e-5 * max(1, np.abs(want).max()))
+
+
+@pytest.mark.parametrize("temperature", [0.01, 0.1, 1.0])
+@pytest.mark.parametrize(("batch", "width"), [(2, 3), (5, 8)])
+class TestPairsReference:
+    """Between images and texts, where the temperature is learnt too."""
+
+    @pytest.mark.parametrize("gamma", [0.3, 1.0])
+    @pytest.mark.parametrize("scheme", ["constant", "global", "individual"])
+    def test_two_way_over_visits(self, batch, width, temperature, gamma, scheme):
+        moving = {"eta": 0.05 * temperature, "beta": 0.8}
+        bounds = (temperature / 2, temperature * 1.2)
+        options = {"min_temperature": bounds[0], "max_temperature": bounds[1]}
+        objective = TwoWayGlobalContrastiveLoss(
+            N, temperature, gamma, temperature_scheme=scheme, rho=0.7, **moving, **options
+        )
+        reference = TwoWayGlobalContrastive(
+            N,
+            temperature,
+            gamma,
+            rho=0.0 if scheme == "constant" else 0.7,
+            **(moving if scheme == "individual" else {}),
+            bounds=bounds,
+        )
         order = np.random.default_rng(3)
         for step in range(6):
             index = order.permutation(N)[:batch]
             a, b = projections(batch, width, seed=step)
-            loss, grad_a, grad_b = loss_and_gradients(objective, a, b, index)
-            value, weights = reference.step(a, b, index)
-            np.testing.assert_allclose(loss, value, rtol=1e-5, atol=1e-6)
-            np.testing.assert_allclose(objective.log_u, reference.log_u, rtol=1e-5, atol=1e-5)
-            want = numeric_gradient(lambda x, w=weights, b=b: reference.surrogate(x, b, w), a)
-            # float32 similarities are off by 1e-7, which temperature 0.01 multiplies by 100.
+            loss, grad_a, grad_b, *slope = gradients_with_weights(objective, a, b, index)
+            value, surrogate, want_slope = reference.step(a, b, index)
+            assert loss == pytest.approx(value, rel=1e-5, abs=1e-6)
+            for got, want in zip(
+                (objective.log_u_a, objective.log_u_b), reference.log_u, strict=True
+            ):
+                np.testing.assert_allclose(got, want, rtol=1e-5, atol=2e-5)
+            want = numeric_gradient(lambda x, f=surrogate, b=b: f(x, b), a)
             np.testing.assert_allclose(grad_a, want, atol=1e-5 * max(1, np.abs(want).max()))
-            want = numeric_gradient(lambda x, w=weights, a=a: reference.surrogate(a, x, w), b)
+            want = numeric_gradient(lambda x, f=surrogate, a=a: f(a, x), b)
             np.testing.assert_allclose(grad_b, want, atol=1e-5 * max(1, np.abs(want).max()))
+            if scheme == "global":
+                assert slope == pytest.approx([temperature * want_slope], rel=1e-4, abs=1e-5)
+        if scheme == "individual":
+            got = [objective.temperatures_a, objective.temperatures_b]
+            assert len(np.unique(got)) > 2
+            np.testing.assert_allclose(got, reference.tau, rtol=1e-5)
 
-    @pytest.mark.parametrize("temperature", [0.01, 0.1, 1.0])
-    @pytest.mark.parametrize(("batch", "width"), [(2, 3), (5, 8)])
-    def test_nt_xent(self, batch, width, temperature):
+    def test_clip(self, batch, width, temperature):
         a, b = projections(batch, width, seed=0)
-        loss, grad_a, _ = loss_and_gradients(NTXentLoss(temperature), a, b, np.arange(batch))
-        np.testing.assert_allclose(loss, nt_xent(a, b, temperature), rtol=1e-5, atol=1e-6)
-        want = numeric_gradient(lambda x: nt_xent(x, b, temperature), a)
+        objective = CLIPLoss(temperature)
+        loss, grad_a, grad_b, slope = gradients_with_weights(objective, a, b, np.arange(batch))
+        assert loss == pytest.approx(clip(a, b, temperature), rel=1e-5, abs=1e-6)
+        want = numeric_gradient(lambda x: clip(x, b, temperature), a)
         np.testing.assert_allclose(grad_a, want, atol=1e-5 * max(1, np.abs(want).max()))
+        want = numeric_gradient(lambda x: clip(a, x, temperature), b)
+        np.testing.assert_allclose(grad_b, want, atol=1e-5 * max(1, np.abs(want).max()))
+        want = numeric_gradient(lambda x: clip(a, b, np.exp(x)), np.log(temperature))
+        assert slope == pytest.approx(float(want), rel=1e-4, abs=1e-5)
 
+
+def gradients_with_weights(objective, a, b, index):
+    """As `loss_and_gradients`, then the gradients by the objective's trainable weights."""
+    a, b = tf.constant(a), tf.constant(b)
+    weights = [weight.value for weight in objective.trainable_weights]
+    with tf.GradientTape() as tape:
+        tape.watch([a, b])
+        loss = objective(a, b, index)
+    found = tape.gradient(loss, [a, b, *weights])
+    return [float(loss), *(g.numpy() for g in found)]
+
+
+class TestByHand:
     def test_orthogonal_views_can_be_checked_by_hand(self):
         """Negatives all at similarity 0: g = 1, log u = 0, so F = -<z, z+> = -1."""
         objective = GlobalContrastiveLoss(4)
         views = tf.eye(4)
         assert float(objective(views, views, tf.range(4))) == pytest.approx(-1)
         np.testing.assert_allclose(objective.log_u, 0, atol=1e-6)
+
+    def test_negatives_of_the_other_side(self):
+        """Two examples whose second views are alike: what is a negative depends on the side."""
+        a, b = np.eye(2, dtype=np.float32), np.float32([[1, 0], [1, 0]])
+        # Of each anchor, its similarity to the negative on its own side and on the other.
+        similarities = [(0, 1), (0, 0), (1, 0), (1, 1)]
+        for negatives, sides in (("both", slice(0, 2)), ("other", slice(1, 2))):
+            log_g = [np.log(np.mean(np.exp(pair[sides]))) for pair in similarities]
+            # The positives have similarity 1 and 0.
+            want = np.mean(log_g) - 0.5
+            loss = GlobalContrastiveLoss(2, 1.0, negatives=negatives)(a, b, np.arange(2))
+            assert float(loss) == pytest.approx(want, abs=1e-6)
+
+    def test_decoupled_is_sogclr_without_memory(self):
+        a, b = projections(5, 8, seed=0)
+        _, *want = loss_and_gradients(GlobalContrastiveLoss(N, 0.2, gamma=1), a, b, np.arange(5))
+        _, *got = loss_and_gradients(DecoupledContrastiveLoss(0.2), a, b, np.arange(5))
+        np.testing.assert_allclose(0.2 * np.array(got), want, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -117,13 +324,12 @@ class TestEveryObjective:
     @pytest.mark.parametrize("temperature", [0.005, 1.0])
     def test_no_overflow(self, name, temperature):
         a, b = projections(4, 8, seed=1)
-        objective = build(name, temperature=temperature)
+        objective = build(name, 4, temperature=temperature)
         for _ in range(3):
-            assert np.isfinite(
-                np.concatenate(
-                    [np.ravel(x) for x in loss_and_gradients(objective, a, b, np.arange(4))]
-                )
-            ).all()
+            for result in loss_and_gradients(objective, a, b, np.arange(4)):
+                assert np.isfinite(result).all()
+            for weight in objective.weights:
+                assert np.isfinite(weight).all(), weight.path
 
     def test_zero_projection_gives_finite_gradients(self, name):
         a, b = projections(4, 8, seed=1)
@@ -144,6 +350,22 @@ class TestEveryObjective:
             for got, want in zip(weights, results[0][1], strict=True):
                 np.testing.assert_allclose(got, want, rtol=1e-5)
 
+    def test_no_step_makes_anything_of_the_size_of_the_table(self, name):
+        """So a step costs the same whatever N is, and the tables are all that grows with it."""
+        size = 10_007
+        falling = {"gamma_decay_steps": 9} if name in with_option("gamma_decay_steps") else {}
+        objective = build(name, size, **falling)
+
+        @tf.function
+        def step(a, b, index):
+            return tf.gradients(objective(a, b, index), [a, b])
+
+        spec = tf.TensorSpec([4, 8])
+        graph = step.get_concrete_function(spec, spec, tf.TensorSpec([4], tf.int32)).graph
+        operations = graph.get_operations()
+        large = [op.name for op in operations for out in op.outputs if size in (out.shape or ())]
+        assert not large
+
     def test_evaluation_leaves_the_table_alone(self, name):
         a, b = projections(4, 8, seed=1)
         objective = build(name)
@@ -155,7 +377,8 @@ class TestEveryObjective:
             np.testing.assert_array_equal(weight, kept)
 
     def test_config_round_trip(self, name):
-        objective = build(name, temperature=0.3)
+        other = {"negatives": "other"} if name in with_option("negatives") else {}
+        objective = build(name, temperature=0.3, **other)
         again = type(objective).from_config(objective.get_config())
         assert again.get_config() == objective.get_config()
         a, b = projections(4, 8, seed=1)
@@ -179,6 +402,12 @@ class TestEveryObjective:
             build(name)(np.ones((2, 4), np.float32), np.ones((3, 4), np.float32), np.arange(2))
 
 
+@pytest.mark.parametrize("name", with_option("negatives"))
+def test_bad_negatives(name):
+    with pytest.raises(ValueError, match="unknown negatives 'all': choose one of both, other"):
+        build(name, negatives="all")
+
+
 class TestTable:
     def test_first_visit_then_average(self):
         """Anchors along one axis: all similarities 1, so g = exp(1/temperature) each time."""
@@ -199,16 +428,17 @@ class TestTable:
         fresh(a, b, np.arange(2))
         np.testing.assert_allclose(objective.log_u, fresh.log_u, rtol=1e-6)
 
-    def test_repeated_index_keeps_the_first_occurrence(self):
+    @pytest.mark.parametrize("name", [name for name in NAMES if build(name).has_table])
+    def test_repeated_index_keeps_the_first_occurrence(self, name):
         a, b = projections(4, 8, seed=1)
-        objective = GlobalContrastiveLoss(5)
-        objective(a, b, np.array([0, 3, 3, 0]))
-        distinct = GlobalContrastiveLoss(5)
+        repeated, distinct, untouched = (build(name, 5) for _ in range(3))
+        repeated(a, b, np.array([0, 3, 3, 0]))
         distinct(a, b, np.array([0, 3, 1, 2]))
-        np.testing.assert_array_equal(
-            objective.log_u.numpy()[[0, 3]], distinct.log_u.numpy()[[0, 3]]
-        )
-        assert np.isneginf(objective.log_u.numpy()[[1, 2, 4]]).all()
+        objectives = (repeated, distinct, untouched)
+        tables = [[w.numpy() for w in loss.weights if w.shape.rank] for loss in objectives]
+        for got, want, initial in zip(*tables, strict=True):
+            np.testing.assert_array_equal(got[[0, 3]], want[[0, 3]])
+            np.testing.assert_array_equal(got[[1, 2, 4]], initial[[1, 2, 4]])
 
     @pytest.mark.parametrize("wrong", [-1, 12])
     def test_index_outside_is_named(self, wrong):
@@ -239,9 +469,174 @@ class TestTable:
             GlobalContrastiveLoss(num_examples)
 
 
+class TestTemperatures:
+    def test_step_can_be_checked_by_hand(self):
+        """Negatives all at similarity 0: log u = 0 and no logits, so the gradient is rho."""
+        objective = RobustGlobalContrastiveLoss(5, 0.2, rho=0.5, eta=0.1, beta=0.9)
+        views = tf.eye(4)
+        loss = float(objective(views, views, tf.range(4)))
+        assert loss == pytest.approx(-1 + 0.2 * 0.5)
+        velocity = 0.9 * 0.5
+        temperature = 0.2 - 0.1 * velocity
+        np.testing.assert_allclose(objective.temperatures, [*[temperature] * 4, 0.2], rtol=1e-6)
+        objective(views, views, tf.range(4))
+        velocity = 0.1 * velocity + 0.9 * 0.5
+        temperature -= 0.1 * velocity
+        np.testing.assert_allclose(objective.temperatures, [*[temperature] * 4, 0.2], rtol=1e-6)
+
+    def test_gradient_is_that_of_the_objective(self):
+        """On the first visit u = g: what moves t[i] is N dF/dt[i], here by central differences."""
+        a, b = projections(4, 8, seed=2)
+        objective = RobustGlobalContrastiveLoss(4, 0.3, eta=1e-3, beta=1)
+        objective(a, b, np.arange(4))
+        moved = (0.3 - objective.temperatures.numpy().astype(np.float64)) / 1e-3
+
+        def value(temperatures):
+            reference = RobustGlobalContrastive(4, 0.3, 1.0, 0.3, 0.0, 1.0, (0, 1))
+            reference.tau[:] = temperatures
+            return 4 * reference.step(a, b, np.arange(4))[0]
+
+        want = numeric_gradient(value, np.full(4, 0.3))
+        np.testing.assert_allclose(moved, want, atol=1e-3)
+
+    def test_fixed_temperatures_are_sogclr(self):
+        robust = RobustGlobalContrastiveLoss(N, 0.2, gamma=0.5, rho=0.0, eta=0.0)
+        plain = GlobalContrastiveLoss(N, 0.2, gamma=0.5)
+        for seed in range(3):
+            a, b = projections(4, 8, seed)
+            index = np.arange(4) + seed
+            got = loss_and_gradients(robust, a, b, index)
+            for mine, theirs in zip(got, loss_and_gradients(plain, a, b, index), strict=True):
+                np.testing.assert_allclose(mine, theirs, atol=1e-7)
+        np.testing.assert_allclose(robust.log_u, plain.log_u, rtol=1e-6)
+        np.testing.assert_array_equal(robust.temperatures, np.full(N, 0.2, np.float32))
+
+    def test_temperatures_stay_in_their_bounds(self):
+        objective = RobustGlobalContrastiveLoss(
+            8, 0.2, eta=100, min_temperature=0.1, max_temperature=0.4
+        )
+        for seed in range(3):
+            objective(*projections(8, 3, seed), np.arange(8))
+        assert set(np.unique(objective.temperatures)) <= {np.float32(0.1), np.float32(0.4)}
+
+    def test_evaluation_is_at_the_initial_temperature(self):
+        objective = RobustGlobalContrastiveLoss(4, 0.2, rho=0.0, eta=0.05)
+        a, b = projections(4, 8, seed=1)
+        for _ in range(3):
+            objective(a, b, np.arange(4))
+        want = GlobalContrastiveLoss(4, 0.2)(a, b, np.arange(4), training=False)
+        got = objective(a, b, np.arange(4), training=False)
+        assert float(got) == pytest.approx(float(want), abs=1e-6)
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"temperature": 0.01}, "temperature is 0.01: .* min_temperature 0.05"),
+            ({"temperature": 0.9}, "temperature is 0.9: .* max_temperature 0.7"),
+            ({"min_temperature": 0}, "min_temperature 0, above 0"),
+            ({"rho": -0.1}, "rho is -0.1: it must be >= 0"),
+            ({"eta": float("nan")}, "eta is nan: it must be >= 0"),
+            ({"beta": 0}, r"beta is 0: it must lie in \(0, 1\]"),
+            ({"beta": 1.5}, r"beta is 1.5: it must lie in \(0, 1\]"),
+        ],
+    )
+    def test_bad_option(self, options, message):
+        with pytest.raises(ValueError, match=message):
+            RobustGlobalContrastiveLoss(N, **options)
+
+
+class TestLearntTemperature:
+    """One temperature of all, which the optimiser moves as a weight of the loss."""
+
+    @pytest.mark.parametrize("name", ["two_way/global", "clip"])
+    def test_optimizer_moves_it_along_its_gradient(self, name):
+        a, b = projections(4, 8, seed=1)
+        objective = build(name, temperature=0.1)
+        *_, slope = gradients_with_weights(objective, a, b, np.arange(4))
+        keras.optimizers.SGD(0.1).apply([tf.constant(slope)], objective.trainable_weights)
+        want = 0.1 * np.exp(-0.1 * slope)
+        assert float(objective.learnt_temperature) == pytest.approx(want, rel=1e-5)
+
+    @pytest.mark.parametrize("name", ["two_way/global", "clip"])
+    @pytest.mark.parametrize(("gradient", "bound"), [(9.0, 0.02), (-9.0, 0.5)])
+    def test_optimizer_leaves_it_in_its_bounds(self, name, gradient, bound):
+        objective = build(name, temperature=0.1, min_temperature=0.02, max_temperature=0.5)
+        keras.optimizers.SGD(1.0).apply([tf.constant(gradient)], objective.trainable_weights)
+        assert float(objective.learnt_temperature) == pytest.approx(bound, rel=1e-6)
+
+    def test_gradient_is_that_of_the_objective(self):
+        """On the first visit u = g, so F has this very derivative: by central differences."""
+        a, b = projections(4, 8, seed=2)
+        objective = TwoWayGlobalContrastiveLoss(4, 0.3, temperature_scheme="global", rho=2.0)
+        *_, slope = gradients_with_weights(objective, a, b, np.arange(4))
+
+        def value(log_temperature):
+            fresh = TwoWayGlobalContrastive(4, np.exp(log_temperature), 1.0, rho=2.0)
+            return fresh.step(a, b, np.arange(4))[0]
+
+        assert slope == pytest.approx(float(numeric_gradient(value, np.log(0.3))), abs=1e-5)
+
+    @pytest.mark.parametrize("rho", [0.3, 1.0])
+    def test_it_rises_while_the_softmax_is_sharper_than_rho(self, rho):
+        """Of 7 negatives 2 are near, at cosine 0.4: the divergence from evenness by hand."""
+        views = np.eye(8, dtype=np.float32)
+        near = views + 0.5 * np.roll(views, 1, axis=0)
+        objective = TwoWayGlobalContrastiveLoss(8, 0.2, temperature_scheme="global", rho=rho)
+        *_, slope = gradients_with_weights(objective, near, near, np.arange(8))
+        share = np.exp([0.4 / 0.2] * 2 + [0.0] * 5)
+        share /= share.sum()
+        divergence = np.sum(share * np.log(7 * share))
+        assert slope == pytest.approx(0.2 * (rho - divergence), abs=1e-6)
+
+    def test_individual_temperatures_that_rest_are_constant(self):
+        fixed = TwoWayGlobalContrastiveLoss(N, 0.1, 0.5)
+        resting = TwoWayGlobalContrastiveLoss(
+            N, 0.1, 0.5, temperature_scheme="individual", rho=0.0, eta=0.0
+        )
+        for seed in range(3):
+            a, b = projections(4, 8, seed)
+            index = np.arange(4) + seed
+            want = loss_and_gradients(fixed, a, b, index)
+            for mine, theirs in zip(loss_and_gradients(resting, a, b, index), want, strict=True):
+                np.testing.assert_allclose(mine, theirs, atol=1e-6)
+        np.testing.assert_array_equal(resting.temperatures_a, np.full(N, 0.1, np.float32))
+
+    @pytest.mark.parametrize("name", ["two_way/global", "two_way/individual", "clip"])
+    def test_it_is_logged(self, name):
+        objective = build(name, temperature=0.1)
+        assert objective.metric_names == ("contrast_accuracy", "temperature")
+        a, b = map(tf.constant, projections(4, 8, seed=1))
+        _, metrics = objective.loss_and_metrics(a, b, tf.range(4))
+        assert set(metrics) == set(objective.metric_names)
+        want = 0.1
+        if name == "two_way/individual":
+            want = np.mean([objective.temperatures_a[:4], objective.temperatures_b[:4]])
+            assert want != pytest.approx(0.1)
+        assert float(metrics["temperature"]) == pytest.approx(want)
+
+    @pytest.mark.parametrize(
+        ("name", "options", "message"),
+        [
+            ("two_way", {"temperature_scheme": "one"}, "'one': choose one of constant, global, i"),
+            ("clip", {"temperature_scheme": "individual"}, "choose one of constant, global$"),
+            ("two_way/global", {"temperature": 3.0}, "temperature is 3.0: .* max_temperature 2.0"),
+            ("two_way/individual", {"min_temperature": 0}, "min_temperature 0, above 0"),
+            ("clip", {"temperature": 0.0001}, "temperature is 0.0001: .* min_temperature 0.001"),
+            ("two_way", {"rho": -1}, "rho is -1: it must be >= 0"),
+            ("two_way", {"gamma": 2}, r"gamma is 2: it must lie in \(0, 1\]"),
+            ("two_way", {"num_examples": 1}, "num_examples is 1"),
+        ],
+    )
+    def test_bad_option(self, name, options, message):
+        with pytest.raises(ValueError, match=message):
+            build(name, **options)
+
+
 class TestByName:
     def test_unknown_name_lists_the_valid_ones(self):
-        with pytest.raises(ValueError, match="unknown loss 'moco': choose one of simclr, sogclr"):
+        with pytest.raises(
+            ValueError, match="unknown loss 'moco': choose one of clip, dcl, isogclr, simclr"
+        ):
             build("moco")
 
     def test_unknown_option_lists_the_valid_ones(self):

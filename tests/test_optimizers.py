@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import sogclr_tf
 from sogclr_tf.optimizers import build_optimizer, optimizer_names
 
 DECAYING = ("lars", "sgd", "adamw", "lamb")
@@ -72,6 +73,14 @@ def test_only_kernels_decay_on_two_replicas(name):
 @pytest.mark.parametrize("name", optimizer_names())
 def test_nothing_decays_unless_asked(name):
     assert moved_by_zero_gradients(network(), build_optimizer(name, 0.1)) == set()
+
+
+@pytest.mark.parametrize("name", optimizer_names())
+def test_a_learnt_temperature_never_decays(name):
+    loss = sogclr_tf.CLIPLoss(0.07)
+    decay = 0.0 if name == "adam" else 0.5
+    build_optimizer(name, 0.1, decay).apply([tf.constant(0.0)], loss.trainable_weights)
+    assert float(loss.learnt_temperature) == pytest.approx(0.07, rel=1e-6)
 
 
 @pytest.mark.parametrize("name", optimizer_names())

@@ -145,6 +145,23 @@ def test_view_sheet_refuses(path):
         plots.view_sheet(images.astype(np.int64), images, images, path)
 
 
+@pytest.mark.parametrize("count", [1, 3, 20])
+def test_retrieval_sheet(path, count):
+    random = np.random.default_rng(0)
+    images = random.uniform(size=(count, 8, 8, 3))
+    texts = ["a text that is longer than the line which it has to stand on"] * count
+    similarity = random.normal(size=(count, count))
+    assert_picture(plots.retrieval_sheet(texts, images, similarity, path), path)
+
+
+def test_retrieval_sheet_frames_the_own_image(path):
+    """White images alone, so that all colour is the frames': of the nearest two, or of none."""
+    for similarity, framed in ((np.eye(3), True), (-np.eye(3), False)):
+        plots.retrieval_sheet(["x"] * 3, np.ones((3, 4, 4, 3)), similarity, path, columns=2)
+        pixels = imread(path)[..., :3]
+        assert (pixels.max(-1) - pixels.min(-1) > 0.3).any() == framed
+
+
 def test_pictures_leave_pyplot_alone(path):
     before = pyplot.get_fignums()
     plots.training_curves(history(2), path)

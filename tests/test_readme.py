@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import pkgutil
 import re
 import subprocess
 import sys
@@ -12,7 +13,9 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+METHOD = (ROOT / "docs" / "method.md").read_text()
 STRATEGIES = (ROOT / "docs" / "strategies.md").read_text()
+IMAGE_TEXT = (ROOT / "docs" / "image_text.md").read_text()
 
 
 def snippets(page, language):
@@ -48,6 +51,19 @@ def test_strategy_from_python(tmp_path):
     assert (tmp_path / "checkpoints" / "step-2.index").exists()
 
 
+def test_own_pairs(tmp_path):
+    captions = [f"a {kind} {number}" for number, kind in enumerate(["dog", "house"] * 65)]
+    (tmp_path / "my_captions.json").write_text(json.dumps(captions))
+    run_python("".join(snippets(IMAGE_TEXT, "python")), tmp_path, count=130)
+    for side in ("image", "text"):
+        assert (tmp_path / "my_towers" / side / "1" / "saved_model.pb").exists()
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`([a-z_]+(?:\.\w+)+)`", METHOD))))
+def test_the_method_names_what_exists(name):
+    assert callable(pkgutil.resolve_name(f"sogclr_tf.{name}"))
+
+
 @pytest.fixture
 def slurm(tmp_path):
     """The script for SLURM, run with stand-ins for its commands: (process, folder of calls)."""
@@ -79,7 +95,8 @@ def test_slurm_script_names_the_workers_and_requeues(slurm):
 
 
 def test_links_and_pictures_exist():
-    for page, folder in ((README, ROOT), (STRATEGIES, ROOT / "docs")):
+    docs = ROOT / "docs"
+    for page, folder in ((README, ROOT), (STRATEGIES, docs), (IMAGE_TEXT, docs)):
         for target in re.findall(r"\]\(([^)#]+)\)", page):
             if not target.startswith("http"):
                 assert (folder / target).exists(), target

@@ -11,9 +11,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from equivalence import CASES
 
 import sogclr_tf
-from sogclr_tf.objectives import objective_names
 
 SCRIPT = pathlib.Path(__file__).parent / "equivalence.py"
 
@@ -43,7 +43,7 @@ def trained(tmp_path_factory):
 
 
 def assert_equal(many, one, name):
-    """Everything of the objective called `name` is the same, of as many steps as both show."""
+    """Everything of the case called `name` is the same, of as many steps as both show."""
     keys = [key for key in many if key.startswith(f"{name}/")]
     assert len(keys) > 10
     assert_close(many, one, keys)
@@ -55,7 +55,7 @@ def assert_close(many, one, keys):
         np.testing.assert_allclose(many[key], want, rtol=1e-5, atol=1e-5, err_msg=key)
 
 
-@pytest.mark.parametrize("name", objective_names())
+@pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("devices", [2, 4, 8])
 def test_replicas_equal_one_device(trained, devices, name):
     assert set(trained(devices)) == set(trained(1))
@@ -65,7 +65,7 @@ def test_replicas_equal_one_device(trained, devices, name):
 def test_without_the_gradient_of_the_gather_replicas_would_differ(trained, tmp_path):
     """A mutation, which shows that the test above sees what it is there to see."""
     cut, whole = trained_arrays(tmp_path / "cut.npz", "--devices=2", "--cut"), trained(1)
-    for name in objective_names():
+    for name in CASES:
         assert cut[f"{name}/loss"][0] == pytest.approx(whole[f"{name}/loss"][0], abs=1e-5)
         gradients = [key for key in whole if key.startswith(f"{name}/gradient of")]
         assert gradients
@@ -78,7 +78,7 @@ def test_checkpoints_go_from_one_device_to_eight_and_back(trained, tmp_path):
     trained_arrays(tmp_path / "first.npz", "--devices=1", "--steps=2", folder)
     trained_arrays(tmp_path / "second.npz", "--devices=8", "--steps=3", folder)
     last = trained_arrays(tmp_path / "last.npz", "--devices=1", folder)
-    for name in objective_names():
+    for name in CASES:
         assert len(last[f"{name}/loss"]) == 2
         assert_equal(last, trained(1), name)
 
@@ -110,7 +110,7 @@ def free_ports(count):
     return ports
 
 
-@pytest.mark.parametrize("name", objective_names())
+@pytest.mark.parametrize("name", CASES)
 def test_workers_equal_one_device(trained, two_workers, name):
     for many in two_workers:
         assert_equal(many, trained(1), name)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -145,6 +146,23 @@ def test_another_number_of_examples_is_refused(tmp_path):
     assert "holds a run with num_examples=1197, but this one has 1198" in process.stderr
 
 
+def test_every_key_of_the_loss_reaches_the_objective(tmp_path):
+    loss = ["name=isogclr", "gamma_decay=0.5", "negatives=other", "eta=0.1", "max_temperature=0.25"]
+    process = command(
+        "--mode=train", *SMALL, *(f"--config.loss.{setting}" for setting in loss), cwd=tmp_path
+    )
+    assert process.returncode == 0, process.stderr
+    folder = RunFolder(tmp_path / "runs" / "digits")
+    saved = tf.train.load_checkpoint(str(folder.checkpoints / "step-36"))
+    temperatures, counts = [], []
+    for name, shape in saved.get_variable_to_shape_map().items():
+        if name.startswith("model/objective/"):
+            value = saved.get_tensor(name)
+            (temperatures if shape == [1198] else counts).append(value)
+    assert counts == [36]
+    assert any(0.2 < table.max() <= np.float32(0.25) for table in temperatures)
+
+
 def test_mirrored_ends_as_one_device_does(finished, tmp_path):
     folder, _ = finished
     process = command(*SMALL, "--strategy=mirrored", cwd=tmp_path)
@@ -161,7 +179,7 @@ class TestOneClearLine:
         ("arguments", "message"),
         [
             (["--config.batch_sise=3"], "unknown config key 'batch_sise': choose one of batch_siz"),
-            (["--config.loss.gama=1"], "unknown config key 'loss.gama': choose one of loss.gamma"),
+            (["--config.loss.gama=1"], "unknown config key 'loss.gama': choose one of loss.beta"),
             (["--config.encoder.foo=1"], "this config's encoder has no 'encoder.foo' to set"),
             (["--config=nosuch.py"], "or configs/cifar10.py, configs/cifar10_small.py"),
             (["--config.batch_size=abc"], "invalid literal for int"),
@@ -169,7 +187,8 @@ class TestOneClearLine:
             (["--config.batch_size=4096"], "1198 examples, fewer than batch_size 4096"),
             (["--config.loss.temperature=0.0"], "temperature is 0.0: it must be > 0"),
             (["--config.loss.gamma=1.5"], "gamma is 1.5"),
-            (["--config.loss.name=moco"], "choose one of simclr, sogclr"),
+            (["--config.loss.name=moco"], "choose one of clip, dcl, isogclr"),
+            (["--config.loss.name=clip"], "this config lacks: see configs/emoji_text.py"),
             (["--config.encoder.name=vgg"], "resnet18, resnet34"),
             (["--config.optimizer.name=sgdd"], "lars, sgd, adam"),
             (["--config.optimizer.scaling=cubic"], "sqrt, linear, constant"),
@@ -203,9 +222,10 @@ class TestConfigs:
 
         config = runpy.run_path(str(path))["get_config"]()
         run._check_keys(config)
+        reference = run._keys_of(run.config_file(run._reference_of(config)))
         # A flag takes the type of the config's value: a whole number here would refuse 0.5.
         for section in ("augment", "loss", "optimizer"):
-            for key, value in run._reference_config()[section].items():
+            for key, value in reference[section].items():
                 assert type(config[section][key]) is type(value), key
 
     def test_help_answers_without_tensorflow(self, tmp_path):

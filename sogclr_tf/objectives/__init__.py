@@ -1,19 +1,34 @@
-"""Contrastive objectives, each `loss(a, b, index)` on the projections of two views."""
+"""Contrastive objectives, each `loss(a, b, index)` on the projections of two sides."""
 
 from sogclr_tf.objectives.base import ContrastiveLoss
+from sogclr_tf.objectives.clip import CLIPLoss
+from sogclr_tf.objectives.decoupled import DecoupledContrastiveLoss
 from sogclr_tf.objectives.global_contrastive import GlobalContrastiveLoss
 from sogclr_tf.objectives.nt_xent import NTXentLoss
+from sogclr_tf.objectives.robust import RobustGlobalContrastiveLoss
+from sogclr_tf.objectives.two_way import TwoWayGlobalContrastiveLoss
 
 __all__ = [
+    "CLIPLoss",
     "ContrastiveLoss",
+    "DecoupledContrastiveLoss",
     "GlobalContrastiveLoss",
     "NTXentLoss",
+    "RobustGlobalContrastiveLoss",
+    "TwoWayGlobalContrastiveLoss",
     "build_objective",
     "objective_names",
     "objective_options",
 ]
 
-_NAMES = {"sogclr": GlobalContrastiveLoss, "simclr": NTXentLoss}
+_NAMES = {
+    "simclr": NTXentLoss,
+    "dcl": DecoupledContrastiveLoss,
+    "sogclr": GlobalContrastiveLoss,
+    "isogclr": RobustGlobalContrastiveLoss,
+    "clip": CLIPLoss,
+    "two_way": TwoWayGlobalContrastiveLoss,
+}
 
 
 def objective_names():

@@ -3,22 +3,26 @@
 import keras
 import tensorflow as tf
 
+from sogclr_tf import replica
 from sogclr_tf.objectives import pairs
 
 
 class ContrastiveLoss(keras.layers.Layer):
-    """A loss over two views of a batch: `loss(a, b, index)`.
+    """A loss over two sides of a batch, views of an image or image and text: `loss(a, b, index)`.
 
     Called inside a replica of a `tf.distribute` strategy, a and b are that replica's rows; the
     negatives are those of all replicas. The returned value is the same on each, that of the global
     batch; the gradients of the replicas *add up* to the gradient over the global batch, which is
     how Keras optimizers combine them.
 
-    A subclass gives `options` (the names of its arguments), `has_table` and `compute`.
+    A subclass gives `options` (the names of its arguments), `has_table`, `negatives` (as for
+    `pairs.compare`), `metric_names` (what it logs beside the loss) and `compute`.
     """
 
     options = ("temperature",)
     has_table = False
+    negatives = "other"
+    metric_names = ("contrast_accuracy",)
 
     def __init__(self, temperature=0.1, name=None, **kwargs):
         # float32 and no autocast under any precision policy: exp(1/0.1) is 22026 and a bfloat16
@@ -32,8 +36,8 @@ class ContrastiveLoss(keras.layers.Layer):
         """The loss of a batch.
 
         Args:
-            a: float [b, D], raw projections of the first views; normalised here.
-            b: float [b, D], of the second views.
+            a: float [b, D], raw projections of the first views, or of images; normalised here.
+            b: float [b, D], of the second views, or of the images' texts.
             index: int [b], the examples' places in the training set, in [0, num_examples).
             training: True updates the objective's table, if it has one. False leaves it alone and
                 takes every example as visited for the first time, as for images held out.
@@ -45,12 +49,12 @@ class ContrastiveLoss(keras.layers.Layer):
         return loss
 
     def loss_and_metrics(self, a, b, index, training=True):
-        """As `call`, with a dictionary of float32 scalars to log beside the loss.
+        """As `call`, with a dictionary of the float32 scalars of `metric_names`.
 
         `contrast_accuracy`: the share of this replica's 2b anchors, in 0..1, whose positive is
         nearer than every negative in the global batch.
         """
-        compared = pairs.compare(a, b)
+        compared = pairs.compare(a, b, self.negatives)
         hardest = tf.reduce_max(compared.negative, axis=1)
         accuracy = tf.reduce_mean(tf.cast(compared.positive > hardest, tf.float32))
         return self.compute(compared, index, training), {"contrast_accuracy": accuracy}
@@ -59,12 +63,39 @@ class ContrastiveLoss(keras.layers.Layer):
         """The loss from `pairs.Pairs`; updates the table where `training`."""
         raise NotImplementedError(f"{type(self).__name__} must define compute")
 
+    def temperatures_and_rho(self, index):
+        """What F has for these examples by now: (temperature, rho).
+
+        Args:
+            index: int [N].
+
+        Returns:
+            float32, a scalar for all, [N] for each example or [2N] for each anchor, those of a
+            first; and a float, which F adds for each unit of temperature.
+        """
+        del index
+        return self.temperature, 0.0
+
     def compute_output_shape(self, *_shapes):
         return ()
 
     def get_config(self):
-        config = super().get_config()
-        return {**_without(config, "dtype"), "temperature": self.temperature}
+        return {**_without(super().get_config(), "dtype"), "temperature": self.temperature}
+
+
+def both_directions(anchors, global_batch):
+    """Twice the mean over the global batch's 2B anchors, the sum of both directions.
+
+    Args:
+        anchors: float32 [2b], the losses of this replica's anchors.
+        global_batch: B.
+    """
+    return with_gradient_of(share_of(anchors, global_batch), 2 * replica.mean(anchors))
+
+
+def share_of(anchors, global_batch):
+    """This replica's share of twice the mean over the global batch's 2B anchors: a scalar."""
+    return tf.reduce_sum(anchors) / tf.cast(global_batch, tf.float32)
 
 
 def with_gradient_of(surrogate, value):

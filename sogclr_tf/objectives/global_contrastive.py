@@ -6,11 +6,13 @@ import keras
 import tensorflow as tf
 
 from sogclr_tf import replica, table
-from sogclr_tf.objectives.base import ContrastiveLoss, with_gradient_of
+from sogclr_tf.objectives import gamma as gammas
+from sogclr_tf.objectives.base import share_of, with_gradient_of
+from sogclr_tf.objectives.two_views import TwoViewLoss
 
 
 @keras.saving.register_keras_serializable(package="sogclr_tf")
-class GlobalContrastiveLoss(ContrastiveLoss):
+class GlobalContrastiveLoss(TwoViewLoss):
     """SogCLR, Yuan et al., ICML 2022, arXiv 2202.12387, Algorithm 1.
 
     The objective contrasts each view with the views of *all* other training examples:
@@ -29,7 +31,8 @@ class GlobalContrastiveLoss(ContrastiveLoss):
     The factor 2 makes it the sum of both directions, as in the authors' library (and in SimCLR).
     Each view averages with the entry as it was before the step; the mean of the two is stored. The
     value returned is the estimate of F, mean(-<z, z+> + temperature * log u), which falls as
-    training succeeds and lies between -2 and 2.
+    training succeeds and lies between -2 and 2. Of an example that occurs twice in a batch each
+    occurrence is an example of its own, and the first one's average is stored.
 
     Args:
         num_examples: N, the size of the training set: indices lie in [0, N). The table takes
@@ -37,23 +40,38 @@ class GlobalContrastiveLoss(ContrastiveLoss):
         temperature: > 0. The paper's 0.1 for ImageNet; 0.3 for CIFAR-10.
         gamma: in (0, 1], the weight of the newest batch. 1 remembers nothing: the decoupled
             in-batch loss. The paper's 0.9; smaller values pay at small batches.
+        gamma_decay_steps: int >= 0. Over so many training steps, each a call with training=True,
+            gamma falls from 1 along a half cosine to its value (FastCLIP, arXiv 2407.01445); 0
+            keeps it constant. A weight of the objective counts the steps, so that they are saved
+            with it and a resumed training goes on where it was.
+        negatives: "both", as in the paper: the 2(B-1) views of the other examples; "other": the
+            B-1 of them on the side of the positive.
 
     Raises:
         ValueError: an argument is out of range.
     """
 
-    options = ("temperature", "gamma")
+    options = ("temperature", "gamma", "gamma_decay_steps", "negatives")
     has_table = True
 
-    def __init__(self, num_examples, temperature=0.1, gamma=0.9, name="sogclr", **kwargs):
-        super().__init__(temperature=temperature, name=name, **kwargs)
-        if not 0 < gamma <= 1:
-            raise ValueError(f"gamma is {gamma}: it must lie in (0, 1], commonly 0.1 to 0.99")
-        if num_examples != int(num_examples) or num_examples < 2:
-            raise ValueError(f"num_examples is {num_examples}: it must be a whole number >= 2")
+    def __init__(
+        self,
+        num_examples,
+        temperature=0.1,
+        gamma=0.9,
+        gamma_decay_steps=0,
+        negatives="both",
+        name="sogclr",
+        **kwargs,
+    ):
+        super().__init__(temperature=temperature, negatives=negatives, name=name, **kwargs)
+        gammas.check_gamma(gamma, gamma_decay_steps)
+        table.check_num_examples(num_examples)
         self.gamma = float(gamma)
+        self.gamma_decay_steps = int(gamma_decay_steps)
         self.num_examples = int(num_examples)
         self._table = table.add_table(self, self.num_examples, name="log_u")
+        self._counter = gammas.add_counter(self) if self.gamma_decay_steps else None
 
     @property
     def log_u(self):
@@ -61,26 +79,45 @@ class GlobalContrastiveLoss(ContrastiveLoss):
         return self._table.value
 
     def compute(self, compared, index, training):
-        negatives = 2 * (compared.global_batch - 1)
-        log_g = tf.reduce_logsumexp(compared.negative / self.temperature, axis=1)
-        log_g -= tf.math.log(tf.cast(negatives, tf.float32))
+        log_g = compared.log_mean_exp(self.temperature)
         log_u = tf.stop_gradient(log_g)
         if training:
-            old = table.read(self._table, index)
-            log_u = table.moving_average(tf.tile(old, [2]), log_u, self.gamma)
-            self._record(index, log_u)
-        weight = tf.stop_gradient(tf.exp(log_g - log_u))
-        surrogate = -compared.positive + self.temperature * weight * log_g
-        value = replica.mean(-compared.positive + self.temperature * log_u)
-        # This replica's share of twice the mean over the 2B anchors.
-        share = tf.reduce_sum(surrogate) / tf.cast(compared.global_batch, tf.float32)
-        return with_gradient_of(share, value)
+            log_u = self._average(index, log_u)
+            table.record(index, [(self._table, log_mean_of_views(log_u))])
+        return global_loss(compared, self.temperature, log_g, log_u)
 
-    def _record(self, index, log_u):
-        """Stores the mean of both views' u for every example of the global batch."""
-        of_a, of_b = tf.split(log_u, 2)
-        rows = table.log_add(of_a, of_b) - math.log(2)
-        table.write(self._table, replica.gather(tf.cast(index, tf.int32)), replica.gather(rows))
+    def _average(self, index, log_g):
+        """log u of each anchor after this step: float32 [2b]."""
+        gamma = gammas.current(self.gamma, self.gamma_decay_steps, self._counter)
+        old = table.read(self._table, index)
+        return table.moving_average(tf.tile(old, [2]), log_g, gamma)
 
     def get_config(self):
-        return {**super().get_config(), "num_examples": self.num_examples, "gamma": self.gamma}
+        return {
+            **super().get_config(),
+            "num_examples": self.num_examples,
+            "gamma": self.gamma,
+            "gamma_decay_steps": self.gamma_decay_steps,
+        }
+
+
+def global_loss(compared, temperature, log_g, log_u, rho=0.0):
+    """The scalar whose value estimates F and whose gradient is the method's.
+
+    Args:
+        compared: `pairs.Pairs`.
+        temperature: float32, a scalar or [2b].
+        log_g: float32 [2b], with a gradient.
+        log_u: float32 [2b], without.
+        rho: float, what F adds for each unit of temperature.
+    """
+    weight = tf.stop_gradient(tf.exp(log_g - log_u))
+    surrogate = -compared.positive + temperature * weight * log_g
+    value = replica.mean(-compared.positive + temperature * (log_u + rho))
+    return with_gradient_of(share_of(surrogate, compared.global_batch), value)
+
+
+def log_mean_of_views(log_u):
+    """The log of the mean of both views' u: float32 [2b] to [b]."""
+    of_a, of_b = tf.split(log_u, 2)
+    return table.log_add(of_a, of_b) - math.log(2)

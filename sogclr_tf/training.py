@@ -1,0 +1,249 @@
+"""Training of whatever is contrasted: the steps, `fit` and what it logs."""
+
+import contextlib
+
+import keras
+import tensorflow as tf
+
+from sogclr_tf import contract, replica
+from sogclr_tf.callbacks import StopAtNonFiniteLoss
+from sogclr_tf.data import Views
+from sogclr_tf.objectives import ContrastiveLoss
+
+
+class ContrastiveModel(keras.Model):
+    """A Keras model of which an objective contrasts two sides of every batch.
+
+    A subclass gives `contract` (what its streams must be), `sides`, `build_from` and, where the
+    host must prepare a stream, `on_host`.
+
+    Args:
+        loss: an objective of this package.
+        **kwargs: as for `keras.Model`.
+
+    Raises:
+        TypeError: `loss` is no objective of this package.
+    """
+
+    contract = None
+
+    def __init__(self, loss, **kwargs):
+        super().__init__(**kwargs)
+        if not isinstance(loss, ContrastiveLoss):
+            raise TypeError(
+                f"loss is {loss!r}: expected an objective such as sogclr_tf.{self.contract.example}"
+            )
+        # Not `loss`, which is what Keras's compile() sets.
+        self.objective = loss
+        self._means = [keras.metrics.Mean(name=name) for name in ("loss", *loss.metric_names)]
+        # Not the optimizer's count, which passes over steps whose float16 gradients overflow: this
+        # one says which batch comes next.
+        self._trained_steps = self.add_weight(
+            name="trained_steps",
+            shape=(),
+            dtype="int64",
+            initializer="zeros",
+            trainable=False,
+            autocast=False,
+            aggregation="only_first_replica",
+        )
+
+    def sides(self, batch, training=False):
+        """(a, b), float [B, D] each: the raw projections that the objective compares."""
+        raise NotImplementedError(f"{type(self).__name__} must define sides")
+
+    def build_from(self, elements):
+        """Makes all weights that do not exist yet, for batches of these specs or arrays.
+
+        Raises:
+            ValueError: the model was built for elements of another shape.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define build_from")
+
+    def on_host(self, stream):
+        """A tf.data.Dataset or a dictionary of arrays, made ready for the step."""
+        return stream
+
+    @property
+    def metrics(self):
+        return self._means
+
+    @property
+    def trained_steps(self):
+        """Training steps so far, an int: batches of the stream that are behind."""
+        return int(keras.ops.convert_to_numpy(self._trained_steps))
+
+    def fit(self, x=None, y=None, *, initial_step=None, **kwargs):
+        """Keras's `fit` on a training stream, checked before the first step.
+
+        Args:
+            x: what `sogclr_tf.training_views` (for two towers `training_pairs`) makes, or a
+                tf.data.Dataset or a dictionary of arrays that follows the contract of
+                `sogclr_tf.data` (`sogclr_tf.image_text`). The former bring their own steps per
+                epoch, each epoch in a new order; `initial_epoch` starts them there.
+            y: none; contrastive learning has no targets.
+            initial_step: steps of training that are behind, in place of `initial_epoch`, such as
+                `Checkpoints.restore()` returns. They go on at the very next batch; the epoch
+                that it falls into shows the steps it had, and ends with the means of all of them.
+            **kwargs: as for `keras.Model.fit`; `validation_data` is of the same kinds as x.
+                Training stops with FloatingPointError at a loss that is not finite.
+
+        Raises:
+            ValueError: x does not follow the contract, or does not fit the model or its strategy;
+                `steps_per_execution` does not divide an epoch, or is above 1 where it cannot be.
+        """
+        if y is not None:
+            raise ValueError("y was given: contrastive learning has no targets, pass views alone")
+        contract.check_stream(x, self.contract, self.objective, self.distribute_strategy)
+        contract.check_initial_step(initial_step, x, kwargs)
+        first_step = taken = 0
+        if isinstance(x, Views):
+            steps = kwargs.setdefault("steps_per_epoch", x.steps_per_epoch)
+            first_step = initial_step or kwargs.get("initial_epoch", 0) * steps
+            kwargs["initial_epoch"], taken = divmod(first_step, steps)
+        contract.check_execution(
+            kwargs.get("steps_per_epoch"), taken, self.steps_per_execution, self.distribute_strategy
+        )
+        if kwargs.get("validation_data") is not None:
+            kwargs["validation_data"] = self._held_out(kwargs["validation_data"])
+        x = self._prepare(x, first_step)
+        callbacks = kwargs.pop("callbacks", None) or []
+        if not isinstance(callbacks, keras.callbacks.CallbackList):
+            # First, so that nothing is saved after the step that spoilt the weights.
+            callbacks = [StopAtNonFiniteLoss(), *_as_list(callbacks)]
+        # Shuffling is the stream's; Keras warns if left to try.
+        with contract.clear_errors(), self._passing_over(taken):
+            return super().fit(x, callbacks=callbacks, **{"shuffle": False, **kwargs})
+
+    def _prepare(self, x, first_step):
+        """What Keras is to iterate over: guarded, and a share of it on every host."""
+        stream = self.on_host(x.stream(first_step) if isinstance(x, Views) else x)
+        if not isinstance(stream, tf.data.Dataset):
+            self.build_from(stream)
+            return stream
+        self.build_from(contract.unpack(stream.element_spec))
+        strategy = self.distribute_strategy
+        if isinstance(x, Views) and strategy.num_replicas_in_sync > 1:
+            return strategy.distribute_datasets_from_function(
+                lambda context: contract.guard_indices(
+                    self.on_host(x.stream(first_step, context)), self.objective
+                )
+            )
+        return contract.guard_indices(stream, self.objective)
+
+    def _held_out(self, x):
+        """Data to evaluate on, of any kind that `fit` takes."""
+        contract.check_stream(x, self.contract, None, self.distribute_strategy)
+        return self.on_host(x.epoch(0) if isinstance(x, Views) else x)
+
+    @contextlib.contextmanager
+    def _passing_over(self, taken):
+        """Lets Keras's first epoch count `taken` steps that a restored model has behind it.
+
+        Keras begins every epoch at its first step, with the running means at zero. Its step is
+        replaced for so long as it would take those steps again; the means are as restored.
+        """
+        if not taken:
+            yield
+            return
+        self.make_train_function()
+        train_function = self.train_function
+        variables = self.metrics_variables
+        means = [keras.ops.convert_to_numpy(variable) for variable in variables]
+        passed = 0
+
+        def pass_over(_iterator):
+            nonlocal passed
+            if not passed:
+                for variable, mean in zip(variables, means, strict=True):
+                    variable.assign(mean)
+            passed += self.steps_per_execution
+            if passed >= taken:
+                self.train_function = train_function
+            return {}
+
+        self.train_function = pass_over
+        try:
+            yield
+        finally:
+            self.train_function = train_function
+
+    def evaluate(self, x=None, y=None, **kwargs):
+        """Loss and what else is logged on a stream, in inference mode; the table is left alone.
+
+        Every example counts as seen for the first time, as for images held out of training.
+        """
+        return super().evaluate(self._held_out(x), y, **kwargs)
+
+    def train_step(self, data):
+        batch = contract.unpack(data)
+        with tf.GradientTape() as tape:
+            loss, metrics = self._contrast(batch, training=True)
+            total = self.optimizer.scale_loss(loss + self._penalty())
+        weights = self.trainable_weights
+        self.optimizer.apply_gradients(zip(tape.gradient(total, weights), weights, strict=True))
+        self._trained_steps.assign_add(1)
+        return self._log(loss, metrics)
+
+    def test_step(self, data):
+        return self._log(*self._contrast(contract.unpack(data), training=False))
+
+    def _contrast(self, batch, training):
+        a, b = self.sides(batch, training=training)
+        return self.objective.loss_and_metrics(a, b, batch["index"], training=training)
+
+    def _penalty(self):
+        """The encoders' own regularisation losses; this replica's share of them."""
+        return tf.add_n(self.losses) / replica.count() if self.losses else 0.0
+
+    def _log(self, loss, metrics):
+        for mean, value in zip(self._means, (loss, *metrics.values()), strict=True):
+            mean.update_state(value)
+        logs = self.get_metrics_result()
+        if replica.across_workers():
+            # Keras averages the logs of several workers over their first axis, so they need one.
+            return {name: tf.reshape(value, [1]) for name, value in logs.items()}
+        return logs
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):  # noqa: ARG002
+        """Replaces Keras's trial call, which calls the model on a batch as if it were images.
+
+        All weights exist by now; the optimizer's must be made outside the replicas' step.
+        """
+        if self.optimizer is not None and not self.optimizer.built:
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
+
+    def _config_of(self, **parts):
+        """`get_config` of a model that is made of these parts and the loss."""
+        parts["loss"] = self.objective
+        config = {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
+        return {**keras.Model.get_config(self), **config}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        parts = {
+            name: keras.saving.deserialize_keras_object(part, custom_objects)
+            for name, part in config.items()
+            if name == "loss" or name.endswith(("encoder", "projector"))
+        }
+        return cls(**{**config, **parts})
+
+
+def features_of(encoder, what):
+    """The number of features of an encoder that is called with `what`, a keras.KerasTensor.
+
+    Raises:
+        ValueError: its output is not [B, C].
+    """
+    features = encoder(what).shape
+    if len(features) != 2 or features[-1] is None:
+        raise ValueError(
+            f"the encoder's output has shape {features}: expected features [B, C], so end it "
+            "with a pooling or Flatten layer"
+        )
+    return features[-1]
+
+
+def _as_list(callbacks):
+    return list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]

@@ -1,0 +1,26 @@
+"""The benchmarks run and fill their tables; what they measure is for a quiet machine."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+from sogclr_tf.objectives import objective_names
+
+BENCHMARK = pathlib.Path(__file__).parents[1] / "tools" / "benchmark.py"
+
+
+def test_loss(tmp_path):
+    arguments = ["--batch", "8", "--examples", "1e2", "1e3", "--rounds", "2", "--json", "found"]
+    process = subprocess.run(
+        [sys.executable, str(BENCHMARK), "loss", *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0, process.stderr
+    found = json.loads((tmp_path / "found").read_text())
+    assert {row["objective"] for row in found} == set(objective_names())
+    assert {row["examples"] for row in found} == {100, 1000}
+    assert all(0 < row["low"] <= row["median"] <= row["high"] for row in found)
+    assert "| simclr | 8 | 1e+02 |" in process.stdout
