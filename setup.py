@@ -21,7 +21,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=["sogclr_tf", "sogclr_tf.objectives", "sogclr_tf.configs"],
+    packages=["sogclr_tf", "sogclr_tf.objectives", "sogclr_tf.sources", "sogclr_tf.configs"],
     package_dir={"sogclr_tf.configs": "configs"},
     install_requires=[
         "keras>=3.10",

@@ -21,6 +21,10 @@ def get_config():
     config.data.train_split = "train"
     config.data.test_split = "test"
     config.data.image_size = 32
+    config.data.features = ml_collections.ConfigDict()  # their names in TFRecord files
+    config.data.features.image = "image/encoded"
+    config.data.features.label = "image/class/label"
+    config.data.features.index = ""
 
     config.augment = ml_collections.ConfigDict()
     config.augment.min_area = 0.2  # short trainings do not profit from harder crops

@@ -16,11 +16,15 @@ def get_config():
     config.seed = 0
 
     config.data = ml_collections.ConfigDict()
-    config.data.name = "digits"  # or any image data set of TFDS
+    config.data.name = "digits"  # or a TFDS name, ./FOLDER, ./{split}-*.tfrecord
     config.data.data_dir = ml_collections.config_dict.placeholder(str)  # where TFDS keeps it
     config.data.train_split = "train"
     config.data.test_split = "test"
     config.data.image_size = 16  # of a view; digits are drawn twice their size
+    config.data.features = ml_collections.ConfigDict()  # their names in TFRecord files
+    config.data.features.image = "image/encoded"
+    config.data.features.label = "image/class/label"  # empty: none
+    config.data.features.index = ""  # empty: the place in the files
 
     config.augment = ml_collections.ConfigDict()
     config.augment.min_area = 0.4  # an 8% crop of a digit is no digit

@@ -9,6 +9,7 @@ lie in [0, num_examples). `training_views` makes such a stream from images.
 """
 
 import dataclasses
+import os
 
 import tensorflow as tf
 
@@ -65,8 +66,11 @@ class Views:
         if first_step < 0:
             raise ValueError(f"first_step is {first_step}: the first step of training is 0")
         first_epoch, step = divmod(first_step, self.steps_per_epoch)
-        stream = tf.data.Dataset.range(first_epoch, _EPOCHS).flat_map(self._epoch)
-        stream = stream.skip(step * self.batch_size)
+        stream = tf.data.Dataset.range(first_epoch, _EPOCHS).flat_map(
+            lambda epoch: self._epoch(
+                epoch, tf.where(epoch == first_epoch, tf.cast(step * self.batch_size, tf.int64), 0)
+            )
+        )
         rows = self.batch_size
         if context is not None:
             stream = self._share(stream, context)
@@ -82,18 +86,24 @@ class Views:
         Lists of `count` images (or as many as there are), float32 in 0..1 but for originals of
         uint8; views [size, size, 3].
         """
-        examples = tf.data.Dataset.range(1).flat_map(self._epoch).take(count)
-        originals = [self.source.decode(example["image"]).numpy() for example in examples]
+        examples = tf.data.Dataset.range(1).flat_map(lambda epoch: self._epoch(epoch, 0))
+        examples = examples.take(count)
+        source = self.source
+        originals = [source.decode(source.read(example["image"])).numpy() for example in examples]
         painted = next(iter(examples.map(self._cut).batch(count).map(self._paint)))
         return originals, list(painted["view_a"].numpy()), list(painted["view_b"].numpy())
 
-    def _epoch(self, epoch):
-        """The examples of one epoch that fill its batches; traced by flat_map, never eager."""
+    def _epoch(self, epoch, first):
+        """The examples of one epoch that fill its batches, from place `first` on.
+
+        Traced by flat_map, never eager.
+        """
         # tf.data mixes every shuffle's seed with the graph's, and cannot mix one that varies with
         # a graph seed of 0. In a traced function this sets the seed of that function alone.
         tf.random.set_seed(1)
         order = tf.bitwise.left_shift(tf.constant(self.seed, tf.int64), tf.constant(32, tf.int64))
-        examples = self.source.examples(order + epoch).take(self.steps_per_epoch * self.batch_size)
+        examples = self.source.examples(order + epoch, first)
+        examples = examples.take(self.steps_per_epoch * self.batch_size - first)
         return examples.map(
             lambda example: {**{key: example[key] for key in self.taken}, "epoch": epoch}
         )
@@ -110,7 +120,7 @@ class Views:
         return numbered.map(lambda _, example: example)
 
     def _cut(self, example):
-        image = self.source.decode(example["image"])
+        image = self.source.decode(self.source.read(example["image"]))
         rows = augment.draws(self.seed, example["epoch"], example["index"])
         return {
             "view_a": augment.geometry(image, rows[0], self.policy_a),
@@ -135,6 +145,9 @@ def training_views(images, *, batch_size, policy=None, policy_b=None, seed=0, da
             an array, uint8 or float in 0..1, [N, H, W, C] (C in 1, 3, 4) or [N, H, W];
             a finite tf.data.Dataset of images, (image, label) pairs or {"image", ...}
             dictionaries, unbatched and unshuffled;
+            the path of a folder of images, with or without a sub-folder per class, or of TFRecord
+            files with "image/encoded" ("./pets", "gs://bucket/train-*.tfrecord"): str that begins
+            with /, ./, ../ or ~ or has ://, or pathlib.Path;
             the name of a TFDS data set, such as "cifar10" (its train split);
             a `sogclr_tf.sources.Source`.
         batch_size: B, over all replicas; at least 2, at most the number of images.
@@ -150,11 +163,7 @@ def training_views(images, *, batch_size, policy=None, policy_b=None, seed=0, da
     Raises:
         ValueError: an argument is out of range, or the images cannot be used.
     """
-    if isinstance(images, str):
-        images = sources.from_name(images, data_dir=data_dir)
-    elif data_dir is not None:
-        raise ValueError(f"data_dir '{data_dir}' is for the name of a TFDS set: leave it out")
-    source = sources.as_source(images)
+    source = _source(images, data_dir)
     if batch_size != int(batch_size) or batch_size < 2:
         raise ValueError(
             f"batch_size is {batch_size}: expected a whole number >= 2, as an example "
@@ -179,6 +188,15 @@ def evaluation_set(source, size):
         deterministic=True,
     )
     return resized, labels
+
+
+def _source(images, data_dir):
+    named = isinstance(images, (str, os.PathLike))
+    if named and not sources.is_path(images):
+        return sources.from_name(images, data_dir=data_dir)
+    if data_dir is not None:
+        raise ValueError(f"data_dir '{data_dir}' is for the name of a TFDS set: leave it out")
+    return sources.from_path(images) if named else sources.as_source(images)
 
 
 def _by_example():

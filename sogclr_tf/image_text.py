@@ -31,8 +31,9 @@ class Pairs(data.Views):
 
         As `Views.samples`.
         """
-        examples = tf.data.Dataset.range(1).flat_map(self._epoch).take(count)
-        originals = [self.source.decode(example["image"]).numpy() for example in examples]
+        examples = tf.data.Dataset.range(1).flat_map(lambda epoch: self._epoch(epoch, 0))
+        examples, source = examples.take(count), self.source
+        originals = [source.decode(source.read(example["image"])).numpy() for example in examples]
         return originals, *(self._views_of(examples, epoch, count) for epoch in (0, 1))
 
     def _views_of(self, examples, epoch, count):
@@ -41,7 +42,7 @@ class Pairs(data.Views):
         return list(next(iter(cut.batch(count).map(self._paint)))["image"].numpy())
 
     def _cut(self, example):
-        image = self.source.decode(example["image"])
+        image = self.source.decode(self.source.read(example["image"]))
         rows = augment.draws(self.seed, example["epoch"], example["index"])
         return {
             "image": augment.geometry(image, rows[0], self.policy_a),

@@ -273,7 +273,8 @@ def _strategy():
 
 
 def _source(config, split):
-    return sogclr_tf.sources.from_name(config.data.name, split, config.data.data_dir)
+    data = config.data
+    return sogclr_tf.sources.from_name(data.name, split, data.data_dir, data.features.to_dict())
 
 
 def _has_texts(config):

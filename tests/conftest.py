@@ -47,3 +47,11 @@ def folder_with(name):
     if not (folder / name).is_dir():
         pytest.skip(f"no {name} under {folder}: set SOGCLR_TF_DATA to a TFDS data_dir")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def manifests(tmp_path_factory):
+    """A folder for manifests, in place of the user's."""
+    folder = tmp_path_factory.mktemp("manifests")
+    os.environ["SOGCLR_TF_CACHE"] = str(folder)
+    return folder

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import tensorflow as tf
+from files import write_folder, write_shards
 
 from sogclr_tf import augment, sources
 from sogclr_tf.augment import Policy
@@ -41,13 +42,17 @@ def indices(batches):
     return [int(index) for batch in batches for index in batch["index"]]
 
 
-@pytest.fixture(params=["array", "dataset", "tfds"])
-def stream_views(request):
+@pytest.fixture(params=["array", "dataset", "folder", "tfrecords", "tfds"])
+def stream_views(request, tmp_path):
     if request.param == "tfds":
         folder = request.getfixturevalue("data_dir")
         return views(sources.TfdsSource("cifar10", "train[49%:51%]", folder), batch_size=300)
     if request.param == "dataset":
         return views(tf.data.Dataset.from_tensor_slices(images()))
+    if request.param == "folder":
+        return views(write_folder(tmp_path, images()))
+    if request.param == "tfrecords":
+        return views(write_shards(tmp_path, images(), np.zeros(N)))
     return views()
 
 
@@ -124,6 +129,53 @@ class TestStream:
             results.append(take(stream_views.epoch(1)))
             np.testing.assert_array_equal(tf.random.uniform([3]), expected)
         assert_same(*results)
+
+
+class TestIndexStability:
+    """The same image has the same index, whichever way leads to it."""
+
+    WHOLE = Policy(size=8, min_area=1, max_aspect=1, flip=0, jitter=0, grey=0)
+
+    def images_by_index(self, source, seed, hosts=1):
+        """{index: bytes of the image} of a pass of each host through its share of an epoch."""
+        made = training_views(source, batch_size=BATCH, policy=self.WHOLE, seed=seed)
+        found = {}
+        for host in range(hosts):
+            context = tf.distribute.InputContext(hosts, host, hosts)
+            for batch in take(made.stream(0, context), made.steps_per_epoch):
+                views = zip(batch["index"], batch["view_a"], strict=True)
+                share = {int(index): view.tobytes() for index, view in views}
+                assert not found.keys() & share.keys()
+                found.update(share)
+        assert len(found) == made.steps_per_epoch * BATCH
+        return found
+
+    @pytest.fixture(params=["folder", "tfrecords", "tfds"])
+    def source(self, request, tmp_path):
+        pictures = images(60, 8, 8)
+        if request.param == "folder":
+            return sources.FolderSource(write_folder(tmp_path, pictures))
+        if request.param == "tfrecords":
+            return sources.TFRecordSource(write_shards(tmp_path, pictures, np.zeros(60), shards=5))
+        return sources.TfdsSource("cifar10", "test[1%:2%]", request.getfixturevalue("data_dir"))
+
+    def test_whatever_the_order_and_the_workers(self, source):
+        fixed = source.images_and_labels()[0].map(lambda image: augment.whole(image, 8))
+        order = [int(example["index"]) for example in source.examples()]
+        truth = {i: v.tobytes() for i, v in zip(order, fixed.as_numpy_iterator(), strict=True)}
+        assert len(set(truth.values())) == source.size
+        for seed, hosts in ((0, 1), (1, 1), (2, 2)):
+            found = self.images_by_index(source, seed, hosts)
+            assert found.items() <= truth.items()
+
+    def test_whatever_the_slice(self, data_dir):
+        whole = sources.TfdsSource("cifar10", "test", data_dir)
+        truth = {int(e["index"]): e["image"].numpy() for e in whole.examples(1).take(10_000)}
+        for split in ("test[50%:]", "test[:1%]", "test[37%:38%]"):
+            part = sources.TfdsSource("cifar10", split, data_dir)
+            found = {int(e["index"]): e["image"].numpy() for e in part.examples(2)}
+            assert len(found) == part.size
+            assert found.items() <= truth.items()
 
 
 class TestViews:

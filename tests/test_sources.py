@@ -5,9 +5,16 @@ import re
 import numpy as np
 import pytest
 import tensorflow as tf
+from files import write_folder, write_shards
 
 from sogclr_tf import sources
-from sogclr_tf.sources import ArraySource, DatasetSource, TfdsSource
+from sogclr_tf.sources import (
+    ArraySource,
+    DatasetSource,
+    FolderSource,
+    TfdsSource,
+    TFRecordSource,
+)
 
 N = 30
 
@@ -21,8 +28,8 @@ def labels(count=N):
     return np.arange(count) % 7
 
 
-def indices(source, seed=None):
-    batches = source.examples(seed).map(lambda example: example["index"]).batch(256)
+def indices(source, seed=None, first=0):
+    batches = source.examples(seed, first).map(lambda example: example["index"]).batch(256)
     return [int(index) for batch in batches for index in batch.numpy()]
 
 
@@ -35,19 +42,30 @@ def uncounted(data):
     return data.filter(lambda *_: True)
 
 
+def tfrecords(folder, ids=None, compression="", **options):
+    files = write_shards(folder, images(), labels(), ids, compression=compression)
+    return TFRecordSource(files, label="image/class/label", **options)
+
+
+IDS = np.random.default_rng(1).permutation(N)
+# Each from a folder of its own to write into.
 MAKE = {
-    "array": lambda: ArraySource(images(), labels()),
-    "dataset": lambda: DatasetSource(dataset(images(), labels())),
-    "digits": lambda: sources.digits("test"),
+    "array": lambda _: ArraySource(images(), labels()),
+    "dataset": lambda _: DatasetSource(dataset(images(), labels())),
+    "digits": lambda _: sources.digits("test"),
+    "folder": lambda folder: FolderSource(write_folder(folder / "pets", images(), labels())),
+    "tfrecords": tfrecords,
+    "tfrecords with ids": lambda folder: tfrecords(folder, IDS, index="id"),
+    "compressed tfrecords": lambda folder: tfrecords(folder, compression="GZIP"),
     "tfds": None,
 }
 
 
 @pytest.fixture(params=MAKE)
-def source(request):
+def source(request, tmp_path):
     if request.param == "tfds":
         return TfdsSource("cifar10", "test[:2%]", request.getfixturevalue("data_dir"))
-    return MAKE[request.param]()
+    return MAKE[request.param](tmp_path)
 
 
 class TestEverySource:
@@ -68,7 +86,10 @@ class TestEverySource:
     def test_an_index_means_one_image_and_label(self, source):
         def by_index(seed):
             return {
-                int(e["index"]): (source.decode(e["image"]).numpy().tobytes(), int(e["label"]))
+                int(e["index"]): (
+                    source.decode(source.read(e["image"])).numpy().tobytes(),
+                    int(e["label"]),
+                )
                 for e in source.examples(seed)
             }
 
@@ -87,7 +108,17 @@ class TestEverySource:
         assert spec["label"] == tf.TensorSpec([], tf.int32)
         example = next(iter(source.examples()))
         assert source.labelled
-        assert source.decode(example["image"]).shape == (*source.image_size, 3)
+        picture = source.decode(source.read(example["image"]))
+        assert picture.shape == (*(source.image_size or (6, 5)), 3)
+
+    def test_a_pass_may_start_anywhere(self, source):
+        for seed in (None, 4):
+            order = indices(source, seed)
+            for first in (1, source.size - 1, tf.constant(7, tf.int64)):
+                assert indices(source, seed, first) == order[int(first) :]
+
+    def test_places_have_names(self, source):
+        assert source.locate(0) != source.locate(source.num_examples - 1)
 
     def test_the_order_is_a_fair_shuffle(self, source):
         """Neighbours of a pass are not neighbours of the collection."""
