@@ -51,7 +51,7 @@ def get_config():
 
     config.loss = ml_collections.ConfigDict()
     config.loss.name = "two_way"  # or clip
-    config.loss.temperature = 0.07  # where it starts, if it is learnt
+    config.loss.temperature = 0.1  # where it starts, if it is learnt
     config.loss.temperature_scheme = "global"  # learnt; or constant; of two_way also individual
     config.loss.min_temperature = 0.01
     config.loss.max_temperature = 1.0
@@ -68,7 +68,7 @@ def get_config():
 
     config.optimizer = ml_collections.ConfigDict()
     config.optimizer.name = "adamw"
-    config.optimizer.learning_rate = 1e-3
+    config.optimizer.learning_rate = 3e-3
     config.optimizer.scaling = "constant"  # of the rate with the batch size
     config.optimizer.weight_decay = 1e-2
     config.optimizer.warmup_epochs = 2.0

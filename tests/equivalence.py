@@ -23,7 +23,7 @@ from sogclr_tf import checkpoint, replica
 from sogclr_tf.objectives import build_objective, objective_names
 
 NUM_EXAMPLES, BATCH, STEPS, RATE = 48, 16, 5, 0.005
-LEARNT = {"temperature_scheme": "global", "temperature": 0.2, "rho": 1.0}
+LEARNT = {"temperature_scheme": "global", "temperature": 0.5, "rho": 1.0}
 # Between them the objectives take every path that differs across replicas.
 OPTIONS = {
     "dcl": {"negatives": "other"},
@@ -54,7 +54,8 @@ def model(name):
     encoder = keras.Sequential(
         [
             keras.Input((8, 8, 3)),
-            keras.layers.Conv2D(6, 3, strides=2),
+            # A bias before the normalisation would have no gradient but rounding.
+            keras.layers.Conv2D(6, 3, strides=2, use_bias=False),
             keras.layers.BatchNormalization(synchronized=True),
             keras.layers.Activation("tanh"),
             keras.layers.Flatten(),
