@@ -142,7 +142,7 @@ def training_views(images, *, batch_size, policy=None, policy_b=None, seed=0, da
 
     Args:
         images: one of
-            an array, uint8 or float in 0..1, [N, H, W, C] (C in 1, 3, 4) or [N, H, W];
+            an array, uint8, uint16 or float in 0..1, [N, H, W, C] (C in 1, 3, 4) or [N, H, W];
             a finite tf.data.Dataset of images, (image, label) pairs or {"image", ...}
             dictionaries, unbatched and unshuffled;
             the path of a folder of images, with or without a sub-folder per class, or of TFRecord

@@ -164,6 +164,11 @@ def evaluate(config, folder, model, views):
     train_images, train_labels = sogclr_tf.data.evaluation_set(train_source, size)
     test_source = _source(config, config.data.test_split)
     test_images, test_labels = sogclr_tf.data.evaluation_set(test_source, size)
+    if train_source.class_names != test_source.class_names:
+        raise ValueError(
+            f"{train_source.name} and {test_source.name} have other classes, so their labels mean "
+            "different things: give both the same class folders, an empty one where none is left"
+        )
     picture = folder.plot("embedding.png")
     if train_labels is None or test_labels is None:
         _LOG.warning("%s has no labels: kNN and linear probe are left out", train_source.name)

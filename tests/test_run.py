@@ -12,8 +12,9 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
+from files import write_folder, write_shards
 
-from sogclr_tf import run
+from sogclr_tf import run, sources
 from sogclr_tf.run_folder import RunFolder
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -174,6 +175,49 @@ def test_mirrored_ends_as_one_device_does(finished, tmp_path):
         assert abs(result[key] - folder.read_result()[key]) < 1
 
 
+class TestOwnImages:
+    """Digits written out as files, trained on by their path alone."""
+
+    QUICK = [*SMALL, "--config.epochs=1", "--config.batch_size=32"]
+
+    @pytest.fixture(scope="class")
+    def pictures(self):
+        train = sources.digits("train").images_and_labels()
+        test = sources.digits("test").images_and_labels()
+        return {
+            split: ([image.numpy() for image in images.take(200)], labels[:200])
+            for split, (images, labels) in (("train", train), ("test", test))
+        }
+
+    def scores(self, *arguments, cwd):
+        process = command(*self.QUICK, *arguments, cwd=cwd)
+        assert process.returncode == 0, process.stderr
+        result = RunFolder(cwd / "runs" / "digits").read_result()
+        assert result["num_examples"] == 200
+        return {key: result[key] for key in ("steps", "knn_top1", "untrained_knn_top1")}
+
+    def test_a_folder_with_splits(self, pictures, tmp_path):
+        for split, (images, labels) in pictures.items():
+            write_folder(tmp_path / "mine" / split, images, labels)
+        result = self.scores("--config.data.name=./mine", cwd=tmp_path)
+        assert result["steps"] == 6
+        assert result["knn_top1"] > 40
+
+    def test_tfrecords_with_names_of_their_own(self, pictures, tmp_path):
+        for split, (images, labels) in pictures.items():
+            write_shards(tmp_path / split, images, labels, ids=range(200))
+        names = ["--config.data.name=./{split}/part-*", "--config.data.features.index=id"]
+        assert self.scores(*names, cwd=tmp_path)["knn_top1"] > 40
+
+    def test_other_classes_to_test_with_are_refused(self, pictures, tmp_path):
+        images, labels = pictures["train"]
+        write_folder(tmp_path / "mine" / "train", images, labels)
+        write_folder(tmp_path / "mine" / "test", images[:50], labels[:50] // 2)
+        process = command(*self.QUICK, "--config.data.name=./mine", cwd=tmp_path)
+        assert process.returncode == 1
+        assert "have other classes, so their labels mean different things" in process.stderr
+
+
 class TestOneClearLine:
     @pytest.mark.parametrize(
         ("arguments", "message"),
@@ -196,6 +240,9 @@ class TestOneClearLine:
             (["--config.data.name=nosuchset"], "unknown data set 'nosuchset': choose digits"),
             (["--config.data.train_split=validation"], "choose one of train, test"),
             (["--config.data.name=cifar10", "--config.data.data_dir=/no/such"], "does not exist"),
+            (["--config.data.name=./nowhere"], "no folder and no file is called './nowhere'"),
+            (["--config.data.name=."], "no sub-folder 'train'"),
+            (["--config.data.name=/no/such", "--config.data.data_dir=x"], "names of TFDS sets"),
             (["--strategy=many"], "<one|mirrored|multiworker|tpu>"),
             (["--mode=evaluate"], "train first with --mode=train"),
             (["--strategy=tpu"], "no TPU was found"),

@@ -149,6 +149,16 @@ class TestArraySource:
         assert got.dtype == tf.float32
         np.testing.assert_array_equal(got, pictures[0].astype(np.float32))
 
+    @pytest.mark.parametrize("holder", [ArraySource, lambda array: DatasetSource(dataset(array))])
+    def test_16_bits_become_8(self, holder):
+        """Rounded: the values of 8 bits, 257 apart, come back whatever is added below half."""
+        exact = images().astype(np.uint16) * 257
+        for off in (-128, 0, 128):
+            shifted = np.clip(exact.astype(int) + off, 0, 65_535).astype(np.uint16)
+            got = list(holder(shifted).images_and_labels()[0].as_numpy_iterator())
+            assert got[0].dtype == np.uint8
+            np.testing.assert_array_equal(got, images())
+
     def test_without_labels(self):
         source = ArraySource(images())
         assert not source.labelled
@@ -177,9 +187,9 @@ class TestArraySource:
         with pytest.raises(ValueError, match="the array is empty: its shape is"):
             ArraySource(np.zeros(shape, np.uint8))
 
-    @pytest.mark.parametrize("dtype", [np.int32, np.uint16, bool, object])
+    @pytest.mark.parametrize("dtype", [np.int32, np.uint32, bool, object])
     def test_dtype(self, dtype):
-        with pytest.raises(ValueError, match="the array has dtype .* expected uint8, or float"):
+        with pytest.raises(ValueError, match="the array has dtype .* expected uint8, uint16, or"):
             ArraySource(np.zeros((4, 5, 5, 3), dtype))
 
     @pytest.mark.parametrize("value", [-0.1, 255.0, float("nan")])
@@ -264,6 +274,18 @@ class TestDatasetSource:
     def test_range_of_floats(self):
         with pytest.raises(ValueError, match="the first image of the data set is float from"):
             DatasetSource(dataset(images().astype(np.float32)))
+
+
+class TestLabelsOutOfRange:
+    def test_below_zero(self):
+        source = DatasetSource(dataset(images(), labels() - 1))
+        with pytest.raises(ValueError, match=r"example 0 of the data set has label -1 \(5 such"):
+            source.images_and_labels()
+
+    def test_more_than_there_are_classes(self, tmp_path):
+        source = tfrecords(tmp_path, class_names=["cat", "dog", "emu", "fox", "gnu"])
+        with pytest.raises(ValueError, match=r"record 5 of .*part-0.* has label 5 .*in \[0, 5\)"):
+            source.images_and_labels()
 
 
 class TestDigits:

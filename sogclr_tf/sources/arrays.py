@@ -10,7 +10,8 @@ class ArraySource(Source):
     """Images in memory; the index is the row.
 
     Args:
-        images: uint8, or float in 0..1: [N, H, W, C] with C in 1, 3, 4, or [N, H, W].
+        images: uint8, uint16 (as 8 bits), or float in 0..1: [N, H, W, C] with C in 1, 3,
+            4, or [N, H, W].
         labels: int [N], or None.
         texts: N strings, or None.
 
@@ -52,10 +53,12 @@ def _checked_images(images, name):
         )
     if 0 in shape:
         raise ValueError(f"{name} is empty: its shape is {shape}")
-    if images.dtype == np.uint8:
+    if images.dtype in (np.uint8, np.uint16):
         return images
     if not np.issubdtype(images.dtype, np.floating):
-        raise ValueError(f"{name} has dtype {images.dtype}: expected uint8, or float in 0..1")
+        raise ValueError(
+            f"{name} has dtype {images.dtype}: expected uint8, uint16, or float in 0..1"
+        )
     check_range(images, name)
     return images.astype(np.float32)
 

@@ -68,11 +68,12 @@ class Source:
         return f"example {index} of {self.name}"
 
     def images_and_labels(self):
-        """(tf.data.Dataset of decoded images, int32 [size] or None), in the same fixed order."""
-        labels = None
-        if self.labelled:
-            passing = self.examples().map(lambda example: example["label"]).batch(4096)
-            labels = np.concatenate(list(passing.as_numpy_iterator()))
+        """(tf.data.Dataset of decoded images, int32 [size] or None), in the same fixed order.
+
+        Raises:
+            ValueError: a label is below 0, or has no class name where there are class names.
+        """
+        labels = self._read_labels() if self.labelled else None
         images = self.examples().map(
             lambda example: self.decode(self.read(example["image"])),
             num_parallel_calls=tf.data.AUTOTUNE,
@@ -91,13 +92,29 @@ class Source:
         passing = self.examples().map(lambda example: example["text"])
         return [text.decode() for text in passing.as_numpy_iterator()]
 
+    def _read_labels(self):
+        pairs = self.examples().map(lambda example: tf.stack([example["index"], example["label"]]))
+        pairs = np.concatenate(list(pairs.batch(4096).as_numpy_iterator()))
+        count = len(self.class_names) if self.class_names else np.inf
+        wrong = np.flatnonzero((pairs[:, 1] < 0) | (pairs[:, 1] >= count))
+        if len(wrong):
+            index, label = pairs[wrong[0]]
+            expected = f"in [0, {count}), a class" if self.class_names else ">= 0"
+            raise ValueError(
+                f"{self.locate(int(index))} has label {label} ({len(wrong)} such in all): expected "
+                f"a whole number {expected}"
+            )
+        return pairs[:, 1]
+
 
 def as_rgb(image):
-    """An image with 3 channels: grey is repeated, an alpha channel dropped.
+    """An image with 3 channels of 8 bits or floats: grey is repeated, an alpha channel dropped.
 
     Args:
-        image: [H, W], or [H, W, C] with C in 1, 3, 4.
+        image: [H, W], or [H, W, C] with C in 1, 3, 4; uint16 becomes uint8, 65,535 being 255.
     """
+    if image.dtype == tf.uint16:
+        image = tf.cast((tf.cast(image, tf.int32) + 128) // 257, tf.uint8)
     if image.shape.rank == 2:
         image = image[..., tf.newaxis]
     if image.shape[-1] == 1:

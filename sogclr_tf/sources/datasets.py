@@ -66,10 +66,10 @@ def _image_and_label(element, name):
 def _check_specs(parts, name):
     spec = parts["image"]
     good_rank = spec.shape.rank == 2 or (spec.shape.rank == 3 and spec.shape[-1] in (1, 3, 4))
-    if not good_rank or not (spec.dtype == tf.uint8 or spec.dtype.is_floating):
+    if not good_rank or not (spec.dtype in (tf.uint8, tf.uint16) or spec.dtype.is_floating):
         raise ValueError(
-            f"elements of {name} are {spec.dtype.name} {spec.shape}: expected one image, uint8 or "
-            "float in 0..1, [H, W, C] with C in 1, 3, 4 (use unbatch() on batches)"
+            f"elements of {name} are {spec.dtype.name} {spec.shape}: expected one image, uint8, "
+            "uint16 or float in 0..1, [H, W, C] with C in 1, 3, 4 (use unbatch() on batches)"
         )
     label = parts.get("label")
     if label is not None and (label.shape.rank != 0 or not label.dtype.is_integer):
