@@ -69,7 +69,9 @@ def main(_argv):
     strategy = _strategy()
     chief = sogclr_tf.strategy.is_chief(strategy)
     _set_precision(config.precision)
-    views = image_text_run.stream(config) if _has_texts(config) else _views(config)
+    has_texts = _has_texts(config)
+    views = image_text_run.stream(config) if has_texts else _views(config)
+    test_source = None if has_texts else _test_source(config, views.source)
     folder.claim({**config.to_dict(), "num_examples": views.num_examples}, FREE_KEYS, write=chief)
     with strategy.scope():
         model = _model(config, views, strategy)
@@ -82,7 +84,7 @@ def main(_argv):
     elif step == 0:
         raise ValueError(f"{folder.checkpoints} holds no checkpoint: train first with --mode=train")
     if chief:
-        conclude(config, folder, model, views)
+        conclude(config, folder, model, views, test_source)
     # A worker that left earlier would look like one that crashed.
     sogclr_tf.strategy.from_all_workers(strategy, 0)
 
@@ -119,12 +121,15 @@ def train(config, folder, model, views, checkpoints, step, chief):
         )
 
 
-def conclude(config, folder, model, views):
+def conclude(config, folder, model, views, test_source):
     """Pictures, scores and export, as --mode says; the closing table."""
     has_texts = _has_texts(config)
     if _MODE.value in ("all", "evaluate"):
         draw_training(folder, model)
-        (image_text_run.evaluate if has_texts else evaluate)(config, folder, model, views)
+        if has_texts:
+            image_text_run.evaluate(config, folder, model, views)
+        else:
+            evaluate(config, folder, model, views.source, test_source)
     if _MODE.value in ("all", "export"):
         (image_text_run.export if has_texts else export)(folder, model)
     sys.stdout.write(closing_table(folder))
@@ -157,18 +162,11 @@ def _callbacks(config, folder, views, checkpoints, chief):
     ]
 
 
-def evaluate(config, folder, model, views):
+def evaluate(config, folder, model, train_source, test_source):
     """Scores the trained encoder beside the same encoder before training; draws its features."""
-    train_source = views.source
     size = config.data.image_size
     train_images, train_labels = sogclr_tf.data.evaluation_set(train_source, size)
-    test_source = _source(config, config.data.test_split)
     test_images, test_labels = sogclr_tf.data.evaluation_set(test_source, size)
-    if train_source.class_names != test_source.class_names:
-        raise ValueError(
-            f"{train_source.name} and {test_source.name} have other classes, so their labels mean "
-            "different things: give both the same class folders, an empty one where none is left"
-        )
     picture = folder.plot("embedding.png")
     if train_labels is None or test_labels is None:
         _LOG.warning("%s has no labels: kNN and linear probe are left out", train_source.name)
@@ -285,6 +283,20 @@ def _source(config, split):
 def _has_texts(config):
     """Whether the run is one of images and texts."""
     return "text_encoder" in config
+
+
+def _test_source(config, train_source):
+    """What to evaluate on, found before the hours of training; None where nothing is evaluated."""
+    if _MODE.value not in ("all", "evaluate"):
+        return None
+    test_source = _source(config, config.data.test_split)
+    labelled = train_source.labelled and test_source.labelled
+    if labelled and train_source.class_names != test_source.class_names:
+        raise ValueError(
+            f"{train_source.name} and {test_source.name} have other classes, so their labels mean "
+            "different things: give both the same class folders, an empty one where none is left"
+        )
+    return test_source
 
 
 def _views(config):

@@ -10,12 +10,16 @@ import sys
 
 import numpy as np
 import pytest
+from files import write_folder, write_shards
+
+from sogclr_tf import run
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 METHOD = (ROOT / "docs" / "method.md").read_text()
 STRATEGIES = (ROOT / "docs" / "strategies.md").read_text()
 IMAGE_TEXT = (ROOT / "docs" / "image_text.md").read_text()
+DATA = (ROOT / "docs" / "data.md").read_text()
 
 
 def snippets(page, language):
@@ -64,6 +68,34 @@ def test_the_method_names_what_exists(name):
     assert callable(pkgutil.resolve_name(f"sogclr_tf.{name}"))
 
 
+def test_own_collections(tmp_path, data_dir):
+    images = np.random.default_rng(0).integers(0, 256, (70, 32, 32, 3), np.uint8)
+    np.save(tmp_path / "my_images.npy", images)
+    write_folder(tmp_path / "pets" / "train", images, np.arange(70) % 2)
+    write_shards(tmp_path / "records", images, np.zeros(70), range(70))
+    for path in (tmp_path / "records").iterdir():
+        path.rename(path.with_name(path.name.replace("part", "train")))
+    (tmp_path / "tfds").symlink_to(data_dir)
+    # Each makes a stream; to draw one batch of it is to run it.
+    draw = "next(iter(views.stream()))\n"
+    program = draw.join([*snippets(DATA, "python"), ""])
+    process = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert process.returncode == 0, process.stderr
+
+
+def test_keys_in_commands_exist():
+    known = {
+        key
+        for name in ("digits.py", "emoji_text.py")
+        for key in run._flat_keys(run._keys_of(run.config_file(name)))
+    }
+    for page in (README, STRATEGIES, DATA, IMAGE_TEXT):
+        for key in re.findall(r"--config\.([\w.]+)=", page):
+            assert key in known, key
+
+
 @pytest.fixture
 def slurm(tmp_path):
     """The script for SLURM, run with stand-ins for its commands: (process, folder of calls)."""
@@ -96,7 +128,8 @@ def test_slurm_script_names_the_workers_and_requeues(slurm):
 
 def test_links_and_pictures_exist():
     docs = ROOT / "docs"
-    for page, folder in ((README, ROOT), (STRATEGIES, docs), (IMAGE_TEXT, docs)):
+    guides = ((page, docs) for page in (STRATEGIES, DATA, IMAGE_TEXT, METHOD))
+    for page, folder in ((README, ROOT), *guides):
         for target in re.findall(r"\]\(([^)#]+)\)", page):
             if not target.startswith("http"):
                 assert (folder / target).exists(), target

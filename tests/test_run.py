@@ -189,25 +189,24 @@ class TestOwnImages:
             for split, (images, labels) in (("train", train), ("test", test))
         }
 
-    def scores(self, *arguments, cwd):
+    def result(self, *arguments, cwd):
         process = command(*self.QUICK, *arguments, cwd=cwd)
         assert process.returncode == 0, process.stderr
-        result = RunFolder(cwd / "runs" / "digits").read_result()
-        assert result["num_examples"] == 200
-        return {key: result[key] for key in ("steps", "knn_top1", "untrained_knn_top1")}
+        return RunFolder(cwd / "runs" / "digits").read_result()
 
     def test_a_folder_with_splits(self, pictures, tmp_path):
         for split, (images, labels) in pictures.items():
             write_folder(tmp_path / "mine" / split, images, labels)
-        result = self.scores("--config.data.name=./mine", cwd=tmp_path)
-        assert result["steps"] == 6
-        assert result["knn_top1"] > 40
+        result = self.result("--config.data.name=./mine", cwd=tmp_path)
+        assert (result["num_examples"], result["steps"]) == (200, 6)
+        # Six steps teach little, but chance is 10%.
+        assert result["knn_top1"] > 25
 
     def test_tfrecords_with_names_of_their_own(self, pictures, tmp_path):
-        for split, (images, labels) in pictures.items():
-            write_shards(tmp_path / split, images, labels, ids=range(200))
+        write_shards(tmp_path / "train", *pictures["train"], ids=range(200))
         names = ["--config.data.name=./{split}/part-*", "--config.data.features.index=id"]
-        assert self.scores(*names, cwd=tmp_path)["knn_top1"] > 40
+        result = self.result("--mode=train", *names, cwd=tmp_path)
+        assert (result["num_examples"], result["steps"]) == (200, 6)
 
     def test_other_classes_to_test_with_are_refused(self, pictures, tmp_path):
         images, labels = pictures["train"]
@@ -216,6 +215,7 @@ class TestOwnImages:
         process = command(*self.QUICK, "--config.data.name=./mine", cwd=tmp_path)
         assert process.returncode == 1
         assert "have other classes, so their labels mean different things" in process.stderr
+        assert not (tmp_path / "runs" / "digits" / "checkpoints").exists()
 
 
 class TestOneClearLine:
@@ -242,7 +242,7 @@ class TestOneClearLine:
             (["--config.data.name=cifar10", "--config.data.data_dir=/no/such"], "does not exist"),
             (["--config.data.name=./nowhere"], "no folder and no file is called './nowhere'"),
             (["--config.data.name=."], "no sub-folder 'train'"),
-            (["--config.data.name=/no/such", "--config.data.data_dir=x"], "names of TFDS sets"),
+            (["--config.data.name=/x", "--config.data.data_dir=x"], "names of TFDS sets"),
             (["--strategy=many"], "<one|mirrored|multiworker|tpu>"),
             (["--mode=evaluate"], "train first with --mode=train"),
             (["--strategy=tpu"], "no TPU was found"),
