@@ -63,6 +63,20 @@ class Source:
         """What `read` gives as uint8, or float32 in 0..1, [H, W, 3]."""
         return as_rgb(image)
 
+    def shape(self, image):
+        """(height, width) of what `read` gives, without decoding it: int32 [2]."""
+        return tf.shape(image)[:2]
+
+    def crop(self, image, box):
+        """The rectangle `box` of `decode(image)`, where cheaper without decoding the rest.
+
+        Args:
+            image: what `read` gives.
+            box: int32 [4], (top, left, height, width) in pixels, inside the image.
+        """
+        top, left, height, width = tf.unstack(box)
+        return as_rgb(image[top : top + height, left : left + width])
+
     def locate(self, index):
         """Where the example of an index (an int) lies, as text for a message."""
         return f"example {index} of {self.name}"
@@ -111,10 +125,11 @@ def as_rgb(image):
     """An image with 3 channels of 8 bits or floats: grey is repeated, an alpha channel dropped.
 
     Args:
-        image: [H, W], or [H, W, C] with C in 1, 3, 4; uint16 becomes uint8, 65,535 being 255.
+        image: [H, W], or [H, W, C] with C in 1, 3, 4; of uint16 the upper 8 bits
+            are kept, as of a PNG of 16 bits: scale values that do not use all 16 beforehand.
     """
     if image.dtype == tf.uint16:
-        image = tf.cast((tf.cast(image, tf.int32) + 128) // 257, tf.uint8)
+        image = tf.cast(tf.bitwise.right_shift(image, tf.constant(8, tf.uint16)), tf.uint8)
     if image.shape.rank == 2:
         image = image[..., tf.newaxis]
     if image.shape[-1] == 1:

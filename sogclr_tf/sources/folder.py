@@ -5,11 +5,12 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from sogclr_tf.sources.base import Source, order
+from sogclr_tf.sources.base import order
+from sogclr_tf.sources.encoded import EncodedSource
 from sogclr_tf.sources.listing import SUFFIXES, list_images
 
 
-class FolderSource(Source):
+class FolderSource(EncodedSource):
     """The JPEG, PNG, WebP, BMP and GIF files of a folder and the folders below.
 
     The index is the place of a file's relative path in byte order, so it stays as long as no file
@@ -57,9 +58,6 @@ class FolderSource(Source):
 
     def read(self, image):
         return tf.io.read_file(self._root + image)
-
-    def decode(self, image):
-        return tf.io.decode_image(image, channels=3, expand_animations=False)
 
     def locate(self, index):
         return self._root + os.fsdecode(self._path(index).numpy())

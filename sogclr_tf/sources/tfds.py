@@ -6,10 +6,11 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from sogclr_tf.sources.base import Source, as_int32, as_rgb
+from sogclr_tf.sources.base import as_int32
+from sogclr_tf.sources.encoded import EncodedSource
 
 
-class TfdsSource(Source):
+class TfdsSource(EncodedSource):
     """A data set of tensorflow_datasets with an "image" feature.
 
     The index is the example's place in the files of its split: the same whatever the order, the
@@ -35,6 +36,9 @@ class TfdsSource(Source):
                 f"data set '{name}' has no feature 'image', only {', '.join(builder.info.features)}"
             )
         _check_text_feature(builder, text)
+        dtype = tf.as_dtype(builder.info.features["image"].dtype)
+        if dtype not in (tf.uint8, tf.uint16):
+            raise ValueError(f"images of '{name}' are {dtype.name}: expected uint8 or uint16")
         instructions = _split_info(builder, split)
         _check_no_overlap(instructions, split)
         first_index, num_examples = _first_indices(builder, instructions)
@@ -78,10 +82,6 @@ class TfdsSource(Source):
                 self._shuffle_buffer, seed=seed, reshuffle_each_iteration=False
             )
         return examples.skip(first)
-
-    def decode(self, image):
-        feature = self._builder.info.features["image"]
-        return as_rgb(feature.decode_example(image))
 
     def locate(self, index):
         file = np.searchsorted(self._first_indices, index, side="right") - 1

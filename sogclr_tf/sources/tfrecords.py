@@ -6,14 +6,14 @@ import numpy as np
 import tensorflow as tf
 
 from sogclr_tf.sources import record_count
-from sogclr_tf.sources.base import Source
+from sogclr_tf.sources.encoded import EncodedSource
 
 # Files that are read side by side, and records of one that come before the next one's.
 _FILES, _BLOCK = 16, 16
 _KINDS = {"bytes_list": "bytes", "int64_list": "int64", "float_list": "float"}
 
 
-class TFRecordSource(Source):
+class TFRecordSource(EncodedSource):
     """Records of tf.train.Example, each with one encoded image.
 
     The index is the record's place in the sorted files, or an integer that the records carry. How
@@ -85,9 +85,6 @@ class TFRecordSource(Source):
 
     def read(self, image):
         return self._parse(image, "image", tf.string, "")
-
-    def decode(self, image):
-        return tf.io.decode_image(image, channels=3, expand_animations=False)
 
     def locate(self, index):
         if self._features["index"]:
