@@ -214,6 +214,18 @@ class TestManifest:
         monkeypatch.setenv("SOGCLR_TF_CACHE", str(tmp_path / "file"))
         assert [paths(tmp_path / "pets") for _ in range(2)] == [["1.png"]] * 2
 
+    def test_a_full_disk_leaves_nothing_behind(self, manifests, monkeypatch):
+        def full(path, **_):
+            with open(path, "wb") as file:
+                file.write(b"half")
+            raise OSError("No space left on device")
+
+        before = sorted(manifests.iterdir())
+        monkeypatch.setattr(np, "savez", full)
+        manifest.save("folder", "/somewhere", text=np.zeros(3))
+        assert sorted(manifests.iterdir()) == before
+        assert manifest.load("folder", "/somewhere") is None
+
     def test_the_folder_is_not_written_to(self, tmp_path):
         touch(tmp_path, "1.png")
         paths(tmp_path)
@@ -241,7 +253,18 @@ class TestErrors:
 
 class TestByPath:
     def test_which_names_are_paths(self, tmp_path):
-        for path in ("/x", "./x", "../x", "~/x", ".", "gs://b/x", "ram://x", tmp_path):
+        for path in (
+            "/x",
+            "./x",
+            "../x",
+            "~/x",
+            "~me/x",
+            ".",
+            "..",
+            "gs://b/x",
+            "ram://x",
+            tmp_path,
+        ):
             assert sources.is_path(path)
         for name in ("digits", "cifar10", "imagenet2012:5.1.0", "glue/sst2", ".hidden"):
             assert not sources.is_path(name)
@@ -263,6 +286,12 @@ class TestByPath:
     def test_nothing_there(self, tmp_path):
         with pytest.raises(FileNotFoundError, match="no folder and no file is called '.*nothing'"):
             sources.from_path(tmp_path / "nothing")
+
+    def test_a_name_that_is_a_folder_as_well(self, tmp_path, monkeypatch):
+        write_folder(tmp_path / "pets", images())
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(ValueError, match=r"'pets': for the folder of that name write \./pets"):
+            sources.from_name("pets")
 
     def test_a_relative_path_holds_wherever_the_program_goes(self, tmp_path, monkeypatch):
         write_folder(tmp_path / "pets", images())

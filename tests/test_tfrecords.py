@@ -53,6 +53,13 @@ class TestIndex:
         found = pictures(TFRecordSource(files))
         np.testing.assert_array_equal([found[i] for i in range(N)], images())
 
+    def test_relative_files_hold_wherever_the_program_goes(self, tmp_path, monkeypatch):
+        write_shards(tmp_path, images(), labels())
+        monkeypatch.chdir(tmp_path)
+        source = TFRecordSource("part-*")
+        monkeypatch.chdir("/")
+        assert len(pictures(source)) == N
+
     def test_remote_files(self, tmp_path):
         write_shards(tmp_path, images(), labels())
         folder = f"ram://{tmp_path.name}"

@@ -1,6 +1,7 @@
 """Images with a stable example index, wherever they come from."""
 
 import os
+import re
 
 import tensorflow as tf
 
@@ -69,7 +70,7 @@ def is_path(name):
     """Whether a name is a path: it begins with /, ./, ../ or ~, has ://, or is a pathlib.Path."""
     if isinstance(name, os.PathLike):
         return True
-    return "://" in name or os.path.isabs(name) or name.split("/")[0] in (".", "..", "~")
+    return "://" in name or os.path.isabs(name) or re.match(r"~|\.\.?(/|$)", name) is not None
 
 
 def as_source(images, labels=None):

@@ -36,9 +36,9 @@ def save(kind, place, **arrays):
     path = _path(kind, place)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as temporary:
-            np.savez(temporary, **arrays)
-        os.replace(temporary.name, path)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as temporary:
+            np.savez(os.path.join(temporary, path.name), **arrays)
+            os.replace(os.path.join(temporary, path.name), path)
     except OSError as error:
         _LOG.info("%s could not be written (%s): the next start reads the files again", path, error)
 

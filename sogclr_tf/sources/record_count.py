@@ -24,7 +24,7 @@ def count_records(names):
         ValueError: a file is cut off or no TFRecord file.
     """
     compression = "GZIP" if _begins(names[0]).startswith(b"\x1f\x8b") else ""
-    stored = manifest.load("records", _place(names))
+    stored = manifest.load("records", "\n".join(names))
     if stored is not None and np.array_equal(stored["state"], state := _state(names)):
         return stored["counts"], compression
     state = _state(names)
@@ -32,21 +32,17 @@ def count_records(names):
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
         counts = list(pool.map(lambda name: count(name, compression), names))
     counts = np.array(counts, np.int64)
-    manifest.save("records", _place(names), state=state, counts=counts)
+    manifest.save("records", "\n".join(names), state=state, counts=counts)
     return counts, compression
 
 
 def once_per_files(names, what, check):
     """Calls `check()` unless it passed before, on the same files in the same state."""
-    place, state = f"{what}\n{_place(names)}", _state(names)
+    place, state = "\n".join([what, *names]), _state(names)
     stored = manifest.load("checked", place)
     if stored is None or not np.array_equal(stored["state"], state):
         check()
         manifest.save("checked", place, state=state)
-
-
-def _place(names):
-    return "\n".join(name if "://" in name else os.path.abspath(name) for name in names)
 
 
 def _state(names):
@@ -65,7 +61,8 @@ def _count_local(name, _compression):
     size, place, count = os.path.getsize(name), 0, 0
     with open(name, "rb", buffering=0) as file:
         while place < size:
-            head = os.pread(file.fileno(), _LENGTH.size, place)
+            file.seek(place)
+            head = file.read(_LENGTH.size)
             length = _LENGTH.unpack(head)[0] if len(head) == _LENGTH.size else size
             place += _BEFORE + length + _AFTER
             if place > size:

@@ -120,6 +120,8 @@ def _known_names(name, data_dir):
     prepared = sorted(tf.io.gfile.listdir(data_dir)) if data_dir else []
     folders = [entry.rstrip("/") for entry in prepared if not pathlib.Path(entry).suffix]
     near = difflib.get_close_matches(name, tfds.list_builders(), n=5)
+    if tf.io.gfile.isdir(name):
+        return f"for the folder of that name write ./{name}"
     choices = ["digits", *folders, *(found for found in near if found not in folders)]
     return f"choose {', '.join(choices)} or another name of the TFDS catalogue"
 

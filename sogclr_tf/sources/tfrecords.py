@@ -46,9 +46,11 @@ class TFRecordSource(EncodedSource):
         class_names=None,
         shuffle_buffer=16_384,
     ):
-        patterns = [os.fspath(files)] if isinstance(files, (str, os.PathLike)) else list(files)
+        patterns = [os.fspath(files)] if isinstance(files, (str, os.PathLike)) else [*files]
         self._name = ", ".join(patterns)
-        names = sorted({name for pattern in patterns for name in tf.io.gfile.glob(pattern)})
+        names = {name for pattern in patterns for name in tf.io.gfile.glob(pattern)}
+        # The working directory may change before the files are read.
+        names = sorted(name if "://" in name else os.path.abspath(name) for name in names)
         if not names:
             raise FileNotFoundError(
                 f"no folder and no file is called '{self._name}': give a folder of images, or the "
