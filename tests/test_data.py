@@ -1,6 +1,7 @@
 """The training stream: a function of (seed, step) alone, that visits every example alike."""
 
 import dataclasses
+import pathlib
 
 import numpy as np
 import pytest
@@ -97,6 +98,13 @@ class TestStream:
             assert_same(take(stream_views.stream(first), 2 * steps + 1 - first), whole[first:])
         assert_same(take(stream_views.epoch(1)), whole[steps : 2 * steps])
         assert int(stream_views.epoch(1).cardinality()) == steps
+
+    def test_what_is_behind_is_not_read_again(self, tmp_path):
+        made = views(write_folder(tmp_path, images()))
+        whole = take(made.epoch(0))
+        for index in indices(whole[:3]):
+            pathlib.Path(made.source.locate(index)).unlink()
+        assert_same(take(made.stream(3), 2), whole[3:])
 
     def test_iterates_alike_again(self):
         epoch = views().epoch(2)
