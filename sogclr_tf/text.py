@@ -77,8 +77,9 @@ class TextEncoder(keras.Model):
         self._words = self.add_weight(
             name="vocabulary",
             shape=(len(text),),
-            dtype="uint8",
-            initializer=lambda *_, **__: tf.constant(np.frombuffer(text, np.uint8)),
+            # Not uint8: several workers cannot send it to each other.
+            dtype="int32",
+            initializer=lambda *_, **__: tf.constant(np.frombuffer(text, np.uint8), tf.int32),
             trainable=False,
             autocast=False,
         )
@@ -96,7 +97,7 @@ class TextEncoder(keras.Model):
         """The vocabulary, list of str."""
         # Read at once, in a function that is being traced too.
         with tf.init_scope():
-            return bytes(keras.ops.convert_to_numpy(self._words)).decode().split("\n")
+            return bytes(np.uint8(keras.ops.convert_to_numpy(self._words))).decode().split("\n")
 
     @property
     def vectorization(self):

@@ -149,7 +149,7 @@ class TestResume:
         assert (tmp_path / f"step-{STEPS}.index").exists()
 
     def test_initial_step_needs_a_stream_that_knows_its_steps(self):
-        with pytest.raises(ValueError, match="initial_step=3 is for sogclr_tf.training_views"):
+        with pytest.raises(ValueError, match="initial_step=3 is for sogclr_tf's own streams"):
             model().fit(views().epoch(0), initial_step=3)
 
     @pytest.mark.parametrize("wrong", [-1, 0.5])

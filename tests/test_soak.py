@@ -11,7 +11,10 @@ SOAK = pathlib.Path(__file__).parents[1] / "tools" / "soak.py"
 
 @pytest.mark.parametrize(
     ("kills", "options"),
-    [(3, []), (1, ["--strategy=mirrored", "--devices=2"])],
+    [
+        (3, []),
+        pytest.param(3, ["--strategy=mirrored", "--devices=2"], marks=pytest.mark.slow),
+    ],
     ids=["one", "mirrored"],
 )
 def test_nothing_is_lost_by_killing(kills, options, tmp_path):
