@@ -1,7 +1,6 @@
 """Trains every objective for some steps on one strategy, and writes what came out.
 
     python tests/equivalence.py FILE.npz [--devices=N] [--steps=N] [--folder=DIR] [--cut]
-        [--cases NAME ...]
 
 With --folder, training goes on from the checkpoint there and leaves one; with --cut, gradients
 through the gather are cut, as a wrong implementation would. With TF_CONFIG in the environment the
@@ -89,10 +88,10 @@ class FirstGradient(keras.callbacks.Callback):
             self.values = {v.path: np.asarray(v) / -RATE for v in velocities}
 
 
-def train(strategy, steps, folder, cases):
+def train(strategy, steps, folder):
     """{case/what: array} after `steps` steps of every case under the strategy."""
     found = {}
-    for name in cases:
+    for name in CASES:
         with strategy.scope():
             built = model(name)
         kept = checkpoint.Checkpoints(built, folder / name) if folder else None
@@ -128,7 +127,6 @@ def main():
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--folder", type=pathlib.Path)
     parser.add_argument("--cut", action="store_true")
-    parser.add_argument("--cases", nargs="+", default=CASES)
     options = parser.parse_args()
     tf.config.set_logical_device_configuration(
         tf.config.list_physical_devices("CPU")[0],
@@ -140,7 +138,7 @@ def main():
     strategy = sogclr_tf.strategy.build_strategy(
         "multiworker" if "TF_CONFIG" in os.environ else several
     )
-    np.savez(options.file, **train(strategy, options.steps, options.folder, options.cases))
+    np.savez(options.file, **train(strategy, options.steps, options.folder))
 
 
 if __name__ == "__main__":
