@@ -41,6 +41,7 @@ _MODULES = (
     "exact",
     "export",
     "image_text",
+    "image_ops",
     "lars",
     "model",
     "objectives",
