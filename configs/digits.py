@@ -32,9 +32,13 @@ def get_config():
     config.augment.flip = 0.0  # a mirrored digit is another sign
     config.augment.jitter = 0.8
     config.augment.strength = 0.5
+    config.augment.saturation = 0.8  # of the strength
     config.augment.grey = 0.0
     config.augment.blur = 0.0
     config.augment.solarise = 0.0
+    # Of view b, where it is to differ: None is as above.
+    placeholder = ml_collections.config_dict.placeholder
+    config.augment_b = ml_collections.ConfigDict({k: placeholder(float) for k in config.augment})
 
     config.encoder = ml_collections.ConfigDict()
     config.encoder.name = "small_resnet"

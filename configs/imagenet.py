@@ -33,9 +33,13 @@ def get_config():
     config.augment.flip = 0.5
     config.augment.jitter = 0.8
     config.augment.strength = 1.0
+    config.augment.saturation = 0.8  # of the strength
     config.augment.grey = 0.2
     config.augment.blur = 0.5
     config.augment.solarise = 0.0
+    # Of view b, where it is to differ: None is as above.
+    placeholder = ml_collections.config_dict.placeholder
+    config.augment_b = ml_collections.ConfigDict({k: placeholder(float) for k in config.augment})
 
     config.encoder = ml_collections.ConfigDict()
     config.encoder.name = "resnet50"

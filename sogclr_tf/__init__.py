@@ -47,6 +47,7 @@ _MODULES = (
     "objectives",
     "optimizers",
     "plots",
+    "policies",
     "projector",
     "resnet",
     "retrieval",

@@ -51,6 +51,7 @@ class Policy:
         strength: of the jitter. Brightness, contrast and saturation are scaled by factors within
             1 +- 0.8 * strength and the hue is turned by up to 0.2 * strength of the circle.
             SimCLR: 1.0 for ImageNet, 0.5 for CIFAR-10.
+        saturation: what takes the place of 0.8 for saturation (BYOL: 0.4 at strength 0.5).
         grey: probability of losing colour.
         blur: probability of a Gaussian blur over a tenth of the side, sigma in 0.1..2.0 pixels.
             SimCLR: 0.5 for ImageNet, none for CIFAR-10.
@@ -66,6 +67,7 @@ class Policy:
     flip: float = 0.5
     jitter: float = 0.8
     strength: float = 1.0
+    saturation: float = 0.8
     grey: float = 0.2
     blur: float = 0.0
     solarise: float = 0.0
@@ -77,8 +79,9 @@ class Policy:
             raise ValueError(f"min_area is {self.min_area}: it must lie in (0, 1]")
         if not 1 <= self.max_aspect < math.inf:
             raise ValueError(f"max_aspect is {self.max_aspect}: it must be a number >= 1")
-        if not 0 <= self.strength < math.inf:
-            raise ValueError(f"strength is {self.strength}: it must be a number >= 0")
+        for name in ("strength", "saturation"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}: it must be a number >= 0")
         for name in ("flip", "jitter", "grey", "blur", "solarise"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: a probability is in [0, 1]")
@@ -94,6 +97,18 @@ def draws(seed, epoch, index):
     high = tf.bitwise.left_shift(tf.cast(seed, tf.int64), tf.constant(32, tf.int64))
     key = tf.stack([high + tf.cast(epoch, tf.int64), tf.cast(index, tf.int64)])
     return tf.random.stateless_uniform([2, _DRAWS], seed=key, alg="philox")
+
+
+def seeds(seed, epoch, index):
+    """A seed for each of one example's two views, for augmentations of one's own: int64 [2, 2].
+
+    Args:
+        seed, epoch, index: as for `draws`, of whose numbers these tell nothing.
+    """
+    high = tf.bitwise.left_shift(tf.cast(seed, tf.int64), tf.constant(32, tf.int64))
+    # `draws` has the keys of indices below 2**31.
+    key = tf.stack([high + tf.cast(epoch, tf.int64), tf.cast(index, tf.int64) + 2**32])
+    return tf.random.stateless_uniform([2, 2], key, None, None, tf.int64, alg="philox")
 
 
 def view(image, row, policy):
@@ -225,8 +240,8 @@ def _jitter(images, draw, policy):
     every operation runs once per image, whatever the orders. A fifth group is left as it is.
     """
     factor = {
-        name: 1 + 0.8 * policy.strength * (2 * draw[name] - 1)
-        for name in ("brightness", "contrast", "saturation")
+        name: 1 + reach * policy.strength * (2 * draw[name] - 1)
+        for name, reach in _reaches(policy).items()
     }
     turn = 0.2 * policy.strength * (2 * draw["hue"] - 1)
     operations = [
@@ -240,6 +255,11 @@ def _jitter(images, draw, policy):
         group = tf.where(draw["jitter"] < policy.jitter, order[:, position], len(operations))
         images = _by_group(images, group, operations)
     return images
+
+
+def _reaches(policy):
+    """How far from 1 the factors of a jitter go, at strength 1."""
+    return {"brightness": 0.8, "contrast": 0.8, "saturation": policy.saturation}
 
 
 def _by_group(images, group, operations):

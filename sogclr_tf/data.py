@@ -8,12 +8,13 @@ trains a `SogCLR` model; further keys are ignored. Index i must always mean the 
 lie in [0, num_examples). `training_views` makes such a stream from images.
 """
 
+import collections.abc
 import dataclasses
 import os
 
 import tensorflow as tf
 
-from sogclr_tf import augment, sources
+from sogclr_tf import augment, policies, sources
 
 _EPOCHS = 2**31 - 1
 
@@ -32,8 +33,8 @@ class Views:
 
     source: sources.Source
     batch_size: int
-    policy_a: augment.Policy
-    policy_b: augment.Policy
+    policy_a: augment.Policy | collections.abc.Callable
+    policy_b: augment.Policy | collections.abc.Callable
     seed: int
 
     # Of a batch, and of an example of the source that goes into one.
@@ -121,18 +122,19 @@ class Views:
 
     def _cut(self, example):
         image = self.source.decode(self.source.read(example["image"]))
-        rows = augment.draws(self.seed, example["epoch"], example["index"])
+        key = (self.seed, example["epoch"], example["index"])
+        rows, seeds = augment.draws(*key), augment.seeds(*key)
         return {
-            "view_a": augment.geometry(image, rows[0], self.policy_a),
-            "view_b": augment.geometry(image, rows[1], self.policy_b),
+            "view_a": _cut(image, rows[0], seeds[0], self.policy_a),
+            "view_b": _cut(image, rows[1], seeds[1], self.policy_b),
             "rows": rows,
             "index": example["index"],
         }
 
     def _paint(self, batch):
         return {
-            "view_a": augment.colour(batch["view_a"], batch["rows"][:, 0], self.policy_a),
-            "view_b": augment.colour(batch["view_b"], batch["rows"][:, 1], self.policy_b),
+            "view_a": _paint(batch["view_a"], batch["rows"][:, 0], self.policy_a),
+            "view_b": _paint(batch["view_b"], batch["rows"][:, 1], self.policy_b),
             "index": batch["index"],
         }
 
@@ -151,9 +153,13 @@ def training_views(images, *, batch_size, policy=None, policy_b=None, seed=0, da
             the name of a TFDS data set, such as "cifar10" (its train split);
             a `sogclr_tf.sources.Source`.
         batch_size: B, over all replicas; at least 2, at most the number of images.
-        policy: `sogclr_tf.augment.Policy` of the first view and, unless `policy_b` is given, of the
-            second. Default: SimCLR's for images of this size, without blur.
-        policy_b: of the second view.
+        policy: how the first view is drawn and, unless `policy_b` is given, the second; one of
+            a `sogclr_tf.augment.Policy`, by default SimCLR's for images of this size, without blur;
+            the name of a method in `sogclr_tf.policies`, for both views of images of one size;
+            a function (image, seed) -> view of TensorFlow's operations, where image is uint8, or
+            float in 0..1, [H, W, 3], seed is int64 [2], for `tf.image.stateless_*`, and view is
+            uint8 or float in 0..1 [h, w, 3], whose h and w are always the same.
+        policy_b: of the second view, a `Policy` or a function.
         seed: int in [0, 2**31), of the order and of every random choice.
         data_dir: where TFDS keeps its data, if `images` is a name.
 
@@ -175,8 +181,8 @@ def training_views(images, *, batch_size, policy=None, policy_b=None, seed=0, da
         )
     if seed != int(seed) or not 0 <= seed < 2**31:
         raise ValueError(f"seed is {seed}: expected a whole number in [0, 2**31)")
-    policy = policy or augment.Policy(size=_side(source))
-    return Views(source, int(batch_size), policy, policy_b or policy, int(seed))
+    pair = _policies(policy, policy_b, source)
+    return Views(source, int(batch_size), *pair, int(seed))
 
 
 def evaluation_set(source, size):
@@ -188,6 +194,61 @@ def evaluation_set(source, size):
         deterministic=True,
     )
     return resized, labels
+
+
+def _policies(policy, policy_b, source):
+    if isinstance(policy, str):
+        if policy_b is not None:
+            raise ValueError(
+                f"policy '{policy}' stands for both views: leave policy_b out, or replace one of "
+                "the two that sogclr_tf.policies.by_name gives"
+            )
+        return policies.by_name(policy, _side(source))
+    policy = policy or augment.Policy(size=_side(source))
+    pair = (policy, policy_b or policy)
+    for one in pair:
+        if callable(one):
+            _check_function(one, source)
+        elif not isinstance(one, augment.Policy):
+            raise ValueError(
+                f"policy is {one!r}: expected a sogclr_tf.augment.Policy, a name or a function "
+                "(image, seed) -> view"
+            )
+    return pair
+
+
+def _check_function(function, source):
+    """Raises ValueError unless `function` makes views of one size of the images of `source`."""
+    seed = tf.zeros([2], tf.int64)
+    views = source.examples().map(
+        lambda example: function(source.decode(source.read(example["image"])), seed)
+    )
+    view = views.element_spec
+    shape = view.shape if isinstance(view, tf.TensorSpec) else None
+    if shape is None or not shape.is_fully_defined() or shape.rank != 3 or shape[-1] != 3:
+        raise ValueError(
+            f"{_name(function)} gives {view}: expected one view [h, w, 3] of a size known "
+            "beforehand (tf.ensure_shape states it)"
+        )
+    if not (view.dtype == tf.uint8 or view.dtype.is_floating):
+        raise ValueError(
+            f"{_name(function)} gives {view.dtype.name}: expected uint8 or float in 0..1"
+        )
+
+
+def _name(function):
+    return getattr(function, "__name__", repr(function))
+
+
+def _cut(image, row, seed, policy):
+    """A view but for its colours, or all of it where a function makes it."""
+    if callable(policy):
+        return augment.as_float(policy(image, seed))
+    return augment.geometry(image, row, policy)
+
+
+def _paint(views, rows, policy):
+    return views if callable(policy) else augment.colour(views, rows, policy)
 
 
 def _source(images, data_dir):

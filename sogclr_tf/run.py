@@ -7,6 +7,7 @@ Any key of the config is a flag: --config.batch_size=128. The same command start
 Exit status: 0 done, 1 an error in one line, 75 saved and stopped by SIGTERM, 130 by Ctrl-C.
 """
 
+import dataclasses
 import logging
 import os
 import pathlib
@@ -301,9 +302,14 @@ def _test_source(config, train_source):
 
 def _views(config):
     policy = sogclr_tf.augment.Policy(size=config.data.image_size, **config.augment)
+    of_b = {key: value for key, value in config.augment_b.items() if value is not None}
     source = _source(config, config.data.train_split)
     return sogclr_tf.data.training_views(
-        source, batch_size=config.batch_size, policy=policy, seed=config.seed
+        source,
+        batch_size=config.batch_size,
+        policy=policy,
+        policy_b=dataclasses.replace(policy, **of_b),
+        seed=config.seed,
     )
 
 

@@ -101,6 +101,14 @@ class TestReproducible:
         tf.random.uniform([5])
         np.testing.assert_array_equal(augment.draws(1, 2, 3), base)
 
+    def test_seeds_depend_on_every_argument_and_the_view(self):
+        keys = [(1, 2, 3), (2, 2, 3), (1, 3, 3), (1, 2, 4), (2, 1, 3), (2**31 - 1,) * 3]
+        seeds = [augment.seeds(*key).numpy() for key in keys]
+        assert {(made.shape, made.dtype) for made in seeds} == {((2, 2), np.dtype(np.int64))}
+        np.testing.assert_array_equal(augment.seeds(1, 2, 3), seeds[0])
+        # No half repeats, so that what reads one half alone varies too.
+        assert len(np.unique(seeds)) == 4 * len(keys)
+
     def test_draws_are_uniform(self, many_rows):
         """Over examples, each column is uniform and no two columns are correlated."""
         error = 1 / np.sqrt(12 * COUNT)
@@ -247,6 +255,17 @@ class TestJitter:
             amount = max(0, 1 + 0.8 * strength * (2 * draw - 1))
         for picture, result in zip(pictures, got, strict=True):
             np.testing.assert_allclose(result, REFERENCE[name](picture, amount), atol=1e-5)
+
+    @pytest.mark.parametrize("draw", [0.0, 0.3, 0.999])
+    def test_saturation_has_a_reach_of_its_own(self, draw):
+        """BYOL's: within 1 +- 0.2, where brightness and contrast stay within 1 +- 0.4."""
+        rows = rows_with(1, **{**NEUTRAL, "saturation": draw, "brightness": 0.0})
+        # Neither runs into its borders, so that their order does not matter.
+        picture = 0.1 + floats(1) / 2
+        policy = Policy(size=6, jitter=1, strength=0.5, saturation=0.4, grey=0)
+        got = augment.colour(picture, rows, policy).numpy()[0]
+        want = 0.6 * saturation(picture[0], 1 + 0.2 * (2 * draw - 1))
+        np.testing.assert_allclose(got, want, atol=1e-5)
 
     def test_all_orders_occur_and_matter(self, many_rows):
         """24 permutations, each as often as another, each applied in its order."""
@@ -409,10 +428,11 @@ class TestPolicy:
         with pytest.raises(ValueError, match=f"max_aspect is {wrong}: it must be a number >= 1"):
             Policy(size=8, max_aspect=wrong)
 
+    @pytest.mark.parametrize("name", ["strength", "saturation"])
     @pytest.mark.parametrize("wrong", [-0.1, float("nan"), float("inf")])
-    def test_strength(self, wrong):
-        with pytest.raises(ValueError, match=f"strength is {wrong}: it must be a number >= 0"):
-            Policy(size=8, strength=wrong)
+    def test_strengths(self, name, wrong):
+        with pytest.raises(ValueError, match=f"{name} is {wrong}: it must be a number >= 0"):
+            Policy(size=8, **{name: wrong})
 
     @pytest.mark.parametrize("name", ["flip", "jitter", "grey", "blur", "solarise"])
     @pytest.mark.parametrize("wrong", [-0.1, 1.1, float("nan")])

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from files import write_folder, write_shards
 
-from sogclr_tf import augment, sources
+from sogclr_tf import augment, policies, sources
 from sogclr_tf.augment import Policy
 from sogclr_tf.data import evaluation_set, training_views
 
@@ -186,6 +186,80 @@ class TestIndexStability:
             assert found.items() <= truth.items()
 
 
+def own_view(image, seed):
+    """A user's augmentation: a crop, and noise."""
+    crop = tf.image.stateless_random_crop(augment.as_float(image), [5, 4, 3], seed)
+    return tf.clip_by_value(crop + tf.random.stateless_normal([5, 4, 3], seed, 0, 0.1), 0, 1)
+
+
+class TestOwnFunction:
+    def test_a_view_is_the_function_of_image_and_seed(self):
+        pictures = images()
+        made = views(seed=3, policy=own_view)
+        for batch in take(made.epoch(2)):
+            for place, index in enumerate(batch["index"]):
+                seeds = augment.seeds(3, 2, index)
+                for view, seed in zip(("view_a", "view_b"), seeds, strict=True):
+                    want = own_view(tf.constant(pictures[index]), seed)
+                    np.testing.assert_array_equal(batch[view][place], want)
+
+    def test_neither_start_nor_batch_size_nor_threads_matter(self):
+        made = views(policy=own_view)
+        whole = take(made.stream(), 7)
+        assert_same(take(made.stream(3), 4), whole[3:])
+        options = tf.data.Options()
+        options.threading.private_threadpool_size = 1
+        assert_same(take(made.stream().with_options(options), 7), whole)
+        small = views(policy=own_view, batch_size=2)
+        seen = {
+            int(i): v
+            for b in take(small.epoch(0))
+            for i, v in zip(b["index"], b["view_b"], strict=True)
+        }
+        for batch in take(made.epoch(0)):
+            for index, view in zip(batch["index"], batch["view_b"], strict=True):
+                np.testing.assert_array_equal(view, seen[int(index)])
+
+    def test_beside_a_policy(self):
+        """The function changes nothing of the other view."""
+        alone, beside = views(policy=COLOURFUL), views(policy=COLOURFUL, policy_b=own_view)
+        for one, other in zip(take(alone.epoch(0)), take(beside.epoch(0)), strict=True):
+            np.testing.assert_array_equal(one["view_a"], other["view_a"])
+            assert other["view_b"].shape == (BATCH, 5, 4, 3)
+
+    def test_uint8(self):
+        made = views(
+            policy=lambda image, seed: tf.image.stateless_random_crop(image, [4, 4, 3], seed)
+        )
+        view = take(made.epoch(0))[0]["view_a"]
+        assert view.dtype == np.float32
+        assert 0.9 < view.max() <= 1
+
+    def test_images_of_differing_sizes(self, tmp_path):
+        folder = write_folder(tmp_path, images())
+        made = views(folder, policy=own_view)
+        assert take(made.epoch(0))[0]["view_a"].shape == (BATCH, 5, 4, 3)
+
+    def test_samples(self):
+        originals, views_a, views_b = views(policy=own_view).samples(3)
+        assert len(originals) == len(views_a) == len(views_b) == 3
+        assert views_a[0].shape == (5, 4, 3)
+        assert (views_a[0] != views_b[0]).any()
+
+    @pytest.mark.parametrize(
+        ("function", "message"),
+        [
+            (lambda image, seed: image[: seed[0] % 3 + 1], "of a size known beforehand"),
+            (lambda image, _: image[..., 0], "expected one view \\[h, w, 3\\]"),
+            (lambda image, _: (image, image), "expected one view"),
+            (lambda image, _: tf.cast(image, tf.int32), "gives int32: expected uint8 or float"),
+        ],
+    )
+    def test_a_function_that_makes_no_view_is_told_before_training(self, function, message):
+        with pytest.raises(ValueError, match=message):
+            views(policy=function)
+
+
 class TestViews:
     def test_pixels_are_those_of_seed_epoch_index_and_view(self):
         pictures = images()
@@ -248,6 +322,18 @@ class TestViews:
         other = Policy(size=5)
         made = views(policy_b=other)
         assert (made.policy_a, made.policy_b) == (PLAIN, other)
+
+    def test_policies_by_name(self):
+        made = views(policy="byol")
+        assert (made.policy_a, made.policy_b) == policies.byol(7)
+        with pytest.raises(ValueError, match="unknown policy 'moco': choose one of simclr"):
+            views(policy="moco")
+        with pytest.raises(ValueError, match="policy 'byol' stands for both views: leave policy_b"):
+            views(policy="byol", policy_b=PLAIN)
+
+    def test_something_else_in_place_of_a_policy(self):
+        with pytest.raises(ValueError, match=r"policy is 32: expected a sogclr_tf.augment.Policy"):
+            views(policy_b=32)
 
     def test_default_policy(self):
         assert views(policy=None).policy_a == Policy(size=7)
