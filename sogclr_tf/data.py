@@ -219,11 +219,13 @@ def _policies(policy, policy_b, source):
 
 def _check_function(function, source):
     """Raises ValueError unless `function` makes views of one size of the images of `source`."""
-    seed = tf.zeros([2], tf.int64)
-    views = source.examples().map(
-        lambda example: function(source.decode(source.read(example["image"])), seed)
-    )
-    view = views.element_spec
+
+    def view_of(example):
+        # Not a constant seed: shapes that depend on it would look fixed.
+        seed = tf.cast(tf.stack([example["index"]] * 2), tf.int64)
+        return function(source.decode(source.read(example["image"])), seed)
+
+    view = source.examples().map(view_of).element_spec
     shape = view.shape if isinstance(view, tf.TensorSpec) else None
     if shape is None or not shape.is_fully_defined() or shape.rank != 3 or shape[-1] != 3:
         raise ValueError(
