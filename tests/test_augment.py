@@ -1,6 +1,7 @@
 """Views: reproducible to the bit, drawn as the policy says, each operation by its definition."""
 
 import colorsys
+import dataclasses
 import itertools
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import scipy.ndimage
 import tensorflow as tf
 
-from sogclr_tf import augment
+from sogclr_tf import augment, policies
 from sogclr_tf.augment import Policy
 
 EVERYTHING = Policy(size=24, jitter=0.9, grey=0.4, blur=0.5, solarise=0.4)
@@ -358,6 +359,50 @@ class TestOtherColours:
             view = augment.geometry(image, row, Policy(size=32)).numpy()
             assert view.min() == 0
             assert view.max() == 1
+
+
+@pytest.mark.parametrize("view", [0, 1])
+@pytest.mark.parametrize("name", policies._NAMES)
+class TestPublished:
+    """What views of a published method show, against what its paper says."""
+
+    RATES = {
+        "simclr": {"jitter": [0.8, 0.8], "grey": [0.2, 0.2], "blur": [0.5, 0.5]},
+        "simclr-cifar": {"jitter": [0.8, 0.8], "grey": [0.2, 0.2]},
+        "byol": {
+            "jitter": [0.8, 0.8],
+            "grey": [0.2, 0.2],
+            "blur": [1.0, 0.1],
+            "solarise": [0.0, 0.2],
+        },
+    }
+    # Brightness is scaled within 1 +- it.
+    REACH = {"simclr": 0.8, "simclr-cifar": 0.4, "byol": 0.4}
+
+    @pytest.mark.parametrize("operation", ["jitter", "grey", "blur", "solarise"])
+    def test_rates(self, name, view, operation, many_rows):
+        off = dict.fromkeys({"jitter", "grey", "blur", "solarise"} - {operation}, 0)
+        policy = dataclasses.replace(policies.by_name(name, 3)[view], **off)
+        rows = many_rows.copy()
+        # The least blurs change nothing.
+        rows[:, augment._COLOUR["sigma"]] = 0.5
+        pictures = floats(COUNT, 3, 3)
+        # A policy without colours gives back the array it was given.
+        got = np.asarray(augment.colour(pictures, rows, policy))
+        rate = self.RATES[name].get(operation, [0, 0])[view]
+        changed = (np.abs(got - pictures) > 1e-4).any(axis=(1, 2, 3)).mean()
+        assert changed == pytest.approx(rate, abs=4 * np.sqrt(rate * (1 - rate) / COUNT) + 1e-9)
+
+    def test_range_of_brightness(self, name, view, many_rows):
+        """Of plain grey, which contrast, saturation and hue leave alone."""
+        policy = dataclasses.replace(policies.by_name(name, 2)[view], jitter=1, blur=0, solarise=0)
+        pictures = np.full((COUNT, 2, 2, 3), 0.25, np.float32)
+        factor = augment.colour(pictures, many_rows, policy).numpy()[:, 0, 0, 0] / 0.25
+        reach = self.REACH[name]
+        assert 1 - reach - 1e-3 <= factor.min() < 1 - 0.98 * reach
+        assert 1 + 0.98 * reach < factor.max() <= 1 + reach + 1e-3
+        assert factor.mean() == pytest.approx(1, abs=4 * 2 * reach / np.sqrt(12 * COUNT))
+        assert factor.std() == pytest.approx(2 * reach / np.sqrt(12), rel=0.05)
 
 
 class TestBlur:

@@ -20,6 +20,7 @@ METHOD = (ROOT / "docs" / "method.md").read_text()
 STRATEGIES = (ROOT / "docs" / "strategies.md").read_text()
 IMAGE_TEXT = (ROOT / "docs" / "image_text.md").read_text()
 DATA = (ROOT / "docs" / "data.md").read_text()
+AUGMENTATION = (ROOT / "docs" / "augmentation.md").read_text()
 
 
 def snippets(page, language):
@@ -85,6 +86,17 @@ def test_own_collections(tmp_path, data_dir):
     assert process.returncode == 0, process.stderr
 
 
+def test_augmentations(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (70, 32, 32, 3), np.uint8)
+    np.save(tmp_path / "my_images.npy", images)
+    draw = "next(iter(views.stream()))\n"
+    program = draw.join([*snippets(AUGMENTATION, "python"), ""])
+    process = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert process.returncode == 0, process.stderr
+
+
 def test_keys_in_commands_exist():
     known = {
         key
@@ -92,6 +104,7 @@ def test_keys_in_commands_exist():
         for key in run._flat_keys(run._keys_of(run.config_file(name)))
     }
     for page in (README, STRATEGIES, DATA, IMAGE_TEXT):
+    for page in (README, STRATEGIES, DATA, AUGMENTATION):
         for key in re.findall(r"--config\.([\w.]+)=", page):
             assert key in known, key
 
@@ -129,6 +142,7 @@ def test_slurm_script_names_the_workers_and_requeues(slurm):
 def test_links_and_pictures_exist():
     docs = ROOT / "docs"
     guides = ((page, docs) for page in (STRATEGIES, DATA, IMAGE_TEXT, METHOD))
+    guides = [(page, ROOT / "docs") for page in (STRATEGIES, DATA, AUGMENTATION)]
     for page, folder in ((README, ROOT), *guides):
         for target in re.findall(r"\]\(([^)#]+)\)", page):
             if not target.startswith("http"):

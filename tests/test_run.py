@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import runpy
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ import pytest
 import tensorflow as tf
 from files import write_folder, write_shards
 
-from sogclr_tf import run, sources
+from sogclr_tf import policies, run, sources
 from sogclr_tf.run_folder import RunFolder
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -243,6 +244,7 @@ class TestOneClearLine:
             (["--config.data.name=./nowhere"], "no folder and no file is called './nowhere'"),
             (["--config.data.name=."], "no sub-folder 'train'"),
             (["--config.data.name=/x", "--config.data.data_dir=x"], "names of TFDS sets"),
+            (["--config.augment_b.blur=2.0"], "blur is 2.0: a probability is in [0, 1]"),
             (["--strategy=many"], "<one|mirrored|multiworker|tpu>"),
             (["--mode=evaluate"], "train first with --mode=train"),
             (["--strategy=tpu"], "no TPU was found"),
@@ -265,8 +267,6 @@ class TestOneClearLine:
 class TestConfigs:
     @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.py")), ids=lambda p: p.stem)
     def test_keys_are_those_that_are_read(self, path):
-        import runpy
-
         config = runpy.run_path(str(path))["get_config"]()
         run._check_keys(config)
         reference = run._keys_of(run.config_file(run._reference_of(config)))
@@ -274,6 +274,19 @@ class TestConfigs:
         for section in ("augment", "loss", "optimizer"):
             for key, value in reference[section].items():
                 assert type(config[section][key]) is type(value), key
+
+    def test_views_may_differ(self):
+        """BYOL's pair, as docs/augmentation.md writes it; without keys of their own, equals."""
+        page = (ROOT / "docs" / "augmentation.md").read_text()
+        config = runpy.run_path(str(ROOT / "configs" / "imagenet.py"))["get_config"]()
+        config.batch_size = 2
+        source = sources.ArraySource(np.zeros((2, 8, 8, 3), np.uint8))
+        made = run._views(config, source)
+        assert made.policy_a == made.policy_b == policies.simclr(224)[0]
+        keys = re.findall(r"--config\.(augment(?:_b)?\.\w+)=([\d.]+)", page)
+        config.update_from_flattened_dict({key: float(value) for key, value in keys})
+        made = run._views(config, source)
+        assert (made.policy_a, made.policy_b) == policies.byol(224)
 
     def test_help_answers_without_tensorflow(self, tmp_path):
         probe = (

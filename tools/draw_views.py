@@ -1,0 +1,63 @@
+"""Draws what the encoder sees under each policy of `sogclr_tf.policies`: the sheets in docs/images.
+
+    python tools/draw_views.py --data_dir=DIR [--folder=docs/images]
+
+Each sheet holds 16 images beside their two views, as a first epoch of training draws them: of
+CIFAR-10 in DIR, as TFDS prepares it, for the policy made for it; for the others parts of
+scikit-learn's two photographs, which overlap, in views of 224x224. Takes half a minute.
+"""
+
+import argparse
+import io
+import os
+import pathlib
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+import PIL.Image
+import sklearn.datasets
+
+from sogclr_tf import data, plots, policies, sources
+
+COUNT = 16
+# Of a part, in pixels. A photograph of 427x640 holds 2 by 4 of them.
+SIDE = 240
+TOPS, LEFTS = (0, 187), (0, 133, 266, 400)
+
+
+def photographs():
+    """16 parts of two photographs: uint8 [16, SIDE, SIDE, 3]."""
+    return np.stack(
+        [
+            image[top : top + SIDE, left : left + SIDE]
+            for image in sklearn.datasets.load_sample_images().images
+            for top in TOPS
+            for left in LEFTS
+        ]
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data_dir", required=True, help="where TFDS keeps CIFAR-10")
+    parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("docs/images"))
+    options = parser.parse_args()
+    cifar = sources.from_name("cifar10", f"test[:{COUNT}]", options.data_dir)
+    for name, source, size in (
+        ("simclr", photographs(), 224),
+        ("simclr-cifar", cifar, 32),
+        ("byol", photographs(), 224),
+    ):
+        policy, policy_b = policies.by_name(name, size)
+        views = data.training_views(source, batch_size=COUNT, policy=policy, policy_b=policy_b)
+        path = options.folder / f"views-{name}.jpg"
+        sheet = io.BytesIO()
+        plots.view_sheet(*views.samples(COUNT), sheet)
+        # Photographs of this size would make a PNG of 700 KiB.
+        PIL.Image.open(sheet).convert("RGB").save(path, quality=85)
+        print(f"{path}  {path.stat().st_size / 1024:.0f} KiB")
+
+
+if __name__ == "__main__":
+    main()
