@@ -103,8 +103,7 @@ def test_keys_in_commands_exist():
         for name in ("digits.py", "emoji_text.py")
         for key in run._flat_keys(run._keys_of(run.config_file(name)))
     }
-    for page in (README, STRATEGIES, DATA, IMAGE_TEXT):
-    for page in (README, STRATEGIES, DATA, AUGMENTATION):
+    for page in (README, STRATEGIES, DATA, IMAGE_TEXT, AUGMENTATION):
         for key in re.findall(r"--config\.([\w.]+)=", page):
             assert key in known, key
 
@@ -141,8 +140,7 @@ def test_slurm_script_names_the_workers_and_requeues(slurm):
 
 def test_links_and_pictures_exist():
     docs = ROOT / "docs"
-    guides = ((page, docs) for page in (STRATEGIES, DATA, IMAGE_TEXT, METHOD))
-    guides = [(page, ROOT / "docs") for page in (STRATEGIES, DATA, AUGMENTATION)]
+    guides = ((page, docs) for page in (STRATEGIES, DATA, IMAGE_TEXT, AUGMENTATION, METHOD))
     for page, folder in ((README, ROOT), *guides):
         for target in re.findall(r"\]\(([^)#]+)\)", page):
             if not target.startswith("http"):
