@@ -281,7 +281,7 @@ class TestConfigs:
         config = runpy.run_path(str(ROOT / "configs" / "imagenet.py"))["get_config"]()
         config.batch_size = 2
         source = sources.ArraySource(np.zeros((2, 8, 8, 3), np.uint8))
-        monkeypatch.setattr(run, "_source", lambda config, split: source)
+        monkeypatch.setattr(run, "_source", lambda *_: source)
         made = run._views(config)
         assert made.policy_a == made.policy_b == policies.simclr(224)[0]
         keys = re.findall(r"--config\.(augment(?:_b)?\.\w+)=([\d.]+)", page)
