@@ -10,6 +10,7 @@ lie in [0, num_examples). `training_views` makes such a stream from images.
 
 import collections.abc
 import dataclasses
+import math
 import os
 
 import tensorflow as tf
@@ -17,6 +18,8 @@ import tensorflow as tf
 from sogclr_tf import augment, policies, sources
 
 _EPOCHS = 2**31 - 1
+# Small images are worked on by as many as stay in a processor's cache.
+_TOGETHER, _PIXELS_TOGETHER = 64, 2**16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,23 +79,21 @@ class Views:
         if context is not None:
             stream = self._share(stream, context)
             rows //= context.num_replicas_in_sync
-        stream = stream.map(self._cut, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        stream = stream.batch(rows, drop_remainder=True)
-        stream = stream.map(self._paint, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        stream = self._drawn(stream, rows)
         return stream.prefetch(tf.data.AUTOTUNE).with_options(_by_example())
 
     def samples(self, count):
         """(originals, views a, views b) of the first examples of epoch 0, to look at.
 
-        Lists of `count` images (or as many as there are), float32 in 0..1 but for originals of
-        uint8; views [size, size, 3].
+        Lists of `count` images (or as many as there are), uint8 or float32 in 0..1; views
+        [size, size, 3].
         """
         examples = tf.data.Dataset.range(1).flat_map(lambda epoch: self._epoch(epoch, 0))
         examples = examples.take(count)
         source = self.source
         originals = [source.decode(source.read(example["image"])).numpy() for example in examples]
-        painted = next(iter(examples.map(self._cut).batch(count).map(self._paint)))
-        return originals, list(painted["view_a"].numpy()), list(painted["view_b"].numpy())
+        batch = next(iter(examples.map(self._views).batch(count)))
+        return originals, list(batch["view_a"].numpy()), list(batch["view_b"].numpy())
 
     def _epoch(self, epoch, first):
         """The examples of one epoch that fill its batches, from place `first` on.
@@ -120,23 +121,67 @@ class Views:
         )
         return numbered.map(lambda _, example: example)
 
-    def _cut(self, example):
+    @property
+    def _policies(self):
+        """Of the views of an example, in order."""
+        return (self.policy_a, self.policy_b)
+
+    def _batch(self, views, examples):
+        """What the model is given, of the views that `_policies` made."""
+        return {"view_a": views[0], "view_b": views[1], "index": examples["index"]}
+
+    def _drawn(self, stream, rows):
+        """Batches of `rows` examples with their views."""
+        together = self._together()
+        if together == 1:
+            stream = stream.map(self._views, tf.data.AUTOTUNE, deterministic=True)
+            return stream.batch(rows, drop_remainder=True)
+        stream = stream.map(self._decoded, tf.data.AUTOTUNE, deterministic=True)
+        stream = stream.batch(together, drop_remainder=True)
+        stream = stream.map(self._views_together, tf.data.AUTOTUNE, deterministic=True)
+        return stream.rebatch(rows, drop_remainder=True)
+
+    def _together(self):
+        """How many examples to make views of at once: many small ones, large ones alone."""
+        if self.source.image_size is None or any(map(callable, self._policies)):
+            return 1
+        largest = max(math.prod(self.source.image_size), *(p.size**2 for p in self._policies))
+        return max(1, min(_TOGETHER, _PIXELS_TOGETHER // largest))
+
+    def _decoded(self, example):
         image = self.source.decode(self.source.read(example["image"]))
+        return {**example, "image": tf.ensure_shape(image, [*self.source.image_size, 3])}
+
+    def _views_together(self, examples):
+        """The views of a batch of decoded images of one size."""
+        images = tf.unstack(examples["image"])
+        shapes = tf.repeat([self.source.image_size], len(images), axis=0)
+        rows = augment.draws(self.seed, examples["epoch"], examples["index"])
+        views = []
+        for place, policy in enumerate(self._policies):
+            boxes = tf.unstack(augment.crop_boxes(shapes, rows[:, place], policy))
+            crops = [augment.part(image, box) for image, box in zip(images, boxes, strict=True)]
+            views.append(augment.views(crops, rows[:, place], policy))
+        return self._batch(views, examples)
+
+    def _views(self, example):
+        """The views of one example, of whose image only what they show is decoded."""
+        image = self.source.read(example["image"])
         key = (self.seed, example["epoch"], example["index"])
         rows, seeds = augment.draws(*key), augment.seeds(*key)
-        return {
-            "view_a": _cut(image, rows[0], seeds[0], self.policy_a),
-            "view_b": _cut(image, rows[1], seeds[1], self.policy_b),
-            "rows": rows,
-            "index": example["index"],
-        }
-
-    def _paint(self, batch):
-        return {
-            "view_a": _paint(batch["view_a"], batch["rows"][:, 0], self.policy_a),
-            "view_b": _paint(batch["view_b"], batch["rows"][:, 1], self.policy_b),
-            "index": batch["index"],
-        }
+        shape = self.source.shape(image)
+        boxes = [_box(shape, rows[place], policy) for place, policy in enumerate(self._policies)]
+        around = _around(boxes)
+        image = self.source.crop(image, around)
+        corner = tf.concat([around[:2], [0, 0]], 0)
+        views = []
+        for place, (box, policy) in enumerate(zip(boxes, self._policies, strict=True)):
+            crop = augment.part(image, box - corner)
+            if callable(policy):
+                views.append(_own_view(policy, self.source, crop, seeds[place]))
+            else:
+                views.append(augment.views([crop], rows[place : place + 1], policy)[0])
+        return self._batch(views, example)
 
 
 def training_views(images, *, batch_size, policy=None, policy_b=None, seed=0, data_dir=None):
@@ -242,15 +287,27 @@ def _name(function):
     return getattr(function, "__name__", repr(function))
 
 
-def _cut(image, row, seed, policy):
-    """A view but for its colours, or all of it where a function makes it."""
+def _box(shape, row, policy):
+    """The part of an image that a policy shows, int32 [4]; a function is given all of it."""
     if callable(policy):
-        return augment.as_float(policy(image, seed))
-    return augment.geometry(image, row, policy)
+        return tf.concat([[0, 0], shape], 0)
+    return augment.crop_boxes(shape[tf.newaxis], row[tf.newaxis], policy)[0]
 
 
-def _paint(views, rows, policy):
-    return views if callable(policy) else augment.colour(views, rows, policy)
+def _around(boxes):
+    """The smallest box that holds all of `boxes`: int32 [4]."""
+    boxes = tf.stack(boxes)
+    start = tf.reduce_min(boxes[:, :2], axis=0)
+    end = tf.reduce_max(boxes[:, :2] + boxes[:, 2:], axis=0)
+    return tf.concat([start, end - start], 0)
+
+
+def _own_view(function, source, image, seed):
+    """A view by a user's function: uint8, or float32 in 0..1."""
+    if source.image_size is not None:
+        image = tf.ensure_shape(image, [*source.image_size, 3])
+    view = function(image, seed)
+    return view if view.dtype == tf.uint8 else tf.cast(view, tf.float32)
 
 
 def _source(images, data_dir):

@@ -64,8 +64,7 @@ def gaussian_filter2d(images, filter_shape=(3, 3), sigma=1.0, padding="REFLECT",
         images: floats, any range, or uint8; [H, W, C] or [N, H, W, C].
         filter_shape: (rows, columns) of the window in pixels, whole numbers >= 1, or one for both.
             A window of even length reaches one pixel further down or right.
-        sigma: in pixels, > 0; a number, or a pair for rows and columns. The same for all images;
-            `sogclr_tf.augment.gaussian_blur` takes one per image.
+        sigma: in pixels, > 0; a number, or a pair for rows and columns. The same for all images.
         padding: what lies beyond the border: "REFLECT" (mirrored, the border pixel not
             repeated), "SYMMETRIC" (mirrored, the border pixel repeated) or "CONSTANT".
         constant_values: the value for "CONSTANT".

@@ -38,25 +38,15 @@ class Pairs(data.Views):
 
     def _views_of(self, examples, epoch, count):
         epoch = tf.constant(epoch, tf.int64)
-        cut = examples.map(lambda example: self._cut({**example, "epoch": epoch}))
-        return list(next(iter(cut.batch(count).map(self._paint)))["image"].numpy())
+        views = examples.map(lambda example: self._views({**example, "epoch": epoch}))
+        return list(next(iter(views.batch(count)))["image"].numpy())
 
-    def _cut(self, example):
-        image = self.source.decode(self.source.read(example["image"]))
-        rows = augment.draws(self.seed, example["epoch"], example["index"])
-        return {
-            "image": augment.geometry(image, rows[0], self.policy_a),
-            "rows": rows,
-            "text": example["text"],
-            "index": example["index"],
-        }
+    @property
+    def _policies(self):
+        return (self.policy_a,)
 
-    def _paint(self, batch):
-        return {
-            "image": augment.colour(batch["image"], batch["rows"][:, 0], self.policy_a),
-            "text": batch["text"],
-            "index": batch["index"],
-        }
+    def _batch(self, views, examples):
+        return {"image": views[0], "text": examples["text"], "index": examples["index"]}
 
 
 def training_pairs(images, texts=None, *, batch_size, policy=None, seed=0):

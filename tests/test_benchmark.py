@@ -24,3 +24,18 @@ def test_loss(tmp_path):
     assert {row["examples"] for row in found} == {100, 1000}
     assert all(0 < row["low"] <= row["median"] <= row["high"] for row in found)
     assert "| simclr | 8 | 1e+02 |" in process.stdout
+
+
+def test_input(tmp_path):
+    arguments = ["--size", "32", "--rounds", "2", "--seconds", "0.1", "--json", "found"]
+    process = subprocess.run(
+        [sys.executable, str(BENCHMARK), "input", *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0, process.stderr
+    speeds = json.loads((tmp_path / "found").read_text())["sizes"]["32"]
+    assert {"tf.image", "all: sogclr_tf"} <= speeds.keys()
+    assert all(len(turns) == 2 and min(turns) > 0 for turns in speeds.values())
+    assert "| all: sogclr_tf |" in process.stdout

@@ -9,6 +9,7 @@ from sogclr_tf.sources.arrays import ArraySource
 from sogclr_tf.sources.base import Source, as_rgb
 from sogclr_tf.sources.datasets import DatasetSource
 from sogclr_tf.sources.digits import digits
+from sogclr_tf.sources.encoded import EncodedSource
 from sogclr_tf.sources.folder import FolderSource
 from sogclr_tf.sources.tfds import TfdsSource
 from sogclr_tf.sources.tfrecords import TFRecordSource
@@ -16,6 +17,7 @@ from sogclr_tf.sources.tfrecords import TFRecordSource
 __all__ = [
     "ArraySource",
     "DatasetSource",
+    "EncodedSource",
     "FolderSource",
     "Source",
     "TFRecordSource",

@@ -64,8 +64,8 @@ class Source:
         return as_rgb(image)
 
     def shape(self, image):
-        """(height, width) of what `read` gives, without decoding it: int32 [2]."""
-        return tf.shape(image)[:2]
+        """(height, width) of `decode(image)`, where possible without decoding: int32 [2]."""
+        return tf.shape(self.decode(image))[:2]
 
     def crop(self, image, box):
         """The rectangle `box` of `decode(image)`, where cheaper without decoding the rest.
@@ -75,7 +75,7 @@ class Source:
             box: int32 [4], (top, left, height, width) in pixels, inside the image.
         """
         top, left, height, width = tf.unstack(box)
-        return as_rgb(image[top : top + height, left : left + width])
+        return tf.slice(self.decode(image), [top, left, 0], [height, width, 3])
 
     def locate(self, index):
         """Where the example of an index (an int) lies, as text for a message."""
@@ -134,7 +134,7 @@ def as_rgb(image):
         image = image[..., tf.newaxis]
     if image.shape[-1] == 1:
         return tf.repeat(image, 3, axis=-1)
-    return image[..., :3]
+    return image if image.shape[-1] == 3 else image[..., :3]
 
 
 def order(size, seed, first):
