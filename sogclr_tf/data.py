@@ -18,8 +18,8 @@ import tensorflow as tf
 from sogclr_tf import augment, policies, sources
 
 _EPOCHS = 2**31 - 1
-# Small images are worked on by as many as stay in a processor's cache.
-_TOGETHER, _PIXELS_TOGETHER = 64, 2**16
+# Small images are worked on by several at once, as one call costs more than the work on one.
+_TOGETHER, _PIXELS_TOGETHER = 16, 2**16
 
 
 @dataclasses.dataclass(frozen=True)
