@@ -16,6 +16,7 @@ def get_config():
     config.data = ml_collections.ConfigDict()
     config.data.name = "cifar10"
     config.data.data_dir = ml_collections.config_dict.placeholder(str)  # where TFDS keeps it
+    config.data.on_error = "raise"  # at an image that cannot be decoded; or skip it
     config.data.train_split = "train"
     config.data.test_split = "test"
     config.data.image_size = 32

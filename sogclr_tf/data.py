@@ -69,18 +69,22 @@ class Views:
         """
         if first_step < 0:
             raise ValueError(f"first_step is {first_step}: the first step of training is 0")
-        first_epoch, step = divmod(first_step, self.steps_per_epoch)
-        stream = tf.data.Dataset.range(first_epoch, _EPOCHS).flat_map(
-            lambda epoch: self._epoch(
-                epoch, tf.where(epoch == first_epoch, tf.cast(step * self.batch_size, tf.int64), 0)
-            )
-        )
+        stream = self.examples(first_step)
         rows = self.batch_size
         if context is not None:
             stream = self._share(stream, context)
             rows //= context.num_replicas_in_sync
         stream = self._drawn(stream, rows)
         return stream.prefetch(tf.data.AUTOTUNE).with_options(_by_example())
+
+    def examples(self, first_step=0):
+        """The examples of `stream`, in its order, before their images are decoded."""
+        first_epoch, step = divmod(first_step, self.steps_per_epoch)
+        return tf.data.Dataset.range(first_epoch, _EPOCHS).flat_map(
+            lambda epoch: self._epoch(
+                epoch, tf.where(epoch == first_epoch, tf.cast(step * self.batch_size, tf.int64), 0)
+            )
+        )
 
     def samples(self, count):
         """(originals, views a, views b) of the first examples of epoch 0, to look at.
@@ -91,8 +95,9 @@ class Views:
         examples = tf.data.Dataset.range(1).flat_map(lambda epoch: self._epoch(epoch, 0))
         examples = examples.take(count)
         source = self.source
-        originals = [source.decode(source.read(example["image"])).numpy() for example in examples]
-        batch = next(iter(examples.map(self._views).batch(count)))
+        with sources.clear_errors(source, lambda: examples):
+            originals = [source.decode(source.read(x["image"])).numpy() for x in examples]
+            batch = next(iter(examples.map(self._views).batch(count)))
         return originals, list(batch["view_a"].numpy()), list(batch["view_b"].numpy())
 
     def _epoch(self, epoch, first):
@@ -184,7 +189,9 @@ class Views:
         return self._batch(views, example)
 
 
-def training_views(images, *, batch_size, policy=None, policy_b=None, seed=0, data_dir=None):
+def training_views(
+    images, *, batch_size, policy=None, policy_b=None, seed=0, data_dir=None, on_error="raise"
+):
     """The training stream of a collection of images.
 
     Args:
@@ -207,6 +214,9 @@ def training_views(images, *, batch_size, policy=None, policy_b=None, seed=0, da
         policy_b: of the second view, a `Policy` or a function.
         seed: int in [0, 2**31), of the order and of every random choice.
         data_dir: where TFDS keeps its data, if `images` is a name.
+        on_error: what becomes of images that cannot be decoded: "raise" stops the training that
+            comes to one, with its name; "skip" leaves them out, as `sogclr_tf.sources.readable`
+            does, before the training.
 
     Returns:
         `Views`.
@@ -214,7 +224,11 @@ def training_views(images, *, batch_size, policy=None, policy_b=None, seed=0, da
     Raises:
         ValueError: an argument is out of range, or the images cannot be used.
     """
+    if on_error not in ("raise", "skip"):
+        raise ValueError(f"on_error is '{on_error}': expected raise or skip")
     source = _source(images, data_dir)
+    if on_error == "skip":
+        source = sources.readable(source)
     if batch_size != int(batch_size) or batch_size < 2:
         raise ValueError(
             f"batch_size is {batch_size}: expected a whole number >= 2, as an example "

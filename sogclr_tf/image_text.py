@@ -33,8 +33,9 @@ class Pairs(data.Views):
         """
         examples = tf.data.Dataset.range(1).flat_map(lambda epoch: self._epoch(epoch, 0))
         examples, source = examples.take(count), self.source
-        originals = [source.decode(source.read(example["image"])).numpy() for example in examples]
-        return originals, *(self._views_of(examples, epoch, count) for epoch in (0, 1))
+        with sources.clear_errors(source, lambda: examples):
+            originals = [source.decode(source.read(x["image"])).numpy() for x in examples]
+            return originals, *(self._views_of(examples, epoch, count) for epoch in (0, 1))
 
     def _views_of(self, examples, epoch, count):
         epoch = tf.constant(epoch, tf.int64)

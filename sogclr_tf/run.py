@@ -73,7 +73,10 @@ def main(_argv):
     has_texts = _has_texts(config)
     views = image_text_run.stream(config) if has_texts else _views(config)
     test_source = None if has_texts else _test_source(config, views.source)
-    folder.claim({**config.to_dict(), "num_examples": views.num_examples}, FREE_KEYS, write=chief)
+    counts = {"num_examples": views.num_examples, "examples_per_epoch": views.source.size}
+    folder.claim({**config.to_dict(), **counts}, FREE_KEYS, write=chief)
+    if chief:
+        folder.list_skipped(views.source, *([test_source] if test_source else []))
     with strategy.scope():
         model = _model(config, views, strategy)
         checkpoints = sogclr_tf.checkpoint.Checkpoints(
@@ -130,7 +133,11 @@ def conclude(config, folder, model, views, test_source):
         if has_texts:
             image_text_run.evaluate(config, folder, model, views)
         else:
-            evaluate(config, folder, model, views.source, test_source)
+            with (
+                sogclr_tf.sources.clear_errors(views.source),
+                sogclr_tf.sources.clear_errors(test_source),
+            ):
+                evaluate(config, folder, model, views.source, test_source)
     if _MODE.value in ("all", "export"):
         (image_text_run.export if has_texts else export)(folder, model)
     sys.stdout.write(closing_table(folder))
@@ -229,6 +236,10 @@ def closing_table(folder):
         for name, key in (("weighted kNN", "knn_top1"), ("linear probe", "linear_top1")):
             untrained, trained = result[f"untrained_{key}"], result[key]
             lines.append(f"{name:26}{untrained:>10.1f}%{trained:>10.1f}%")
+    if result.get("skipped"):
+        lines.append(
+            f"skipped    {result['skipped']:,} images that cannot be decoded: {folder.skipped}"
+        )
     recalls = image_text_run.scores(result)
     lines += ["", *recalls] if recalls else []
     lines.append("")
@@ -278,7 +289,8 @@ def _strategy():
 
 def _source(config, split):
     data = config.data
-    return sogclr_tf.sources.from_name(data.name, split, data.data_dir, data.features.to_dict())
+    source = sogclr_tf.sources.from_name(data.name, split, data.data_dir, data.features.to_dict())
+    return sogclr_tf.sources.readable(source) if data.on_error == "skip" else source
 
 
 def _has_texts(config):

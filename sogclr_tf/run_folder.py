@@ -15,6 +15,7 @@ class RunFolder:
         checkpoints, events, plots, saved_model: folders inside it.
         metrics: `metrics.csv`, a row per epoch.
         result: `result.json`, the closing numbers.
+        skipped: `skipped.txt`, the images that could not be decoded.
     """
 
     def __init__(self, path):
@@ -26,6 +27,7 @@ class RunFolder:
         self.saved_model = self.path / "saved_model"
         self.metrics = self.path / "metrics.csv"
         self.result = self.path / "result.json"
+        self.skipped = self.path / "skipped.txt"
         self._config = self.path / "config.json"
 
     def stored_config(self):
@@ -74,6 +76,17 @@ class RunFolder:
     def update_result(self, **values):
         """Sets values of `result.json`; the others stay."""
         write_json(self.result, {**self.read_result(), **values})
+
+    def list_skipped(self, *sources):
+        """Writes `skipped.txt`: index, file and reason of every example that is left out."""
+        lines = [
+            f"{index}\t{source.locate(index)}\t{why}\n"
+            for source in sources
+            for index, why in source.skipped.items()
+        ]
+        if lines:
+            _write_whole(self.skipped, "".join(lines))
+            self.update_result(skipped=len(lines))
 
     def plot(self, name):
         """The path of a picture."""

@@ -5,10 +5,13 @@ import contextlib
 import keras
 import tensorflow as tf
 
-from sogclr_tf import contract, replica
+from sogclr_tf import contract, replica, sources
 from sogclr_tf.callbacks import StopAtNonFiniteLoss
 from sogclr_tf.data import Views
 from sogclr_tf.objectives import ContrastiveLoss
+
+# Batches that a stream may have run ahead of the training, and more.
+_AHEAD = 100
 
 
 class ContrastiveModel(keras.Model):
@@ -106,14 +109,27 @@ class ContrastiveModel(keras.Model):
         )
         if kwargs.get("validation_data") is not None:
             kwargs["validation_data"] = self._held_out(kwargs["validation_data"])
+        images = self._named_images(x, first_step)
         x = self._prepare(x, first_step)
         callbacks = kwargs.pop("callbacks", None) or []
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             # First, so that nothing is saved after the step that spoilt the weights.
             callbacks = [StopAtNonFiniteLoss(), *_as_list(callbacks)]
         # Shuffling is the stream's; Keras warns if left to try.
-        with contract.clear_errors(), self._passing_over(taken):
+        with images, contract.clear_errors(), self._passing_over(taken):
             return super().fit(x, callbacks=callbacks, **{"shuffle": False, **kwargs})
+
+    def _named_images(self, x, first_step):
+        """A context in which an image that cannot be decoded is named."""
+        if not isinstance(x, Views):
+            return contextlib.nullcontext()
+        trained = self.trained_steps
+
+        def ahead():
+            step = first_step + self.trained_steps - trained
+            return x.examples(step).take(_AHEAD * x.batch_size)
+
+        return sources.clear_errors(x.source, ahead)
 
     def _prepare(self, x, first_step):
         """What Keras is to iterate over: guarded, and a share of it on every host."""

@@ -11,6 +11,7 @@ from sogclr_tf.sources.datasets import DatasetSource
 from sogclr_tf.sources.digits import digits
 from sogclr_tf.sources.encoded import EncodedSource
 from sogclr_tf.sources.folder import FolderSource
+from sogclr_tf.sources.readable import clear_errors, readable
 from sogclr_tf.sources.tfds import TfdsSource
 from sogclr_tf.sources.tfrecords import TFRecordSource
 
@@ -24,10 +25,12 @@ __all__ = [
     "TfdsSource",
     "as_rgb",
     "as_source",
+    "clear_errors",
     "digits",
     "from_name",
     "from_path",
     "is_path",
+    "readable",
 ]
 
 

@@ -16,7 +16,10 @@ class Source:
         labelled: whether examples carry a label.
         has_text: whether examples carry a text.
         class_names: list of str, or None.
+        skipped: {index: why} of examples that are left out, as `readable` does.
     """
+
+    skipped = {}  # noqa: RUF012 - never changed, replaced
 
     def __init__(
         self,

@@ -13,6 +13,10 @@ class EncodedSource(Source):
 
     max_pixels = decoding.MAX_PIXELS
 
+    def fingerprint(self):
+        """Text that differs where the images may differ."""
+        return f"{self.name} {self.size} {self.num_examples} {self.max_pixels}"
+
     def decode(self, image):
         return decoding.decode(image, self.max_pixels)
 

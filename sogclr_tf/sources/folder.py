@@ -1,5 +1,6 @@
 """A folder of image files."""
 
+import hashlib
 import os
 
 import numpy as np
@@ -51,6 +52,10 @@ class FolderSource(EncodedSource):
         self._labels = None if labels is None else tf.constant(labels)
         # The working directory may change before the files are read.
         self._root = os.path.join(folder if "://" in folder else os.path.abspath(folder), "")
+
+    def fingerprint(self):
+        names = hashlib.sha256(self._text.numpy()).hexdigest()
+        return f"{self._root} {names} {self.max_pixels}"
 
     def examples(self, seed=None, first=0):
         rows = order(self.size, seed, first)

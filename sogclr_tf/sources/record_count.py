@@ -25,27 +25,27 @@ def count_records(names):
     """
     compression = "GZIP" if _begins(names[0]).startswith(b"\x1f\x8b") else ""
     stored = manifest.load("records", "\n".join(names))
-    if stored is not None and np.array_equal(stored["state"], state := _state(names)):
+    now = state(names)
+    if stored is not None and np.array_equal(stored["state"], now):
         return stored["counts"], compression
-    state = _state(names)
     count = _count_local if "://" not in names[0] and not compression else _count_by_reading
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
         counts = list(pool.map(lambda name: count(name, compression), names))
     counts = np.array(counts, np.int64)
-    manifest.save("records", "\n".join(names), state=state, counts=counts)
+    manifest.save("records", "\n".join(names), state=now, counts=counts)
     return counts, compression
 
 
 def once_per_files(names, what, check):
     """Calls `check()` unless it passed before, on the same files in the same state."""
-    place, state = "\n".join([what, *names]), _state(names)
+    place, now = "\n".join([what, *names]), state(names)
     stored = manifest.load("checked", place)
-    if stored is None or not np.array_equal(stored["state"], state):
+    if stored is None or not np.array_equal(stored["state"], now):
         check()
-        manifest.save("checked", place, state=state)
+        manifest.save("checked", place, state=now)
 
 
-def _state(names):
+def state(names):
     """int64 [files, 2]: size and time of change."""
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
         stats = list(pool.map(tf.io.gfile.stat, names))

@@ -65,6 +65,10 @@ class TFRecordSource(EncodedSource):
         if index:
             record_count.once_per_files(names, f"index {index}", self._check_indices)
 
+    def fingerprint(self):
+        state = record_count.state(self._names)
+        return f"{super().fingerprint()} {self._names} {state.tolist()}"
+
     def examples(self, seed=None, first=0):
         begins = np.cumsum(self._counts) - self._counts
         files = np.arange(len(self._names))
