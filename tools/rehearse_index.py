@@ -31,7 +31,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_280_000])
     parser.add_argument("--folder", type=pathlib.Path, help="where to make the files, to keep them")
-    parser.add_argument("--open", help=argparse.SUPPRESS)
+    parser.add_argument("--open", type=pathlib.Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.open:
         print(json.dumps(opened(options.open)))
