@@ -19,6 +19,7 @@ def get_config():
     config.data.name = "digits"  # or a TFDS name, ./FOLDER, ./{split}-*.tfrecord
     config.data.data_dir = ml_collections.config_dict.placeholder(str)  # where TFDS keeps it
     config.data.on_error = "raise"  # at an image that cannot be decoded; or skip it
+    config.data.service = ""  # grpc://HOST:PORT of a tf.data service; empty: none
     config.data.train_split = "train"
     config.data.test_split = "test"
     config.data.image_size = 16  # of a view; digits are drawn twice their size

@@ -20,6 +20,7 @@ def get_config():
     config.data.name = "imagenet2012"
     config.data.data_dir = ml_collections.config_dict.placeholder(str)  # where TFDS keeps it
     config.data.on_error = "raise"  # at an image that cannot be decoded; or skip it
+    config.data.service = ""  # grpc://HOST:PORT of a tf.data service; empty: none
     config.data.train_split = "train"
     config.data.test_split = "validation"
     config.data.image_size = 224

@@ -15,7 +15,7 @@ import os
 
 import tensorflow as tf
 
-from sogclr_tf import augment, policies, sources
+from sogclr_tf import augment, data_service, policies, sources
 
 _EPOCHS = 2**31 - 1
 # Small images are worked on by several at once, as one call costs more than the work on one.
@@ -39,6 +39,7 @@ class Views:
     policy_a: augment.Policy | collections.abc.Callable
     policy_b: augment.Policy | collections.abc.Callable
     seed: int
+    service: str | None = None
 
     # Of a batch, and of an example of the source that goes into one.
     keys = ("view_a", "view_b", "index")
@@ -69,6 +70,8 @@ class Views:
         """
         if first_step < 0:
             raise ValueError(f"first_step is {first_step}: the first step of training is 0")
+        if self.service:
+            return self._served(first_step, context)
         stream = self.examples(first_step)
         rows = self.batch_size
         if context is not None:
@@ -79,9 +82,13 @@ class Views:
 
     def examples(self, first_step=0):
         """The examples of `stream`, in its order, before their images are decoded."""
+        return self._epochs(first_step, self._epoch)
+
+    def _epochs(self, first_step, of_epoch):
+        """One epoch after another from a step on, each `of_epoch(number, examples behind)`."""
         first_epoch, step = divmod(first_step, self.steps_per_epoch)
         return tf.data.Dataset.range(first_epoch, _EPOCHS).flat_map(
-            lambda epoch: self._epoch(
+            lambda epoch: of_epoch(
                 epoch, tf.where(epoch == first_epoch, tf.cast(step * self.batch_size, tf.int64), 0)
             )
         )
@@ -108,9 +115,34 @@ class Views:
         # tf.data mixes every shuffle's seed with the graph's, and cannot mix one that varies with
         # a graph seed of 0. In a traced function this sets the seed of that function alone.
         tf.random.set_seed(1)
-        order = tf.bitwise.left_shift(tf.constant(self.seed, tf.int64), tf.constant(32, tf.int64))
-        examples = self.source.examples(order + epoch, first)
+        examples = self.source.examples(self._order(epoch), first)
         examples = examples.take(self.steps_per_epoch * self.batch_size - first)
+        return self._taken(examples, epoch)
+
+    def _served(self, first_step, context):
+        """Batches of views that the workers of a tf.data service make."""
+        if context is not None and context.num_input_pipelines > 1:
+            raise ValueError(
+                f"service is '{self.service}' on {context.num_input_pipelines} hosts: a tf.data "
+                "service serves one host here; leave it out, as each host makes its own share"
+            )
+
+        def of_epoch(epoch, first):
+            tf.random.set_seed(1)
+            examples = self._taken(self.source.examples(self._order(epoch)), epoch)
+            # Workers share an epoch out, so that what is behind can only be left out here.
+            views = data_service.served(examples, self._views, self.service)
+            return views.take(self.steps_per_epoch * self.batch_size).skip(first)
+
+        rows = self.batch_size // (context.num_replicas_in_sync if context else 1)
+        stream = self._epochs(first_step, of_epoch).batch(rows, drop_remainder=True)
+        return stream.prefetch(tf.data.AUTOTUNE).with_options(_by_example())
+
+    def _order(self, epoch):
+        """The seed of an epoch's order."""
+        return tf.bitwise.left_shift(tf.constant(self.seed, tf.int64), 32) + epoch
+
+    def _taken(self, examples, epoch):
         return examples.map(
             lambda example: {**{key: example[key] for key in self.taken}, "epoch": epoch}
         )
@@ -190,7 +222,15 @@ class Views:
 
 
 def training_views(
-    images, *, batch_size, policy=None, policy_b=None, seed=0, data_dir=None, on_error="raise"
+    images,
+    *,
+    batch_size,
+    policy=None,
+    policy_b=None,
+    seed=0,
+    data_dir=None,
+    on_error="raise",
+    service=None,
 ):
     """The training stream of a collection of images.
 
@@ -217,6 +257,10 @@ def training_views(
         on_error: what becomes of images that cannot be decoded: "raise" stops the training that
             comes to one, with its name; "skip" leaves them out, as `sogclr_tf.sources.readable`
             does, before the training.
+        service: address of the dispatcher of a tf.data service, "grpc://host:port", whose workers
+            are to make the views. They need to reach the images by the same paths. Views and
+            indices stay what they are without it; the order in which they come, and which examples
+            fill no batch, are then not the same in every run.
 
     Returns:
         `Views`.
@@ -241,7 +285,9 @@ def training_views(
     if seed != int(seed) or not 0 <= seed < 2**31:
         raise ValueError(f"seed is {seed}: expected a whole number in [0, 2**31)")
     pair = _policies(policy, policy_b, source)
-    return Views(source, int(batch_size), *pair, int(seed))
+    if service:
+        data_service.check_address(service)
+    return Views(source, int(batch_size), *pair, int(seed), service or None)
 
 
 def evaluation_set(source, size):

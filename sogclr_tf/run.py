@@ -322,6 +322,7 @@ def _views(config):
         policy=policy,
         policy_b=dataclasses.replace(policy, **of_b),
         seed=config.seed,
+        service=config.data.service,
     )
 
 
