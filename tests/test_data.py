@@ -69,8 +69,7 @@ class TestStream:
         assert made.stream().element_spec == want
         for batch in take(made.epoch(0)):
             for key in ("view_a", "view_b"):
-                assert batch[key].min() >= 0
-                assert batch[key].max() <= 1
+                assert batch[key].max() > 200
 
     def test_an_epoch_visits_each_at_most_once_and_leaves_out_others_each_time(self, stream_views):
         made = stream_views

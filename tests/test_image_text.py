@@ -18,7 +18,7 @@ def seen(stream):
     """[(index, text, brightness)] in the order of the stream."""
     rows = []
     for batch in stream:
-        brightness = np.round(batch["image"].numpy().mean((1, 2, 3)) * 255 / 20).astype(int)
+        brightness = np.round(batch["image"].numpy().mean((1, 2, 3)) / 20).astype(int)
         texts = [text.decode() for text in batch["text"].numpy()]
         rows += list(zip(batch["index"].numpy().tolist(), texts, brightness, strict=True))
     return rows

@@ -129,7 +129,7 @@ def test_it_ends_as_on_one_device(history, tmp_path):
     several = rows(history["folder"])
     assert [row["epoch"] for row in several] == ["0", "1", "2", "3"]
     # Adam makes steps of gradients that are nothing but rounding: the runs part slowly.
-    for tolerance, mine, other in zip((1e-4, 1e-2, 1e-2, 1e-2), several, rows(alone), strict=True):
+    for tolerance, mine, other in zip((1e-3, 1e-2, 1e-2, 1e-2), several, rows(alone), strict=True):
         assert float(mine["loss"]) == pytest.approx(float(other["loss"]), abs=tolerance)
 
 
