@@ -169,6 +169,16 @@ class TestErrors:
             self.model(12).fit(made, epochs=3, verbose=0)
         assert "\n" not in str(raised.value)
 
+    @pytest.mark.parametrize("bad", [(), (2,)])
+    def test_what_breaks_later_is_left_out_at_the_next_start(self, tmp_path, bad):
+        source = broken_folder(tmp_path / "images", bad)
+        options = {"batch_size": 4, "policy": POLICY, "on_error": "skip"}
+        made = training_views(source, **options)
+        (tmp_path / "images" / "00009.png").write_bytes(b"")
+        with pytest.raises(ValueError, match=r"00009\.png \(index 9\) cannot be decoded"):
+            self.model(12).fit(made, epochs=3, verbose=0)
+        assert set(training_views(source, **options).source.skipped) == {*bad, 9}
+
     def test_a_file_that_went_away(self, tmp_path):
         source = sources.FolderSource(write_folder(tmp_path / "images", images()))
         (tmp_path / "images" / "00003.png").unlink()

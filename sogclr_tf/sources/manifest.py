@@ -43,6 +43,14 @@ def save(kind, place, **arrays):
         _LOG.info("%s could not be written (%s): the next start reads the files again", path, error)
 
 
+def forget(kind, place):
+    """Removes what `save` stored under this name, if there is any."""
+    try:
+        _path(kind, place).unlink(missing_ok=True)
+    except OSError as error:
+        _LOG.info("%s could not be removed (%s)", _path(kind, place), error)
+
+
 def _path(kind, place):
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
     folder = pathlib.Path(os.environ.get("SOGCLR_TF_CACHE") or cache / "sogclr_tf")

@@ -10,7 +10,6 @@ import numpy as np
 import tensorflow as tf
 
 from sogclr_tf.sources import manifest
-from sogclr_tf.sources.base import Source
 from sogclr_tf.sources.encoded import EncodedSource
 
 _LOG = logging.getLogger("sogclr_tf")
@@ -72,6 +71,9 @@ def clear_errors(source, examples=None):
         found = _reasons(source, unreadable(source, examples))
         if not found:
             raise
+        # It may have broken since all were decoded.
+        if isinstance(source, EncodedSource):
+            manifest.forget("unreadable", source.fingerprint())
         index, why = next(iter(found.items()))
         raise ValueError(
             f"{source.locate(index)} (index {index}) cannot be decoded: {why}. Mend it, or leave "
@@ -108,7 +110,7 @@ def unreadable(source, examples, count=None, progress=False):
     return np.setdiff1d(every, good)
 
 
-class _Readable(Source):
+class _Readable(EncodedSource):
     """A source without some of its examples."""
 
     def __init__(self, source, skipped):
@@ -123,7 +125,7 @@ class _Readable(Source):
         )
         self.skipped = skipped
         self._source = source
-        for name in ("read", "decode", "shape", "crop", "locate"):
+        for name in ("fingerprint", "read", "decode", "shape", "crop", "locate"):
             setattr(self, name, getattr(source, name))
 
     def examples(self, seed=None, first=0):
