@@ -77,7 +77,24 @@ def get_config():
     config.checkpoint.every_steps = 0
     config.checkpoint.keep = 3
 
+    config.monitor = ml_collections.ConfigDict()  # beside training, of labelled images
+    config.monitor.probe_rate = 1e-3  # Adam's, of the online linear probe; 0: no probe
+    config.monitor.every_epochs = 10  # kNN and probe on test images; 0: never
+    config.monitor.bank = 8192  # training images that vote, at most
+    config.monitor.queries = 2048  # test images, at most
+
     config.evaluation = ml_collections.ConfigDict()
-    config.evaluation.knn_neighbours = 200
+    config.evaluation.knn_neighbours = (20, 200)
     config.evaluation.knn_temperature = 0.07
+    config.evaluation.linear = "sgd"  # or lbfgs, for small sets; none: left out
+    config.evaluation.linear_rate = 0.1  # this and what follows: of sgd, at batch 256
+    config.evaluation.linear_batch_size = 256
+    config.evaluation.linear_epochs = 90
+    config.evaluation.fine_tune = ()  # percent of the labels, such as (1, 10, 100)
+    # Labelled images to judge on, where they are not the data's own: another set, for transfer.
+    config.evaluation.data = ml_collections.ConfigDict()
+    config.evaluation.data.name = ""  # empty: as data.name
+    config.evaluation.data.data_dir = ml_collections.config_dict.placeholder(str)
+    config.evaluation.data.train_split = "train"
+    config.evaluation.data.test_split = "test"
     return config
