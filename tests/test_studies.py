@@ -10,6 +10,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "tools"))
 
 import study_estimator
+import study_runs
 import study_temperatures
 
 
@@ -43,7 +44,7 @@ class TestEstimator:
         line = json.dumps({**run._asdict(), "value": -0.5, "gradient_norm": 0.1}) + "\n"
         results = tmp_path / "results.jsonl"
         results.write_text(line + '{"method": "D')
-        assert study_estimator.read(results) == {run: {"value": -0.5, "gradient_norm": 0.1}}
+        assert study_runs.read(results, study_estimator.Run) == {run: {"value": -0.5, "gradient_norm": 0.1}}
         assert results.read_text() == line
 
     def test_the_best_step_size_and_its_table(self, tmp_path):

@@ -15,16 +15,12 @@ that are missing. When all are there it writes `table.md` and `estimator.png` be
 """
 
 import argparse
-import concurrent.futures
 import itertools
-import json
-import multiprocessing
-import os
 import pathlib
 import statistics
 from typing import NamedTuple
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+import study_runs
 
 TEMPERATURE = 0.1
 STEPS = 8400
@@ -51,9 +47,10 @@ def main():
     options = parser.parse_args()
     options.workdir.mkdir(parents=True, exist_ok=True)
     results = options.workdir / "results.jsonl"
-    train_missing(search_runs(), results, options.processes)
-    train_missing(final_runs(read(results)), results, options.processes)
-    found = summary(read(results))
+    study_runs.train_missing(search_runs(), train, results, options.processes)
+    found = study_runs.read(results, Run)
+    study_runs.train_missing(final_runs(found), train, results, options.processes)
+    found = summary(study_runs.read(results, Run))
     table = markdown(found)
     (options.workdir / "table.md").write_text(table)
     draw(found, options.workdir / "estimator.png")
@@ -83,44 +80,6 @@ def best_step_size(results, method, batch):
         size: results[Run(method, batch, size, SEEDS[0])]["value"] for size in STEP_SIZES[batch]
     }
     return min(tried, key=tried.get)
-
-
-def train_missing(runs, results, processes):
-    """Trains the runs that have no line in `results` yet, and writes theirs as they end."""
-    done = read(results)
-    missing = [run for run in runs if run not in done]
-    context = multiprocessing.get_context("spawn")
-    with (
-        concurrent.futures.ProcessPoolExecutor(processes, context, one_thread) as pool,
-        results.open("a") as file,
-    ):
-        futures = {pool.submit(train, run): run for run in missing}
-        for number, future in enumerate(concurrent.futures.as_completed(futures), 1):
-            run, found = futures[future], future.result()
-            file.write(json.dumps({**run._asdict(), **found}) + "\n")
-            file.flush()
-            print(f"{number}/{len(missing)} {run}: F {found['value']:.4f}", flush=True)
-
-
-def read(results):
-    """{Run: {"value", "gradient_norm"}} of the runs that ended."""
-    if not results.exists():
-        return {}
-    text = results.read_text()
-    whole = text.rfind("\n") + 1
-    # A process killed while writing leaves half a line, which the next one must not be glued to.
-    if whole < len(text):
-        os.truncate(results, whole)
-    found = [json.loads(line) for line in text[:whole].splitlines()]
-    return {Run(**{key: line.pop(key) for key in Run._fields}): line for line in found}
-
-
-def one_thread():
-    """Keeps a process of the study to one core."""
-    import tensorflow as tf
-
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
 def train(run):
