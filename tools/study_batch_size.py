@@ -5,9 +5,10 @@
 
 DIR holds CIFAR-10 as tensorflow_datasets prepares it. 10,000 of its images, a small ResNet, equal
 epochs for all. The learning rate grows with the root of the batch size; its base is chosen for each
-method, among the same rates, at batch 64, by kNN on 5,000 images that take no other part. Then every
-method trains at every batch size, and the decisive pairs longer and with more seeds. kNN and linear
-top-1 are those of the 10,000 test images, with the 10,000 training images' labels.
+method, among the same rates, at batch 64, by kNN on 5,000 images that take no other part; SogCLR's
+gamma likewise, at batch 16. Then every method trains at every batch size, and the decisive pairs
+longer and with a second seed. kNN and linear top-1 are those of the 10,000 test images, with the
+10,000 training images' labels.
 
 Every training that ends is a line of `results.jsonl`; the same command started again goes on with
 those that are missing. It writes `table.md` and `batch_size.png` beside it, of what is there.
@@ -30,10 +31,19 @@ EPOCHS, LONG = 12, 40
 RATES = (1e-3, 2e-3, 4e-3)
 RATE_BATCH = 64
 BATCHES = (16, 32, 64, 128, 256)
-METHODS = ("SimCLR", "DCL", "SogCLR 0.9", "SogCLR 0.5")
-SEEDS = (0, 1)
-# Where a batch is smallest and largest, every method trains for longer too.
-LONG_BATCHES = (16, 256)
+METHODS = ("SimCLR", "DCL", "SogCLR 0.9")
+GAMMAS = (0.9, 0.5, 0.2)
+GAMMA_BATCH = 16
+# (batches, epochs, seed), the telling ones first.
+STAGES = (
+    (BATCHES, EPOCHS, 0),
+    ((16,), LONG, 0),
+    ((16, 256), EPOCHS, 1),
+    ((16,), LONG, 1),
+    ((256,), LONG, 0),
+    ((32, 64, 128), EPOCHS, 1),
+    ((256,), LONG, 1),
+)
 SMALLEST = ("SimCLR", 256)
 # Percent points by which a training differs between machines, at the least that is allowed for.
 TOLERANCE = 1.0
@@ -61,38 +71,45 @@ def main():
     trained = functools.partial(train, data_dir=options.data_dir)
     if options.command == "check":
         sys.exit(check(study_runs.read(results, Run), trained))
-    study_runs.train_missing(rate_runs(), trained, results, options.processes)
-    found = study_runs.read(results, Run)
-    study_runs.train_missing(final_runs(found), trained, results, options.processes)
+    for stage in (lambda _: rate_runs(), gamma_runs, final_runs):
+        runs = stage(study_runs.read(results, Run))
+        study_runs.train_missing(runs, trained, results, options.processes)
     write(study_runs.read(results, Run), options.workdir)
 
 
 def rate_runs():
     """The runs that find the learning rate of every method."""
     grid = itertools.product(RATES, METHODS)
-    return [Run(method, RATE_BATCH, rate, EPOCHS, SEEDS[0]) for rate, method in grid]
+    return [Run(method, RATE_BATCH, rate, EPOCHS, 0) for rate, method in grid]
+
+
+def gamma_runs(results):
+    """The runs that find SogCLR's gamma; the learning rate found for 0.9 serves all."""
+    rate = best_rate(results, "SogCLR 0.9")
+    return [Run(f"SogCLR {gamma}", GAMMA_BATCH, rate, EPOCHS, 0) for gamma in GAMMAS]
 
 
 def final_runs(results):
     """All others, the telling ones first."""
-    short = itertools.product(SEEDS, sorted(BATCHES, key=_from_the_ends), [EPOCHS], METHODS)
-    long = itertools.product(SEEDS, LONG_BATCHES, [LONG], METHODS)
-    rates = {method: best_rate(results, method) for method in METHODS}
     return [
-        Run(method, batch, rates[method], epochs, seed)
-        for seed, batch, epochs, method in sorted([*short, *long], key=lambda cell: cell[0])
+        Run(method, batch, best_rate(results, method), epochs, seed)
+        for batches, epochs, seed in STAGES
+        for batch, method in itertools.product(batches, methods(results))
     ]
 
 
-def _from_the_ends(batch):
-    """Small and large batches before those between."""
-    return min(BATCHES.index(batch), len(BATCHES) - 1 - BATCHES.index(batch))
+def methods(results):
+    """Those that are compared: METHODS, and SogCLR at the gamma that was found."""
+    runs = gamma_runs(results)
+    best = max(runs, key=lambda run: results[run]["validation_knn"])
+    return (*METHODS, *({best.method} - set(METHODS)))
 
 
 def best_rate(results, method):
     """The base of the learning rate with which the held-out images were best told apart."""
+    searched = "SogCLR 0.9" if method.startswith("SogCLR") else method
     tried = {
-        rate: results[Run(method, RATE_BATCH, rate, EPOCHS, SEEDS[0])]["validation_knn"]
+        rate: results[Run(searched, RATE_BATCH, rate, EPOCHS, 0)]["validation_knn"]
         for rate in RATES
     }
     return max(tried, key=tried.get)
@@ -165,8 +182,7 @@ def summary(results):
     """{(epochs, batch, method): {"knn": [...], "linear": [...]}}, a value for each seed there is."""
     found = {}
     for run, scores in results.items():
-        chosen = all(Run(run.method, RATE_BATCH, rate, EPOCHS, 0) in results for rate in RATES)
-        if chosen and run.rate == best_rate(results, run.method):
+        if run.method in methods(results) and run.rate == best_rate(results, run.method):
             cell = found.setdefault((run.epochs, run.batch, run.method), {"knn": [], "linear": []})
             for score, values in cell.items():
                 values.append(scores[score])
@@ -184,18 +200,19 @@ def write(results, folder):
 
 def markdown(found, results):
     """A table of linear and kNN top-1 for each training length, mean and range over the seeds."""
+    names = methods(results)
     rates = ", ".join(f"{method} {best_rate(results, method):g}" for method in METHODS)
     lines = [f"Base of the learning rate at batch {RATE_BATCH}: {rates}.", ""]
     for epochs in (EPOCHS, LONG):
-        batches = [batch for batch in BATCHES if (epochs, batch, METHODS[0]) in found]
+        batches = [batch for batch in BATCHES if (epochs, batch, names[0]) in found]
         if not batches:
             continue
         lines += [
-            f"| linear / kNN top-1, {epochs} epochs | {' | '.join(METHODS)} |",
-            "|---|" + "---|" * len(METHODS),
+            f"| linear / kNN top-1, {epochs} epochs | {' | '.join(names)} |",
+            "|---|" + "---|" * len(names),
         ]
         for batch in batches:
-            cells = (_cell(found.get((epochs, batch, method))) for method in METHODS)
+            cells = (_cell(found.get((epochs, batch, method))) for method in names)
             lines.append(f"| batch {batch} | {' | '.join(cells)} |")
         lines.append("")
     return "\n".join(lines)
@@ -218,7 +235,7 @@ def draw(found, path):
     figure = Figure(figsize=(4.4 * len(lengths) + 1.4, 3.8), layout="constrained", dpi=110)
     panels = figure.subplots(1, len(lengths), squeeze=False)[0]
     for axes, epochs in zip(panels, lengths, strict=True):
-        for method in METHODS:
+        for method in dict.fromkeys(cell[2] for cell in found):
             batches = [batch for batch in BATCHES if (epochs, batch, method) in found]
             scores = [found[epochs, batch, method]["linear"] for batch in batches]
             means = [statistics.mean(values) for values in scores]
@@ -236,7 +253,7 @@ def check(results, trained):
     """Trains the smallest row again; the exit status: 0 within the stated spread, 1 outside."""
     method, batch = SMALLEST
     stated = summary(results)[EPOCHS, batch, method]
-    run = Run(method, batch, best_rate(results, method), EPOCHS, SEEDS[0])
+    run = Run(method, batch, best_rate(results, method), EPOCHS, 0)
     print(f"training {run}: a few minutes", flush=True)
     found = trained(run)
     outside = False
