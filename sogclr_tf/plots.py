@@ -79,7 +79,7 @@ def embedding(
     if labels is not None and len(labels) != len(features):
         raise ValueError(f"labels must be one for each of {len(features)} features: {len(labels)}.")
     chosen = np.random.default_rng(seed).permutation(len(features))[:EMBEDDED_EXAMPLES]
-    points = _layout(features[chosen], seed)
+    points = layout(features[chosen], seed)
 
     figure = _figure(7.4, 6)
     axes = figure.subplots()
@@ -233,7 +233,7 @@ def _checked_history(history, keys):
     return history["epoch"]
 
 
-def _layout(features, seed):
+def layout(features, seed):
     """float32 [N, C] -> float32 [N, 2]."""
     features = normalize(features)
     dimensions = min(50, *features.shape)
