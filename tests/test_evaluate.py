@@ -7,6 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler, normalize
 
+import sogclr_tf
 from sogclr_tf import evaluate
 
 
@@ -87,6 +88,127 @@ def test_knn_does_not_depend_on_the_block_size(digits, monkeypatch):
     monkeypatch.setattr(evaluate, "SIMILARITIES_PER_BLOCK", 1)
     bounded = evaluate.knn_predict(train, labels, test, k=20, num_classes=10)
     np.testing.assert_array_equal(bounded, whole)
+
+
+@pytest.mark.parametrize("block_size", [None, 1, 7])
+def test_nearest_agrees_with_a_loop(block_size):
+    features = np.random.default_rng(0).normal(size=(40, 6))
+    queries = features[10:20] * 3
+    found = evaluate.nearest(queries, features, 5, own_rows=range(10, 20), block_size=block_size)
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    for query, rows in enumerate(found, start=10):
+        others = [row for row in range(40) if row != query]
+        expected = sorted(others, key=lambda row, query=query: -unit[query] @ unit[row])[:5]
+        assert rows.tolist() == expected
+    with_own = evaluate.nearest(queries, features, 1, block_size=block_size)
+    assert with_own.dtype == np.int64
+    assert with_own[:, 0].tolist() == list(range(10, 20))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"k": 4}, r"k must be in 1..3 for 4 features, got 4"),
+        ({"k": 0, "own_rows": None}, r"k must be in 1..4 for 4 features, got 0"),
+        ({"own_rows": [0]}, "queries holds 2 examples but own_rows 1"),
+        ({"own_rows": [0, 4]}, "own_rows hold 4, but there are 4 features"),
+        ({"queries": np.ones((2, 5))}, "queries and features must be .* of one C"),
+    ],
+)
+def test_nearest_refuses(changes, message):
+    arguments = {"queries": np.ones((2, 3)), "features": np.ones((4, 3)), "k": 1}
+    with pytest.raises(ValueError, match=message):
+        evaluate.nearest(**(arguments | {"own_rows": [0, 1]} | changes))
+
+
+def test_alignment_in_the_head():
+    # The lengths do not count: the same direction, a right angle, the opposite.
+    a = np.array([[1.0, 0], [0, 2], [1, 0]])
+    b = np.array([[5.0, 0], [3, 0], [-1, 0]])
+    assert evaluate.alignment(a[:1], b[:1]) == 0
+    assert evaluate.alignment(a[1:2], b[1:2]) == 2
+    assert evaluate.alignment(a[2:], b[2:]) == 4
+    assert evaluate.alignment(a, b) == 2
+
+
+def test_uniformity_in_the_head():
+    assert evaluate.uniformity([[1.0, 0], [3, 0]]) == 0
+    assert evaluate.uniformity([[1.0, 0], [-1, 0]]) == pytest.approx(-2 * 4)
+    # A cross has four right angles, at distance 2, and two pairs of opposites, at 4.
+    cross = [[1.0, 0], [0, 1], [-1, 0], [0, -1]]
+    expected = np.log((4 * np.exp(-4) + 2 * np.exp(-8)) / 6)
+    assert evaluate.uniformity(cross) == pytest.approx(expected)
+    assert evaluate.uniformity(np.eye(1000)) == pytest.approx(-4)
+
+
+@pytest.mark.parametrize("block_size", [None, 1, 7, 100])
+@pytest.mark.parametrize("t", [2.0, 0.5])
+def test_alignment_and_uniformity_agree_with_loops(block_size, t):
+    a, b = np.random.default_rng(0).normal(size=(2, 30, 5))
+    a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (a, b))
+    distances = [sum((a[i, c] - b[i, c]) ** 2 for c in range(5)) for i in range(30)]
+    assert evaluate.alignment(2 * a, b) == pytest.approx(np.mean(distances), rel=1e-5)
+    potentials = [np.exp(-t * np.sum((a[i] - a[j]) ** 2)) for j in range(30) for i in range(j)]
+    uniformity = evaluate.uniformity(3 * a, t=t, block_size=block_size)
+    assert uniformity == pytest.approx(np.log(np.mean(potentials)), rel=1e-5)
+
+
+def test_alignment_and_uniformity_refuse():
+    with pytest.raises(ValueError, match="features_a holds 2 examples, features_b 3"):
+        evaluate.alignment(np.ones((2, 4)), np.ones((3, 4)))
+    with pytest.raises(ValueError, match="features_b must be finite"):
+        evaluate.alignment(np.ones((1, 2)), np.full((1, 2), np.nan))
+    with pytest.raises(ValueError, match=r"compares pairs, got features of shape \(1, 4\)"):
+        evaluate.uniformity(np.ones((1, 4)))
+    with pytest.raises(ValueError, match="t must be above 0, got 0"):
+        evaluate.uniformity(np.ones((2, 4)), t=0)
+
+
+def test_top_k_in_the_head():
+    scores = np.array([[3.0, 2, 1], [3, 2, 1], [3, 2, 1], [1, 1, 1]])
+    labels = np.array([0, 1, 2, 1])  # first, second, third; second of equals
+    assert [evaluate.top_k(scores, labels, k) for k in (1, 2, 3)] == [25, 75, 100]
+    assert evaluate.top_k(scores, np.full(4, 7), 3) == 0
+    untrained = np.array([[0.0, -np.inf]])
+    assert evaluate.top_k(untrained, [1], 2) == 0
+    assert evaluate.top_k(untrained, [0], 1) == 100
+
+
+@pytest.mark.parametrize(
+    ("scores", "k", "message"),
+    [
+        (np.ones(3), 1, r"must be \[M, K\] without NaN, got shape \(3,\)"),
+        (np.full((3, 2), np.nan), 1, "with 6 NaN"),
+        (np.ones((2, 2)), 1, "scores holds 2 examples but labels 3"),
+        (np.ones((3, 2)), 0, "k must be at least 1, got 0"),
+    ],
+)
+def test_top_k_refuses(scores, k, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate.top_k(scores, [0, 1, 1], k)
+
+
+def test_classify_gives_top5_of_more_than_five_classes():
+    scores = np.random.default_rng(0).normal(size=(50, 6))
+    classified = evaluate.classify(scores, np.zeros(50, int))
+    assert classified.top5 == evaluate.top_k(scores, np.zeros(50, int), 5)
+    assert classified.predictions.dtype == np.int32
+    assert classified.top1 == 100 * np.mean(classified.predictions == 0)
+    assert evaluate.classify(scores[:, :5], np.zeros(50, int)).top5 is None
+
+
+def test_linear_scores_are_those_of_scikit_learn(digits):
+    train, labels, test, _ = digits
+    for wanted in ((3, 5), (3, 5, 8)):  # of two classes it gives the difference alone
+        rows = np.isin(labels, wanted)
+        scores = evaluate.linear_scores(train[rows], labels[rows], test, regularisation=0.1)
+        scaler = StandardScaler().fit(train[rows])
+        reference = LogisticRegression(C=0.1).fit(scaler.transform(train[rows]), labels[rows])
+        probabilities = tf.nn.softmax(scores).numpy()
+        expected = reference.predict_proba(scaler.transform(test))
+        assert (scores.dtype, scores.shape) == (np.float32, (len(test), max(wanted) + 1))
+        np.testing.assert_allclose(probabilities[:, wanted], expected, atol=1e-3)
+        assert np.isneginf(np.delete(scores, wanted, axis=1)).all()
 
 
 def test_linear_probe_agrees_with_plain_logistic_regression(digits):
@@ -178,10 +300,31 @@ def test_judge(encoder, images, digits):
     np.testing.assert_allclose(scores.train_features, features[:1200], atol=1e-5)
     np.testing.assert_allclose(scores.test_features, features[1200:], atol=1e-5)
     predicted = evaluate.knn_predict(features[:1200], labels, features[1200:], k=20, num_classes=10)
-    assert scores.knn_top1 == pytest.approx(agreement(predicted, test_labels), abs=0.2)
-    assert 85 < scores.knn_top1 <= 100
-    assert 85 < scores.linear_top1 <= 100
+    assert scores.knn_top1 == {20: pytest.approx(agreement(predicted, test_labels), abs=0.2)}
+    assert 85 < scores.knn_top1[20] <= 100
+    assert 85 < scores.linear_top1 < scores.linear_top5 <= 100
+    assert scores.linear_top1 == agreement(scores.predictions, test_labels)
     assert "features" not in repr(scores)
+
+
+def test_judge_runs_the_encoder_once_whatever_is_asked(images):
+    seen = []
+
+    def encoder(batch, training):
+        assert training is False
+        tf.py_function(lambda count: seen.append(int(count)), [tf.shape(batch)[0]], [])
+        return tf.reshape(batch, [-1, 8 * 8 * 3])
+
+    scores = judge_with(encoder, images, k=(1, 3, 99), linear=None, batch_size=10)
+    assert sum(seen) == 20 + 10
+    assert list(scores.knn_top1) == [1, 3, 99]
+    features = images[:20].reshape(20, -1)
+    for k, top1 in scores.knn_top1.items():
+        predicted = evaluate.knn_predict(
+            features, np.arange(20) % 2, features[:10], k=k, num_classes=2
+        )
+        assert top1 == agreement(predicted, np.arange(10) % 2)
+    assert (scores.linear_top1, scores.linear_top5, scores.predictions) == (None, None, None)
 
 
 def test_judge_counts_a_class_that_training_lacks_as_wrong(images, digits):
@@ -189,7 +332,31 @@ def test_judge_counts_a_class_that_training_lacks_as_wrong(images, digits):
     unseen = np.full(20, 11)
     flatten = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
     scores = evaluate.judge(flatten, images[:100], labels, images[:20], unseen)
-    assert (scores.knn_top1, scores.linear_top1) == (0.0, 0.0)
+    assert (scores.knn_top1, scores.linear_top1, scores.linear_top5) == ({20: 0, 200: 0}, 0, 0)
+
+
+def test_both_agree_with_scikit_learn_on_cifar10(data_dir):
+    keras.utils.set_random_seed(0)
+    encoder = sogclr_tf.small_resnet(widths=(16, 32), stem_stride=4)
+    sets = []
+    for split in ("train[:2000]", "test[:1000]"):
+        source = sogclr_tf.sources.from_name("cifar10", split, data_dir)
+        images, labels = source.images_and_labels()
+        sets += [evaluate.extract_features(encoder, images), labels]
+    train, labels, test, test_labels = sets
+
+    predicted = evaluate.knn_predict(train, labels, test, k=20, num_classes=10)
+    voters = KNeighborsClassifier(20, weights=lambda d: np.exp((1 - d**2 / 2) / 0.07))
+    expected = voters.fit(normalize(train), labels).predict(normalize(test))
+    assert agreement(predicted, test_labels) > 15
+    assert abs(agreement(predicted, test_labels) - agreement(expected, test_labels)) <= 0.5
+
+    predicted = evaluate.linear_probe(train, labels, test, regularisation=0.01)
+    scaler = StandardScaler().fit(train)
+    regression = LogisticRegression(C=0.01).fit(scaler.transform(train), labels)
+    expected = regression.predict(scaler.transform(test))
+    assert agreement(predicted, test_labels) > 25
+    assert abs(agreement(predicted, test_labels) - agreement(expected, test_labels)) <= 0.5
 
 
 def judge_with(encoder, images, **changes):
@@ -214,6 +381,10 @@ def judge_with(encoder, images, **changes):
         ({"train_labels": np.arange(20.0)}, "must be integers"),
         ({"test_labels": np.zeros((10, 2), int)}, r"shape \(10, 2\)"),
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"k": (20, 0)}, "k must be above 0, got 0"),
+        ({"k": ()}, "k is empty: give at least one"),
+        ({"temperature": 0}, "temperature must be above 0, got 0"),
+        ({"linear": "svm"}, "linear is 'svm': expected 'lbfgs', or None"),
     ],
 )
 def test_judge_refuses(encoder, images, changes, message):
