@@ -116,11 +116,19 @@ def page(title, subtitle, sections, style=""):
 
 
 def write_page(path, html):
-    """Writes a page as UTF-8: the file is the old one or the new one, never half. Returns `path`.
+    """Writes a page as UTF-8: the file is the old one or the new one, never half.
+
+    Returns:
+        `path`, as a pathlib.Path.
 
     File names may hold bytes that are no text; each becomes a question mark.
+
+    Raises:
+        FileNotFoundError: the page's folder is missing.
     """
     path = pathlib.Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path} has no folder to stand in: make {path.parent} first")
     temporary = path.with_name(f".{path.name}.writing")
     try:
         temporary.write_text(html, encoding="utf-8", errors="replace")
@@ -192,6 +200,9 @@ def flat(values, prefix=""):
 def title_of(key):
     """The name of a number or of a column of metrics, for people."""
     prefix, _, name = key.rpartition(".")
+    if name.startswith("untrained_"):
+        title = title_of(name.removeprefix("untrained_"))
+        return f"Untrained {title[0].lower()}{title[1:]}"
     if prefix:
         return f"{prefix}: {_TITLES.get(name, name)}"
     return _TITLES.get(name, name.replace("_", " ").capitalize())

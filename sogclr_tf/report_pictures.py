@@ -30,7 +30,7 @@ _COLOURS = (
 )
 WIDTH, HEIGHT = 320, 208
 # The plot inside the picture.
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 312, 8, 176
+_LEFT, _RIGHT, _TOP, _BOTTOM = 50, 312, 8, 176
 _FEW_POINTS = 30
 _FIRST_METRICS = (
     "loss",
@@ -243,7 +243,7 @@ def _scale(values, start, end):
     """The scale of finite values; one that is alone, or equal to all, gets room around it."""
     low, high = float(np.min(values)), float(np.max(values))
     if high - low <= 1e-9 * max(abs(low), abs(high)):
-        room = abs(low) / 20 or 0.5
+        room = abs(low) / 2 or 0.5
         low, high = low - room, high + room
     return _Scale(low, high, start, end)
 
