@@ -1,4 +1,4 @@
-"""SimCLR on CIFAR-10 at the size of configs/cifar10_small.py, only the loss differs.
+"""SimCLR on CIFAR-10 at the size of configs/cifar10_small.py: only the loss differs.
 
     python -m sogclr_tf.run --config=configs/cifar10_small_simclr.py --config.data.data_dir=DIR
 

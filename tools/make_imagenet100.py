@@ -5,7 +5,7 @@
 IMAGENET holds `train` and `val`, and each of them a folder of images per class, called by its
 WordNet id: IMAGENET/train/n01440764/*.JPEG. OUT gets the same two with the classes of the list.
 
---how=link (the default) links the folders of IMAGENET, which takes a second and no room; hardlink
+--how=link (the default) links the folders of IMAGENET, which takes no room; hardlink
 links every file, on the same file system, so that OUT outlives IMAGENET; copy copies every file.
 OUT is made in a hidden folder beside it and renamed when it is whole. A command that was stopped
 goes on where it was when it is given again, and one whose OUT is there already changes nothing.
@@ -46,6 +46,8 @@ def main():
         made = make(options.imagenet, options.out, images, options.how)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped: the same command goes on from there")
     counts = (sum(len(images[split, name]) for name in classes) for split in SPLITS)
     print(
         f"{options.out} {'holds' if made else 'held already'} {len(classes)} classes: "
@@ -142,6 +144,10 @@ def make(imagenet, out, images, how):
     return True
 
 
+def _holds(folder, files):
+    return folder.is_dir() and _files(folder) == files
+
+
 def _files(folder):
     with os.scandir(folder) as entries:
         return {
@@ -181,7 +187,7 @@ def _check_same(out, images):
     else:
         there = {(split, path.name) for split in SPLITS for path in (out / split).iterdir()}
         others = sorted(there.symmetric_difference(images)) or sorted(
-            key for key in images if _files(out / key[0] / key[1]) != images[key]
+            key for key in images if not _holds(out / key[0] / key[1], images[key])
         )
         if others:
             problem = f"differs in {'/'.join(others[0])}"
