@@ -1,10 +1,18 @@
-"""What happens beside training: stopping at a broken loss, measuring the pace, saving."""
+"""What happens beside training: stopping at a broken loss, the pace, the bar, saving."""
 
+import logging
 import math
 import time
 
 import keras
 import numpy as np
+
+_LOG = logging.getLogger("sogclr_tf")
+
+# Below it the mean cosine of two images' features is above 0.9975; random encoders have 0.2 to 0.3.
+COLLAPSED = 0.05
+# What a progress bar has room for; the logs hold the rest.
+SHOWN = ("loss", "contrast_accuracy", "probe_accuracy", "knn_top1", "probe_top1")
 
 
 class StopAtNonFiniteLoss(keras.callbacks.Callback):
@@ -25,7 +33,9 @@ class StopAtNonFiniteLoss(keras.callbacks.Callback):
 
 
 class Pace(keras.callbacks.Callback):
-    """Adds examples_per_second and learning_rate to the logs of each epoch.
+    """Adds examples_per_second to the logs of steps and epochs, learning_rate to those of epochs.
+
+    Of a step it is the pace of the epoch so far.
 
     Args:
         batch_size: examples of a step, over all replicas.
@@ -39,12 +49,58 @@ class Pace(keras.callbacks.Callback):
         self._started = time.perf_counter()
         self._first_step = self.model.trained_steps
 
+    def on_train_batch_end(self, batch, logs=None):  # noqa: ARG002
+        logs["examples_per_second"] = self._pace()
+
     def on_epoch_end(self, epoch, logs=None):  # noqa: ARG002
-        steps = self.model.trained_steps - self._first_step
-        seconds = time.perf_counter() - self._started
-        logs["examples_per_second"] = steps * self._batch_size / seconds
+        logs["examples_per_second"] = self._pace()
         rate = self.model.optimizer.learning_rate
         logs["learning_rate"] = float(keras.ops.convert_to_numpy(rate))
+
+    def _pace(self):
+        steps = self.model.trained_steps - self._first_step
+        return steps * self._batch_size / (time.perf_counter() - self._started)
+
+
+class WarnOfCollapse(keras.callbacks.Callback):
+    """Warns, once, after an epoch at whose end the features of all images are nearly one vector.
+
+    Such an encoder tells no images apart, though the loss may look as ever. A `feature_std` below
+    0.05 says so.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self._warned = False
+
+    def on_epoch_end(self, epoch, logs=None):
+        spread = (logs or {}).get("feature_std", 1.0)
+        if spread < COLLAPSED and not self._warned:
+            self._warned = True
+            _LOG.warning(
+                "feature_std is %.4f in epoch %d: the features of all images are nearly the same "
+                "(healthy encoders have 0.2 and more). Lower the learning rate, or look at the "
+                "views: images that an augmentation wipes out cannot be told apart",
+                spread,
+                epoch + 1,
+            )
+
+
+class Progress(keras.callbacks.ProgbarLogger):
+    """Keras's progress bar with what is short and telling; the logs hold all the rest."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        super().on_train_batch_end(batch, _shown(logs))
+
+    def on_epoch_end(self, epoch, logs=None):
+        super().on_epoch_end(epoch, _shown(logs))
+
+
+def _shown(logs):
+    chosen = {name: logs[name] for name in SHOWN if name in (logs or {})}
+    if "examples_per_second" in (logs or {}):
+        chosen["examples/s"] = round(logs["examples_per_second"])
+    return chosen
 
 
 class SaveCheckpoints(keras.callbacks.Callback):

@@ -70,6 +70,24 @@ def check_encoder(key, found, encoder):
         )
 
 
+def check_labels(elements):
+    """Raises ValueError where a probe would find no labels in the elements of a stream."""
+    if "probe_image" in elements:
+        _check_images("probe_image", elements["probe_image"])
+    key = "probe_label" if "probe_image" in elements else "label"
+    if key not in elements:
+        raise ValueError(
+            f"the model has a probe, but its training elements have no {key}: give images with "
+            "labels, or leave the probe out"
+        )
+    dtype = tf.as_dtype(elements[key].dtype)
+    if len(elements[key].shape) != 1 or not dtype.is_integer:
+        raise ValueError(
+            f"{key} is {dtype.name} {tuple(elements[key].shape)}: expected whole numbers [B], the "
+            "class of each image"
+        )
+
+
 def check_initial_step(initial_step, x, kwargs):
     """Raises ValueError where a step to go on from has no meaning."""
     if initial_step is None:

@@ -4,8 +4,9 @@ Any tf.data.Dataset whose elements are batches
 
     {"view_a": uint8 or float in 0..1 [B, H, W, 3], "view_b": the same, "index": int [B]}
 
-trains a `SogCLR` model; further keys are ignored. Index i must always mean the same example, and
-lie in [0, num_examples). `training_views` makes such a stream from images.
+trains a `SogCLR` model; "label" int [B] teaches its probe, if it has one, and further keys are
+ignored. Index i must always mean the same example, and lie in [0, num_examples). `training_views`
+makes such a stream from images.
 """
 
 import collections.abc
@@ -13,6 +14,7 @@ import dataclasses
 import math
 import os
 
+import numpy as np
 import tensorflow as tf
 
 from sogclr_tf import augment, data_service, policies, sources
@@ -41,9 +43,13 @@ class Views:
     seed: int
     service: str | None = None
 
-    # Of a batch, and of an example of the source that goes into one.
+    # Of a batch, beside "label" where the source has labels.
     keys = ("view_a", "view_b", "index")
-    taken = ("image", "index")
+
+    @property
+    def taken(self):
+        """What of an example of the source goes into a batch."""
+        return ("image", "index", *(["label"] if self.source.labelled else []))
 
     @property
     def num_examples(self):
@@ -165,7 +171,8 @@ class Views:
 
     def _batch(self, views, examples):
         """What the model is given, of the views that `_policies` made."""
-        return {"view_a": views[0], "view_b": views[1], "index": examples["index"]}
+        others = {key: examples[key] for key in self.taken if key != "image"}
+        return {"view_a": views[0], "view_b": views[1], **others}
 
     def _drawn(self, stream, rows):
         """Batches of `rows` examples with their views."""
@@ -299,6 +306,28 @@ def evaluation_set(source, size):
         deterministic=True,
     )
     return resized, labels
+
+
+def evaluation_sample(source, size, count, seed=0):
+    """As `evaluation_set`, of `count` examples drawn by `seed` (of all where there are fewer).
+
+    What is left out is not decoded, nor read where the source can help it.
+    """
+
+    def drawn(_):
+        tf.random.set_seed(1)
+        return source.examples(tf.constant(seed, tf.int64)).take(count)
+
+    examples = tf.data.Dataset.range(1).flat_map(drawn)
+    images = examples.map(
+        lambda example: augment.whole(source.decode(source.read(example["image"])), size),
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+    if not source.labelled:
+        return images, None
+    labels = examples.map(lambda example: example["label"]).as_numpy_iterator()
+    return images, np.fromiter(labels, np.int32)
 
 
 def _policies(policy, policy_b, source):

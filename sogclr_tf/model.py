@@ -25,6 +25,10 @@ class SogCLR(ContrastiveModel):
         loss: an objective, such as `GlobalContrastiveLoss` or `NTXentLoss`.
         projector: a Keras layer or model from features [B, C] to projections [B, D]; None for
             `projection_head(C)`, SimCLR's two layers to 128.
+        probe: `sogclr_tf.OnlineProbe`, a linear classifier that learns beside the encoder without
+            changing it; None for none. Its batches have "label" int [B], those of both views; or,
+            where other images have the labels, "probe_image" uint8 or float in 0..1 [P, H, W, 3]
+            and "probe_label" int [P]. A negative label is none.
 
     Raises:
         TypeError: `loss` is no objective of this package.
@@ -33,10 +37,11 @@ class SogCLR(ContrastiveModel):
 
     contract = contract.VIEWS
 
-    def __init__(self, encoder, loss, projector=None, name="sogclr", **kwargs):
+    def __init__(self, encoder, loss, projector=None, probe=None, name="sogclr", **kwargs):
         super().__init__(loss, name=name, **kwargs)
         self.encoder = encoder
         self.projector = projector
+        self.probe = probe
         if encoder.built and hasattr(encoder, "input_shape"):
             self.build(encoder.input_shape)
 
@@ -47,10 +52,19 @@ class SogCLR(ContrastiveModel):
             self.projector = projection_head(features)
         elif not self.projector.built:
             self.projector.build((None, features))
+        self.watch_features(features)
+        if self.probe is not None and not self.probe.built:
+            self.probe.build((None, features))
         self.built = True
+
+    @property
+    def metrics(self):
+        return [*super().metrics, *([self.probe.accuracy] if self.probe else [])]
 
     def build_from(self, elements):
         contract.check_encoder("view_a", elements["view_a"].shape, self.encoder)
+        if self.probe is not None:
+            contract.check_labels(elements)
         if not self.built:
             self.build(elements["view_a"].shape)
 
@@ -62,9 +76,18 @@ class SogCLR(ContrastiveModel):
         """Projections [B, D] of images: what the objective compares, before normalisation."""
         return self.projector(self(images, training=training), training=training)
 
-    def sides(self, batch, training=False):
-        images = tf.concat([batch["view_a"], batch["view_b"]], axis=0)
-        return tf.split(self.project(images, training=training), 2)
+    def represent(self, batch, training=False):
+        features = self(tf.concat([batch["view_a"], batch["view_b"]], axis=0), training=training)
+        return features, *tf.split(self.projector(features, training=training), 2)
+
+    def beside(self, features, batch, training):
+        if self.probe is None:
+            return
+        work = self.probe.learn if training else self.probe.score
+        if "probe_image" in batch:
+            work(self(batch["probe_image"]), batch["probe_label"])
+        elif "label" in batch:
+            work(features, tf.tile(batch["label"], [2]))
 
     def get_config(self):
-        return self._config_of(encoder=self.encoder, projector=self.projector)
+        return self._config_of(encoder=self.encoder, projector=self.projector, probe=self.probe)

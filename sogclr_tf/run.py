@@ -1,7 +1,7 @@
 """The command: pre-train, evaluate and export an encoder, as a config says.
 
     python -m sogclr_tf.run [--config=configs/NAME.py] [--workdir=DIR] [--strategy=NAME]
-                            [--mode=train|evaluate|export|all]
+                            [--mode=train|evaluate|export|all] [--encoder=PATH]
 
 Any key of the config is a flag: --config.batch_size=128. The same command started again resumes.
 Exit status: 0 done, 1 an error in one line, 75 saved and stopped by SIGTERM, 130 by Ctrl-C.
@@ -11,8 +11,10 @@ import dataclasses
 import logging
 import os
 import pathlib
+import platform
 import re
 import runpy
+import shlex
 import signal
 import statistics
 import sys
@@ -22,7 +24,7 @@ from absl import logging as absl_logging
 from ml_collections import config_flags
 
 import sogclr_tf
-from sogclr_tf import image_text_run
+from sogclr_tf import evaluation_run, image_text_run
 
 # TensorFlow's notices would bury the progress bar.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -57,6 +59,9 @@ _MODE = flags.DEFINE_enum("mode", "all", MODES, "What to do; all: train, evaluat
 _DEVICES = flags.DEFINE_integer(
     "virtual_devices", 1, "CPU devices to split this machine's CPU into, to rehearse a strategy.", 1
 )
+_ENCODER = flags.DEFINE_string(
+    "encoder", None, "With --mode=evaluate: a checkpoint, SavedModel or .keras file to judge alone."
+)
 _TPU = flags.DEFINE_string("tpu", None, "Name or address of the TPU; local on a TPU VM.")
 _TPU_ZONE = flags.DEFINE_string("tpu_zone", None, "Cloud zone of the TPU.")
 _TPU_PROJECT = flags.DEFINE_string("tpu_project", None, "Cloud project of the TPU.")
@@ -70,30 +75,36 @@ def main(_argv):
     strategy = _strategy()
     chief = sogclr_tf.strategy.is_chief(strategy)
     _set_precision(config.precision)
+    if _ENCODER.value is not None:
+        judge_alone(config, folder)
+        return
     has_texts = _has_texts(config)
     views = image_text_run.stream(config) if has_texts else _views(config)
-    test_source = None if has_texts else _test_source(config, views.source)
+    sets = None if has_texts else _evaluation_sources(config, views.source)
     counts = {"num_examples": views.num_examples, "examples_per_epoch": views.source.size}
     folder.claim({**config.to_dict(), **counts}, FREE_KEYS, write=chief)
     if chief:
-        folder.list_skipped(views.source, *([test_source] if test_source else []))
+        folder.list_skipped(views.source, *([sets[1]] if sets else []))
     with strategy.scope():
-        model = _model(config, views, strategy)
+        probe = None
+        if not has_texts:
+            views, probe = _probe_stream(config, views, sets, strategy.num_replicas_in_sync)
+        model = _model(config, views, strategy, probe)
         checkpoints = sogclr_tf.checkpoint.Checkpoints(
             model, folder.checkpoints, config.checkpoint.keep
         )
     step = checkpoints.restore()
     if _MODE.value in ("all", "train"):
-        train(config, folder, model, views, checkpoints, step, chief)
+        train(config, folder, model, views, checkpoints, step, chief, sets)
     elif step == 0:
         raise ValueError(f"{folder.checkpoints} holds no checkpoint: train first with --mode=train")
     if chief:
-        conclude(config, folder, model, views, test_source)
+        conclude(config, folder, model, views, sets)
     # A worker that left earlier would look like one that crashed.
     sogclr_tf.strategy.from_all_workers(strategy, 0)
 
 
-def train(config, folder, model, views, checkpoints, step, chief):
+def train(config, folder, model, views, checkpoints, step, chief, sets):
     """Pre-trains from `step` on to the last epoch; the chief leaves metrics and checkpoints."""
     from sogclr_tf.preemption import StopOnSignal, Stopped
 
@@ -110,7 +121,7 @@ def train(config, folder, model, views, checkpoints, step, chief):
                 epochs=config.epochs,
                 initial_step=step,
                 verbose=_verbosity(chief),
-                callbacks=[*_callbacks(config, folder, views, checkpoints, chief), stop],
+                callbacks=[*_callbacks(config, folder, views, checkpoints, chief, sets), stop],
             )
     except Stopped as stopped:
         sys.stderr.write(f"\n{stopped}: the same command goes on from there\n")
@@ -125,19 +136,17 @@ def train(config, folder, model, views, checkpoints, step, chief):
         )
 
 
-def conclude(config, folder, model, views, test_source):
-    """Pictures, scores and export, as --mode says; the closing table."""
+def conclude(config, folder, model, views, sets):
+    """Pictures, scores, report and export, as --mode says; the closing table."""
     has_texts = _has_texts(config)
     if _MODE.value in ("all", "evaluate"):
         draw_training(folder, model)
+        found = {}
         if has_texts:
             image_text_run.evaluate(config, folder, model, views)
         else:
-            with (
-                sogclr_tf.sources.clear_errors(views.source),
-                sogclr_tf.sources.clear_errors(test_source),
-            ):
-                evaluate(config, folder, model, views.source, test_source)
+            found = evaluate(config, folder, model, views, sets)
+        write_report(config, folder, found)
     if _MODE.value in ("all", "export"):
         (image_text_run.export if has_texts else export)(folder, model)
     sys.stdout.write(closing_table(folder))
@@ -150,7 +159,7 @@ def _verbosity(chief):
     return 1 if sys.stdout.isatty() else 2
 
 
-def _callbacks(config, folder, views, checkpoints, chief):
+def _callbacks(config, folder, views, checkpoints, chief, sets):
     """What writes beside training; checkpoints last, when the rest of an epoch is written."""
     import keras
 
@@ -164,42 +173,91 @@ def _callbacks(config, folder, views, checkpoints, chief):
         return [save]
     return [
         callbacks.Pace(views.batch_size),
+        *_monitors(config, sets),
         keras.callbacks.LambdaCallback(on_epoch_end=folder.append_metrics),
         keras.callbacks.TensorBoard(str(folder.events), write_graph=False),
         save,
     ]
 
 
-def evaluate(config, folder, model, train_source, test_source):
-    """Scores the trained encoder beside the same encoder before training; draws its features."""
-    size = config.data.image_size
-    train_images, train_labels = sogclr_tf.data.evaluation_set(train_source, size)
-    test_images, test_labels = sogclr_tf.data.evaluation_set(test_source, size)
-    picture = folder.plot("embedding.png")
-    if train_labels is None or test_labels is None:
-        _LOG.warning("%s has no labels: kNN and linear probe are left out", train_source.name)
-        features = sogclr_tf.evaluate.extract_features(model.encoder, test_images)
-        sogclr_tf.plots.embedding(features, None, picture)
-        return
-    scores = {}
-    for name, encoder in (("untrained_", _encoder(config)), ("", model.encoder)):
-        _LOG.info("evaluating the %s encoder", "untrained" if name else "trained")
-        judged = sogclr_tf.evaluate.judge(
-            encoder,
-            train_images,
-            train_labels,
-            test_images,
-            test_labels,
-            k=config.evaluation.knn_neighbours,
-            temperature=config.evaluation.knn_temperature,
-            seed=config.seed,
-        )
-        scores[f"{name}knn_top1"] = round(judged.knn_top1, 2)
-        scores[f"{name}linear_top1"] = round(judged.linear_top1, 2)
-    sogclr_tf.plots.embedding(
-        judged.test_features, test_labels, picture, class_names=test_source.class_names
+def _monitors(config, sets):
+    """What measures the encoder on held-out images, where there are labels to measure by."""
+    settings = config.get("monitor")
+    if not settings or not settings.every_epochs or not sets or not sets.labelled:
+        return []
+    bank, queries = (
+        sogclr_tf.data.evaluation_sample(source, config.data.image_size, count, config.seed)
+        for source, count in ((sets.train, settings.bank), (sets.test, settings.queries))
     )
-    folder.update_result(**scores)
+    return [
+        sogclr_tf.monitors.HeldOutAccuracy(
+            bank,
+            queries,
+            every_epochs=settings.every_epochs,
+            temperature=config.evaluation.knn_temperature,
+        )
+    ]
+
+
+def evaluate(config, folder, model, views, sets):
+    """Scores the trained encoder beside the same encoder before training; draws its features.
+
+    Returns what the report shows of it.
+    """
+    log_u = model.objective.log_u.numpy() if hasattr(model.objective, "log_u") else None
+    with sogclr_tf.sources.clear_errors(views.source), sets.clear_errors():
+        numbers, found = evaluation_run.score(
+            config, model.encoder, sets, (views.policy_a, views.policy_b), _encoder(config)
+        )
+        shown = evaluation_run.material(config, found, sets.test, views.source, log_u)
+    _draw_features(folder, found, sets.test)
+    # Another set's scores stand apart, by its name, as there may be several.
+    transfer = folder.read_result().get("transfer", {})
+    if config.evaluation.data.name:
+        numbers = {"transfer": {**transfer, config.evaluation.data.name: numbers}}
+    folder.update_result(**numbers)
+    return shown
+
+
+def judge_alone(config, folder):
+    """Scores the encoder that --encoder names, which need not be of this project's training."""
+    if _MODE.value != "evaluate":
+        raise ValueError(f"--encoder goes with --mode=evaluate, not with --mode={_MODE.value}")
+    if _has_texts(config):
+        raise ValueError("--encoder judges encoders of images: give a config without texts")
+    sets = _evaluation_sources(config, _source(config, config.data.train_split))
+    folder.claim({**config.to_dict(), "judged_encoder": _ENCODER.value}, FREE_KEYS)
+    encoder = sogclr_tf.encoders.load_encoder(_ENCODER.value, _encoder(config))
+    with sets.clear_errors():
+        numbers, found = evaluation_run.score(config, encoder, sets, _policies(config))
+        shown = evaluation_run.material(config, found, sets.test)
+    _draw_features(folder, found, sets.test)
+    folder.update_result(**numbers)
+    write_report(config, folder, shown)
+    sys.stdout.write(closing_table(folder))
+
+
+def _draw_features(folder, found, test_source):
+    sogclr_tf.plots.embedding(
+        found.features,
+        found.labels,
+        folder.plot("embedding.png"),
+        class_names=test_source.class_names,
+    )
+
+
+def write_report(config, folder, shown):
+    """Writes report.html; `shown` are arguments of `report.Material` that an evaluation gave."""
+    material = sogclr_tf.report.Material(
+        title=folder.path.name,
+        command=shlex.join(["python", "-m", "sogclr_tf.run", *sys.argv[1:]]),
+        config=config.to_dict(),
+        environment=_environment(),
+        result=folder.read_result(),
+        history=folder.history(),
+        **shown,
+    )
+    sogclr_tf.report.write_report(material, folder.report)
 
 
 def export(folder, model):
@@ -231,11 +289,9 @@ def closing_table(folder):
             f"trained    {result['steps']:,} steps over {result['num_examples']:,} examples, "
             f"{result['examples_per_second']:,.0f} examples/s"
         )
-    if "knn_top1" in result:
-        lines += ["", f"{'top-1 on frozen features':26}{'untrained':>11}{'trained':>11}"]
-        for name, key in (("weighted kNN", "knn_top1"), ("linear probe", "linear_top1")):
-            untrained, trained = result[f"untrained_{key}"], result[key]
-            lines.append(f"{name:26}{untrained:>10.1f}%{trained:>10.1f}%")
+    lines += _score_lines(result)
+    for name, scores in result.get("transfer", {}).items():
+        lines += _score_lines(scores, f"on {name}")
     if result.get("skipped"):
         lines.append(
             f"skipped    {result['skipped']:,} images that cannot be decoded: {folder.skipped}"
@@ -245,6 +301,32 @@ def closing_table(folder):
     lines.append("")
     lines += [f"{what:12} {path}" for what, path in folder.files()]
     return "\n".join(lines) + "\n"
+
+
+def _score_lines(scores, where="on frozen features"):
+    """The accuracies of an encoder, untrained beside trained where both are known."""
+    names = [name for name in scores if re.search(r"_top[15]$", name)]
+    names = [name for name in names if not name.startswith("untrained_")]
+    if not names:
+        return []
+    before = any(f"untrained_{name}" in scores for name in names)
+    head = f"{'untrained':>11}{'trained':>11}" if before else f"{'percent':>11}"
+    lines = ["", f"{where:30}{head}"]
+    for name in names:
+        values = [scores.get(f"untrained_{name}")] if before else []
+        cells = ("" if value is None else f"{value:.1f}%" for value in [*values, scores[name]])
+        lines.append(f"{_readable(name):30}" + "".join(f"{cell:>11}" for cell in cells))
+    return lines
+
+
+def _readable(name):
+    """Of a score, such as "knn20_top1" or "fine_tuned_10_top5", what people call it."""
+    what, _, top = name.rpartition("_top")
+    if what.startswith("knn"):
+        return f"kNN of {what.removeprefix('knn')}, top-{top}"
+    if what.startswith("fine_tuned_"):
+        return f"fine-tuned on {what.removeprefix('fine_tuned_')}%, top-{top}"
+    return f"{what} probe, top-{top}"
 
 
 def _start_tensorflow():
@@ -287,9 +369,10 @@ def _strategy():
     return strategy
 
 
-def _source(config, split):
+def _source(config, split, where=None):
     data = config.data
-    source = sogclr_tf.sources.from_name(data.name, split, data.data_dir, data.features.to_dict())
+    name, data_dir = (where.name, where.data_dir) if where else (data.name, data.data_dir)
+    source = sogclr_tf.sources.from_name(name, split, data_dir, data.features.to_dict())
     return sogclr_tf.sources.readable(source) if data.on_error == "skip" else source
 
 
@@ -298,32 +381,61 @@ def _has_texts(config):
     return "text_encoder" in config
 
 
-def _test_source(config, train_source):
-    """What to evaluate on, found before the hours of training; None where nothing is evaluated."""
-    if _MODE.value not in ("all", "evaluate"):
+def _evaluation_sources(config, train_source):
+    """What to judge on, found before the hours of training; None where nothing is evaluated."""
+    if _MODE.value == "export" or (_MODE.value == "train" and not _watches(config)):
         return None
-    test_source = _source(config, config.data.test_split)
-    labelled = train_source.labelled and test_source.labelled
-    if labelled and train_source.class_names != test_source.class_names:
-        raise ValueError(
-            f"{train_source.name} and {test_source.name} have other classes, so their labels mean "
-            "different things: give both the same class folders, an empty one where none is left"
+    other = config.evaluation.data
+    if other.name:
+        sets = evaluation_run.Sets(
+            *(_source(config, split, other) for split in (other.train_split, other.test_split))
         )
-    return test_source
+    else:
+        sets = evaluation_run.Sets(train_source, _source(config, config.data.test_split))
+    evaluation_run.check(config, sets)
+    return sets
+
+
+def _watches(config):
+    """Whether anything beside training looks at the images to judge on."""
+    return bool(config.monitor.every_epochs or config.evaluation.data.name)
+
+
+def _policies(config):
+    """(Policy of view a, of view b)."""
+    policy = sogclr_tf.augment.Policy(size=config.data.image_size, **config.augment)
+    of_b = {key: value for key, value in config.augment_b.items() if value is not None}
+    return policy, dataclasses.replace(policy, **of_b)
 
 
 def _views(config):
-    policy = sogclr_tf.augment.Policy(size=config.data.image_size, **config.augment)
-    of_b = {key: value for key, value in config.augment_b.items() if value is not None}
-    source = _source(config, config.data.train_split)
+    policy, policy_b = _policies(config)
     return sogclr_tf.data.training_views(
-        source,
+        _source(config, config.data.train_split),
         batch_size=config.batch_size,
         policy=policy,
-        policy_b=dataclasses.replace(policy, **of_b),
+        policy_b=policy_b,
         seed=config.seed,
         service=config.data.service,
     )
+
+
+def _probe_stream(config, views, sets, replicas):
+    """(the stream that teaches an online probe, the probe); the stream as it is, and None."""
+    if not config.monitor.probe_rate:
+        return views, None
+    own = bool(config.evaluation.data.name) and sets is not None
+    source = sets.train if own else views.source
+    if not source.labelled:
+        return views, None
+    if source.class_names is None:
+        _LOG.warning("the classes of %s have no names to count: no online probe", source.name)
+        return views, None
+    probe = sogclr_tf.OnlineProbe(len(source.class_names), config.monitor.probe_rate)
+    if own:
+        crops = evaluation_run.crops(config)
+        views = sogclr_tf.probe_stream.with_labelled(views, source, crops, replicas)
+    return views, probe
 
 
 def _encoder(config):
@@ -336,13 +448,13 @@ def _encoder(config):
     return sogclr_tf.resnet.build_encoder(options.pop("name"), (side, side, 3), **options)
 
 
-def _model(config, views, strategy):
+def _model(config, views, strategy, probe=None):
     encoder, objective = _encoder(config), _objective(config, views)
     if _has_texts(config):
         model = image_text_run.model(config, views, encoder, objective)
     else:
         projector = sogclr_tf.projection_head(encoder.output_shape[-1], **config.projector)
-        model = sogclr_tf.SogCLR(encoder, objective, projector)
+        model = sogclr_tf.SogCLR(encoder, objective, projector, probe)
     model.compile(
         optimizer=_optimizer(config, views),
         steps_per_execution=config.steps_per_execution,
@@ -436,6 +548,24 @@ def _versions():
         "sogclr_tf": sogclr_tf.__version__,
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
+    }
+
+
+def _environment():
+    """What the report says of the machine and its software."""
+    import keras
+    import tensorflow as tf
+
+    devices = tf.config.list_logical_devices()
+    return {
+        "sogclr_tf": sogclr_tf.__version__,
+        "TensorFlow": tf.__version__,
+        "Keras": keras.__version__,
+        "Python": platform.python_version(),
+        "system": platform.platform(),
+        "processor": f"{platform.machine()}, {os.cpu_count()} cores",
+        "devices": ", ".join(device.name.removeprefix("/device:") for device in devices),
+        "strategy": _STRATEGY.value,
     }
 
 

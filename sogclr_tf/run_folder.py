@@ -16,6 +16,7 @@ class RunFolder:
         metrics: `metrics.csv`, a row per epoch.
         result: `result.json`, the closing numbers.
         skipped: `skipped.txt`, the images that could not be decoded.
+        report: `report.html`, the page that shows all of it.
     """
 
     def __init__(self, path):
@@ -28,6 +29,7 @@ class RunFolder:
         self.metrics = self.path / "metrics.csv"
         self.result = self.path / "result.json"
         self.skipped = self.path / "skipped.txt"
+        self.report = self.path / "report.html"
         self._config = self.path / "config.json"
 
     def stored_config(self):
@@ -96,6 +98,7 @@ class RunFolder:
     def files(self):
         """[(what, path)] of what the run has left, for people."""
         parts = {
+            "report": self.report,
             "numbers": self.result,
             "metrics": self.metrics,
             "pictures": self.plots,
@@ -107,22 +110,29 @@ class RunFolder:
 
     def append_metrics(self, epoch, logs):
         """Adds an epoch's row to `metrics.csv`, with a header where it is new."""
-        row = {"epoch": epoch, **logs}
-        text = io.StringIO(self.metrics.read_text() if self.metrics.exists() else "")
-        text.seek(0, io.SEEK_END)
-        writer = csv.DictWriter(text, list(row), lineterminator="\n")
-        if not text.tell():
-            writer.writeheader()
-        writer.writerow(row)
+        rows = [*self._rows(), {"epoch": epoch, **logs}]
+        # What is measured every few epochs has a column from its first value on.
+        columns = dict.fromkeys(name for row in rows for name in row)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(columns), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
         _write_whole(self.metrics, text.getvalue())
 
     def history(self):
-        """`metrics.csv` as {column: list of floats}; empty where nothing was trained."""
+        """`metrics.csv` as {column: list of floats}; empty where nothing was trained.
+
+        NaN stands where a column has no value in an epoch, as of what is measured every few.
+        """
+        rows = self._rows()
+        columns = rows[0] if rows else ()
+        return {name: [float(row[name] or "nan") for row in rows] for name in columns}
+
+    def _rows(self):
         if not self.metrics.exists():
-            return {}
+            return []
         with self.metrics.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else ())}
+            return list(csv.DictReader(file))
 
 
 def write_json(path, values):

@@ -5,8 +5,8 @@ import contextlib
 import keras
 import tensorflow as tf
 
-from sogclr_tf import contract, replica, sources
-from sogclr_tf.callbacks import StopAtNonFiniteLoss
+from sogclr_tf import contract, metrics, replica, sources
+from sogclr_tf.callbacks import Progress, StopAtNonFiniteLoss, WarnOfCollapse
 from sogclr_tf.data import Views
 from sogclr_tf.objectives import ContrastiveLoss
 
@@ -17,7 +17,7 @@ _AHEAD = 100
 class ContrastiveModel(keras.Model):
     """A Keras model of which an objective contrasts two sides of every batch.
 
-    A subclass gives `contract` (what its streams must be), `sides`, `build_from` and, where the
+    A subclass gives `contract` (what its streams must be), `represent`, `build_from` and, where the
     host must prepare a stream, `on_host`.
 
     Args:
@@ -38,7 +38,8 @@ class ContrastiveModel(keras.Model):
             )
         # Not `loss`, which is what Keras's compile() sets.
         self.objective = loss
-        self._means = [keras.metrics.Mean(name=name) for name in ("loss", *loss.metric_names)]
+        self._means = [_mean_of(name) for name in ("loss", *loss.metric_names)]
+        self._feature_std = None
         # Not the optimizer's count, which passes over steps whose float16 gradients overflow: this
         # one says which batch comes next.
         self._trained_steps = self.add_weight(
@@ -51,9 +52,18 @@ class ContrastiveModel(keras.Model):
             aggregation="only_first_replica",
         )
 
+    def represent(self, batch, training=False):
+        """(features, a, b) of a batch.
+
+        features: float [n, C] of its images, from which the projections were made, to be watched.
+        a, b: float [B, D] each, the raw projections that the objective compares.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define represent")
+
     def sides(self, batch, training=False):
         """(a, b), float [B, D] each: the raw projections that the objective compares."""
-        raise NotImplementedError(f"{type(self).__name__} must define sides")
+        _, a, b = self.represent(batch, training=training)
+        return a, b
 
     def build_from(self, elements):
         """Makes all weights that do not exist yet, for batches of these specs or arrays.
@@ -67,9 +77,14 @@ class ContrastiveModel(keras.Model):
         """A tf.data.Dataset or a dictionary of arrays, made ready for the step."""
         return stream
 
+    def watch_features(self, width):
+        """Makes what watches the features of images, of which there are `width` each."""
+        self._feature_std = metrics.FeatureStd(width)
+
     @property
     def metrics(self):
-        return self._means
+        """Means over an epoch: the loss, what the objective reads, and `feature_std`."""
+        return [*self._means, *filter(None, [self._feature_std])]
 
     @property
     def trained_steps(self):
@@ -113,8 +128,11 @@ class ContrastiveModel(keras.Model):
         x = self._prepare(x, first_step)
         callbacks = kwargs.pop("callbacks", None) or []
         if not isinstance(callbacks, keras.callbacks.CallbackList):
-            # First, so that nothing is saved after the step that spoilt the weights.
-            callbacks = [StopAtNonFiniteLoss(), *_as_list(callbacks)]
+            # First, so that nothing is saved after the step that spoilt the weights; the bar last,
+            # so that it shows what the others have added.
+            callbacks = [StopAtNonFiniteLoss(), *_as_list(callbacks), WarnOfCollapse()]
+            if kwargs.get("verbose", "auto"):
+                callbacks.append(Progress())
         # Shuffling is the stream's; Keras warns if left to try.
         with images, contract.clear_errors(), self._passing_over(taken):
             return super().fit(x, callbacks=callbacks, **{"shuffle": False, **kwargs})
@@ -194,27 +212,37 @@ class ContrastiveModel(keras.Model):
     def train_step(self, data):
         batch = contract.unpack(data)
         with tf.GradientTape() as tape:
-            loss, metrics = self._contrast(batch, training=True)
-            total = self.optimizer.scale_loss(loss + self._penalty())
+            features, readings = self._contrast(batch, training=True)
+            total = self.optimizer.scale_loss(readings["loss"] + self._penalty())
         weights = self.trainable_weights
         self.optimizer.apply_gradients(zip(tape.gradient(total, weights), weights, strict=True))
         self._trained_steps.assign_add(1)
-        return self._log(loss, metrics)
+        self.beside(features, batch, training=True)
+        return self._log(features, readings)
 
     def test_step(self, data):
-        return self._log(*self._contrast(contract.unpack(data), training=False))
+        batch = contract.unpack(data)
+        features, readings = self._contrast(batch, training=False)
+        self.beside(features, batch, training=False)
+        return self._log(features, readings)
+
+    def beside(self, features, batch, training):
+        """What else takes part in a step, after it: `features` are as `represent` gave them."""
 
     def _contrast(self, batch, training):
-        a, b = self.sides(batch, training=training)
-        return self.objective.loss_and_metrics(a, b, batch["index"], training=training)
+        """(features of the images, {name: float32 scalar} of the loss and what is read beside)."""
+        features, a, b = self.represent(batch, training=training)
+        loss, readings = self.objective.loss_and_metrics(a, b, batch["index"], training=training)
+        return features, {"loss": loss, **readings}
 
     def _penalty(self):
         """The encoders' own regularisation losses; this replica's share of them."""
         return tf.add_n(self.losses) / replica.count() if self.losses else 0.0
 
-    def _log(self, loss, metrics):
-        for mean, value in zip(self._means, (loss, *metrics.values()), strict=True):
-            mean.update_state(value)
+    def _log(self, features, readings):
+        for mean in self._means:
+            mean.update_state(readings[mean.name])
+        self._feature_std.update_state(features)
         logs = self.get_metrics_result()
         if replica.across_workers():
             # Keras averages the logs of several workers over their first axis, so they need one.
@@ -241,9 +269,14 @@ class ContrastiveModel(keras.Model):
         parts = {
             name: keras.saving.deserialize_keras_object(part, custom_objects)
             for name, part in config.items()
-            if name == "loss" or name.endswith(("encoder", "projector"))
+            if name == "loss" or name.endswith(("encoder", "projector", "probe"))
         }
         return cls(**{**config, **parts})
+
+
+def _mean_of(name):
+    """The metric that averages what an objective reads under `name`."""
+    return metrics.LogMeanExp(name) if name == "uniformity" else keras.metrics.Mean(name)
 
 
 def features_of(encoder, what):

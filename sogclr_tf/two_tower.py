@@ -70,6 +70,8 @@ class TwoTowerSogCLR(ContrastiveModel):
             (self.text_encoder, self.text_projector, text_shape, "int32"),
         ):
             features = features_of(encoder, keras.KerasTensor(tuple(shape), dtype))
+            if encoder is self.image_encoder:
+                self.watch_features(features)
             if not projector.built:
                 projector.build((None, features))
             widths.append(projector.compute_output_shape((None, features))[-1])
@@ -125,7 +127,8 @@ class TwoTowerSogCLR(ContrastiveModel):
 
     def embed_images(self, images):
         """Embeddings float32 [B, D], L2-normalised, of images uint8 or float in 0..1."""
-        return _normalised(self._project_images(images))
+        features = self.image_encoder(augment.as_float(images), training=False)
+        return _normalised(self.image_projector(features, training=False))
 
     def embed_tokens(self, tokens):
         """Embeddings float32 [B, D], L2-normalised, of token ids int [B, L]."""
@@ -135,15 +138,10 @@ class TwoTowerSogCLR(ContrastiveModel):
         """Embeddings float32 [B, D], L2-normalised, of strings [B]."""
         return self.embed_tokens(self.tokenise(texts))
 
-    def sides(self, batch, training=False):
-        return (
-            self._project_images(batch["image"], training=training),
-            self._project_tokens(batch["text"], training=training),
-        )
-
-    def _project_images(self, images, training=False):
-        features = self.image_encoder(augment.as_float(images), training=training)
-        return self.image_projector(features, training=training)
+    def represent(self, batch, training=False):
+        features = self.image_encoder(augment.as_float(batch["image"]), training=training)
+        a = self.image_projector(features, training=training)
+        return features, a, self._project_tokens(batch["text"], training=training)
 
     def _project_tokens(self, tokens, training=False):
         return self.text_projector(self.text_encoder(tokens, training=training), training=training)

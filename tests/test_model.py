@@ -46,7 +46,13 @@ class TestFit:
     def test_logs_and_table(self):
         built = model()
         history = built.fit(views(), epochs=2, verbose=0).history
-        assert set(history) == {"loss", "contrast_accuracy"}
+        assert set(history) == {
+            "loss",
+            "contrast_accuracy",
+            "alignment",
+            "uniformity",
+            "feature_std",
+        }
         assert -2 < history["loss"][-1] < 2
         assert np.isfinite(table(built)).all()
 

@@ -44,7 +44,8 @@ class TestEstimator:
         line = json.dumps({**run._asdict(), "value": -0.5, "gradient_norm": 0.1}) + "\n"
         results = tmp_path / "results.jsonl"
         results.write_text(line + '{"method": "D')
-        assert study_runs.read(results, study_estimator.Run) == {run: {"value": -0.5, "gradient_norm": 0.1}}
+        found = study_runs.read(results, study_estimator.Run)
+        assert found == {run: {"value": -0.5, "gradient_norm": 0.1}}
         assert results.read_text() == line
 
     def test_the_best_step_size_and_its_table(self, tmp_path):

@@ -179,7 +179,7 @@ def percent(correct):
 
 
 def summary(results):
-    """{(epochs, batch, method): {"knn": [...], "linear": [...]}}, a value for each seed there is."""
+    """{(epochs, batch, method): {"knn": [...], "linear": [...]}}, a value for each seed."""
     found = {}
     for run, scores in results.items():
         if run.method in methods(results) and run.rate == best_rate(results, run.method):

@@ -51,13 +51,20 @@ class ContrastiveLoss(keras.layers.Layer):
     def loss_and_metrics(self, a, b, index, training=True):
         """As `call`, with a dictionary of the float32 scalars of `metric_names`.
 
-        `contrast_accuracy`: the share of this replica's 2b anchors, in 0..1, whose positive is
-        nearer than every negative in the global batch.
+        Each is of this replica's 2b anchors: what `readings` gives.
         """
         compared = pairs.compare(a, b, self.negatives)
+        return self.compute(compared, index, training), self.readings(compared)
+
+    def readings(self, compared):
+        """What `pairs.Pairs` tell beside the loss: a dictionary of float32 scalars.
+
+        `contrast_accuracy`: the share of the anchors, in 0..1, whose positive is nearer than every
+        negative in the global batch.
+        """
         hardest = tf.reduce_max(compared.negative, axis=1)
         accuracy = tf.reduce_mean(tf.cast(compared.positive > hardest, tf.float32))
-        return self.compute(compared, index, training), {"contrast_accuracy": accuracy}
+        return {"contrast_accuracy": accuracy}
 
     def compute(self, compared, index, training):
         """The loss from `pairs.Pairs`; updates the table where `training`."""
