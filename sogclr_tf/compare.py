@@ -49,7 +49,7 @@ def compare(paths, output):
         "Differences in config": report_page.table(differences, ["", *names])
         if differences
         else report_page.paragraph("The configs are the same."),
-        "Curves": charts and report_page.legend(palette) + charts,
+        "Curves": charts and report_page.legend(palette.items()) + charts,
     }
     sections = [Section(title, html) for title, html in parts.items() if html]
     title = f"{len(names)} runs compared"

@@ -27,7 +27,7 @@ _STYLE = """
   border-radius: 5px; border: 3px solid transparent; background: #f0f2f5; }
 .example p { margin: 1px 0 0; font-size: 11px; line-height: 1.3; text-align: center;
   overflow: hidden; overflow-wrap: anywhere; max-height: 2.6em; }
-.query { margin-right: 10px; }
+.query + .example { grid-column: 3; }
 .query p { color: var(--ink); font-weight: 600; }
 .same img { border-color: #3a9d5d; }
 .other img { border-color: #e07b39; }
@@ -133,6 +133,7 @@ def write_report(material, path):
 
     Raises:
         ValueError: an image of another shape or dtype, or a history without "epoch".
+        FileNotFoundError: the page's folder is missing.
     """
     parts = {
         "Numbers": _numbers(material.result),
@@ -159,26 +160,30 @@ def _numbers(result):
     values = report_page.flat(result)
     if not values:
         return ""
-    scores = [key for key in values if report_page.is_number(values[key]) and _is_score(key)]
-    others = {
-        title_of(key): readable(value, key)
-        for key, value in values.items()
-        if key not in scores and not key.startswith("untrained_")
-    }
+    scores = [key for key in values if _is_score(key, values)]
+    shown = {*scores, *map(_twin, scores)}
+    others = {title_of(key): readable(values[key], key) for key in values if key not in shown}
     parts = [_score_table(values, scores), report_page.settings(others)]
     return f'<div class="pair numbers">{"".join(part for part in parts if part)}</div>\n'
 
 
-def _is_score(key):
-    return any(part in key for part in _SCORES) and not key.startswith("untrained_")
+def _twin(key):
+    """The name of the same number of the untrained encoder."""
+    return f"untrained_{key}"
+
+
+def _is_score(key, values):
+    if key.startswith("untrained_") or not report_page.is_number(values[key]):
+        return False
+    return _twin(key) in values or any(part in key for part in _SCORES)
 
 
 def _score_table(values, scores):
     if not scores:
         return ""
-    twins = [f"untrained_{key}" for key in scores]
+    twins = list(map(_twin, scores))
     columns = [scores]
-    head = ["On frozen features", "trained"]
+    head = ["On test images", "trained"]
     if any(twin in values for twin in twins):
         columns, head = [twins, scores], [head[0], "untrained", head[1]]
     rows = [
@@ -209,7 +214,7 @@ def _embedding(material):
         sentence += " in the colour of its class"
     if 1 < len(groups) <= _LEGEND_CLASSES:
         sentence += "; point at a name below to see a class alone"
-        legend = report_page.legend({name: colour for name, colour, _ in groups})
+        legend = report_page.legend([(name, colour) for name, colour, _ in groups])
     return (
         f'{paragraph(f"{sentence}.")}<div class="embedding">'
         f'<div class="pair">{"".join(pictures)}</div>{legend}</div>'
@@ -249,7 +254,7 @@ def _neighbours(neighbours):
     if not neighbours:
         return ""
     longest = max(len(nearest) for _, nearest in neighbours)
-    columns = f"grid-template-columns:repeat({longest + 1},minmax(0,84px))"
+    columns = f"grid-template-columns:minmax(0,84px) 4px repeat({max(1, longest)},minmax(0,84px))"
     rows = "".join(
         f'<div class="row" style="{columns}">{_example(query, "query")}'
         + "".join(_example(found, _agreement(query, found)) for found in nearest)

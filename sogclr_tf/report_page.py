@@ -11,18 +11,23 @@ import math
 import numbers
 import os
 import pathlib
+import re
 
 # The browser itself refuses scripts and whatever would come from elsewhere.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _MANY_VALUES = 12
-_TITLES = {
-    "knn_top1": "Weighted kNN, top-1",
-    "linear_top1": "Linear probe, top-1",
-    "probe_accuracy": "Probe accuracy while training",
-    "feature_std": "Standard deviation of features",
-    "examples_per_second": "Examples per second",
-    "num_examples": "Training examples",
-}
+# Patterns of names of numbers, and what they are called for people.
+_TITLES = (
+    (r"knn_top(\d+)", r"Weighted kNN, top-\1"),
+    (r"knn(\d+)_top(\d+)", r"Weighted kNN of \1, top-\2"),
+    (r"linear_top(\d+)", r"Linear probe, top-\1"),
+    (r"probe_top(\d+)", r"Online probe, top-\1"),
+    (r"fine_tuned_([\d.]+)_top(\d+)", r"Fine-tuned on \1% of labels, top-\2"),
+    (r"zero_shot_top(\d+)", r"Zero-shot, top-\1"),
+    ("probe_accuracy", "Online probe, training images"),
+    ("feature_std", "Standard deviation of features"),
+    ("num_examples", "Training examples"),
+)
 _PERCENTAGES = ("top1", "top5", "recall")
 
 _STYLE = """
@@ -177,11 +182,11 @@ def settings(values):
     return f"<table>{rows}</table>\n" if rows else ""
 
 
-def legend(colours):
-    """A {name: CSS colour} as a line of swatches."""
+def legend(pairs):
+    """Pairs of (name, CSS colour) as a line of swatches."""
     entries = "".join(
         f'<span><i style="background:{escape(colour)}"></i>{escape(name)}</span>'
-        for name, colour in colours.items()
+        for name, colour in pairs
     )
     return f'<div class="legend">{entries}</div>\n'
 
@@ -199,13 +204,14 @@ def flat(values, prefix=""):
 
 def title_of(key):
     """The name of a number or of a column of metrics, for people."""
-    prefix, _, name = key.rpartition(".")
-    if name.startswith("untrained_"):
-        title = title_of(name.removeprefix("untrained_"))
+    if key.startswith("untrained_"):
+        title = title_of(key.removeprefix("untrained_"))
         return f"Untrained {title[0].lower()}{title[1:]}"
-    if prefix:
-        return f"{prefix}: {_TITLES.get(name, name)}"
-    return _TITLES.get(name, name.replace("_", " ").capitalize())
+    for pattern, title in _TITLES:
+        if match := re.fullmatch(pattern, key):
+            return match.expand(title)
+    part, _, name = key.rpartition(".")
+    return f"{part}: {name}" if part else name.replace("_", " ").capitalize()
 
 
 def is_number(value):

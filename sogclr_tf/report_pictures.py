@@ -37,17 +37,7 @@ _FIRST_METRICS = (
     "contrast_accuracy",
     "probe_accuracy",
     "knn_top1",
-    "alignment",
-    "uniformity",
-    "feature_std",
-    "learning_rate",
-    "examples_per_second",
-)
-_FIRST_METRICS = (
-    "loss",
-    "contrast_accuracy",
-    "probe_accuracy",
-    "knn_top1",
+    "probe_top1",
     "alignment",
     "uniformity",
     "feature_std",

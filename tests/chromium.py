@@ -28,7 +28,7 @@ class Page(html.parser.HTMLParser):
 
     Attributes:
         tags: [(name, {attribute: value})] in order.
-        texts: the texts between tags, in order.
+        texts: what stands between tags and is not blank, in order.
     """
 
     def __init__(self, text):
@@ -50,7 +50,8 @@ class Page(html.parser.HTMLParser):
         assert self._open.pop() == tag
 
     def handle_data(self, data):
-        self.texts.append(data)
+        if data.strip():
+            self.texts.append(data)
 
     def count(self, name, **attributes):
         """How many tags have the name and attributes; `class_` stands for one class of several."""

@@ -134,6 +134,29 @@ class TestSections:
         ]
         assert page.texts[page.texts.index("Steps") + 1] == "1,200"
 
+    def test_each_score_stands_beside_its_own_twin(self, path):
+        page = written(
+            path,
+            result={
+                "untrained_knn200_top1": 31.0,
+                "knn200_top1": 80.0,
+                "fine_tuned_0.5_top5": 70.0,
+                "linear_top1": 0.0,
+                "untrained_linear_top1": 9.96,
+                "uniformity": -2.5,
+                "untrained_uniformity": -1.5,
+                "untrained_alone": 3,
+            },
+        )
+        place = page.texts.index("trained")
+        assert page.texts[place + 1 : place + 14] == [
+            *("Weighted kNN of 200, top-1", "31.0%", "80.0%"),
+            *("Fine-tuned on 0.5% of labels, top-5", "70.0%"),
+            *("Linear probe, top-1", "10.0%", "0.0%"),
+            *("Uniformity", "-1.5", "-2.5"),
+            *("Untrained alone", "3"),
+        ]
+
     def test_numbers_of_every_kind(self, path):
         result = {
             "linear_top1": 71.25,
@@ -257,6 +280,10 @@ class TestEmbedding:
         text = _text(path, labels=np.arange(60) % 5 - 1)
         assert ">-1<" in text
         assert ">3<" in text
+
+    def test_classes_of_the_same_name_stay_apart(self, path):
+        page = written(path, class_names=["same"] * 3)
+        assert page.count("i") == 3
 
     def test_a_thousand_classes(self, path):
         page = written(
