@@ -444,6 +444,15 @@ def checked_labels(labels, name, classes=1):
     return labels
 
 
+def check_output(features):
+    """Raises ValueError unless what an encoder returned is features [B, D]."""
+    if features.shape.rank != 2:
+        raise ValueError(
+            f"The encoder must return features [B, D], got shape {features.shape}: "
+            "end it with a pooling or a flatten layer."
+        )
+
+
 def _inference(encoder):
     return tf.function(lambda images: tf.cast(encoder(images, training=False), tf.float32))
 
@@ -455,11 +464,7 @@ def _run(forward, images, batch_size):
     for batch in _batches(images, batch_size):
         padding = [(0, batch_size - len(batch))] + [(0, 0)] * 3
         output = forward(tf.constant(np.pad(batch, padding)))
-        if output.shape.rank != 2:
-            raise ValueError(
-                f"The encoder must return features [B, D], got shape {output.shape}: "
-                "end it with a pooling or a flatten layer."
-            )
+        check_output(output)
         features.append(output.numpy()[: len(batch)])
     if not features:
         raise ValueError("There are no images to extract features from: pass at least one.")
