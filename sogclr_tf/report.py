@@ -38,8 +38,9 @@ _STYLE = """
 .matrix > img { display: block; width: 100%; max-width: 640px; border: 1px solid var(--line); }
 .matrix table { font-size: 13px; }
 .matrix td, .matrix th { padding: 5px 7px; text-align: right; border: 0; min-width: 0; }
-.matrix thead th { vertical-align: bottom; writing-mode: vertical-rl; transform: rotate(180deg);
-  text-align: left; }
+.matrix thead th { text-align: center; }
+.matrix .upright th { vertical-align: bottom; writing-mode: vertical-rl;
+  transform: rotate(180deg); text-align: left; }
 .matrix td { min-width: 42px; text-align: center; border: 1px solid #fff; }
 .scores table { font-size: 17px; }
 .numbers > table { justify-self: start; align-self: start; }
@@ -354,12 +355,14 @@ def _confusion(confusion, class_names):
 
 
 def _matrix(counts, shares, names):
+    # A name as wide as its column needs no turning.
+    upright = ' class="upright"' if max(map(len, names)) > 4 else ""
     head = "".join(f"<th>{escape(name)}</th>" for name in names)
     rows = "".join(
         f"<tr><th>{escape(name)}</th>{''.join(map(_cell, counts[row], shares[row]))}</tr>"
         for row, name in enumerate(names)
     )
-    return f"<table><thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    return f"<table><thead{upright}><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 
 def _cell(count, share):

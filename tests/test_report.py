@@ -377,6 +377,10 @@ class TestConfusion:
     def test_all_right(self, path):
         assert "taken for" not in _text(path, confusion=np.eye(3, dtype=int))
 
+    @pytest.mark.parametrize(("names", "upright"), [(["0", "1", "2"], 0), (["airplane"] * 3, 1)])
+    def test_long_names_stand_upright(self, path, names, upright):
+        assert written(path, class_names=names).count("thead", class_="upright") == upright
+
     def test_numbers_for_few_classes_alone(self, path):
         assert written(path, confusion=np.eye(20, dtype=int)).count("td", title="100.0%") == 20
         assert written(path, confusion=np.eye(21, dtype=int)).count("td", title="100.0%") == 0
