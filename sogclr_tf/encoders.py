@@ -69,7 +69,7 @@ class ServedEncoder:
             self._model = tf.saved_model.load(str(path))
         except (tf.errors.OpError, OSError, ValueError, IndexError) as error:
             raise ValueError(
-                f"{path} cannot be read ({_first_line(error)}): export again"
+                f"{path} cannot be read ({_first_line(error)}): export it again"
             ) from error
         self._serve = self._model.signatures.get("serving_default")
         inputs = self._serve.structured_input_signature[1] if self._serve else {}
