@@ -30,6 +30,7 @@ setup(
         "ml_collections>=1.0",
         "matplotlib",
         "numpy",
+        "pillow",
         "scikit-learn",
         "tensorboard>=2.20",
         "threadpoolctl",

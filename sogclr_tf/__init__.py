@@ -40,6 +40,7 @@ _MODULES = (
     "data",
     "encoders",
     "evaluate",
+    "evaluation_run",
     "exact",
     "export",
     "image_text",

@@ -9,7 +9,7 @@ import tensorflow as tf
 from sklearn.metrics import confusion_matrix
 
 import sogclr_tf
-from sogclr_tf import fine_tune, labelled, linear
+from sogclr_tf import fine_tune, labelled, linear, subsets
 
 _LOG = logging.getLogger("sogclr_tf")
 
@@ -94,11 +94,6 @@ def check(config, sets):
         raise ValueError(
             f"unknown evaluation.linear '{settings.linear}': choose lbfgs, sgd or none"
         )
-    for percent in settings.fine_tune:
-        if not 0 < percent <= 100:
-            raise ValueError(
-                f"evaluation.fine_tune has {percent}: expected percents of the labels in (0, 100]"
-            )
     if settings.fine_tune and not sets.labelled:
         raise ValueError(
             f"evaluation.fine_tune is {settings.fine_tune}, but {sets.unlabelled} has no labels: "
@@ -109,6 +104,11 @@ def check(config, sets):
             f"{sets.train.name} and {sets.test.name} have other classes, so their labels mean "
             "different things: give both the same class folders, an empty one where none is left"
         )
+    if settings.fine_tune:
+        _, labels = sets.train.images_and_labels()
+        # A class that a share has no example of is told here, not after the training.
+        for percent in settings.fine_tune:
+            subsets.balanced_subset(labels, percent, config.seed)
 
 
 def _accuracies(config, encoder, sets):

@@ -162,6 +162,43 @@ def retrieval_sheet(texts, images, similarity, path, *, rows=8, columns=5):
     return _save(figure, path)
 
 
+def neighbour_sheet(neighbours, path, *, columns=2):
+    """Draws images, each beside those whose features are nearest; its own class has a frame.
+
+    Args:
+        neighbours: list of (query, [nearest]), each with `.image`, uint8 or float in 0..1
+            [H, W, 1 or 3], and `.label`, an int or None.
+        path: of the PNG to write.
+        columns: queries side by side.
+
+    Returns:
+        `path`.
+
+    Raises:
+        ValueError: there are no queries, or images of another shape or dtype.
+    """
+    if not neighbours:
+        raise ValueError("neighbours is empty: give at least one image with those nearest to it")
+    rows, width = math.ceil(len(neighbours) / columns), 1 + len(neighbours[0][1])
+    figure = _figure(0.8 * columns * width, 0.8 * rows + 0.3)
+    grid = figure.subplots(rows, columns * width, squeeze=False)
+    for axes in grid.ravel():
+        axes.set(xticks=[], yticks=[])
+        axes.set_frame_on(False)
+    for place, (query, others) in enumerate(neighbours):
+        cells = grid[place // columns, place % columns * width :][:width]
+        for axes, example in zip(cells, (query, *others), strict=False):
+            axes.imshow(_displayable(example.image), interpolation="nearest")
+            if example is not query and query.label is not None and example.label == query.label:
+                axes.set_frame_on(True)
+                for spine in axes.spines.values():
+                    spine.set(color=BLUE, linewidth=2.5, visible=True)
+    for column in range(columns):
+        grid[0, column * width].set_title("image", fontsize=10, color=GREY)
+        grid[0, column * width + 1].set_title("nearest", fontsize=10, color=GREY)
+    return _save(figure, path)
+
+
 def view_sheet(originals, views_a, views_b, path, *, rows=None):
     """Draws examples beside the two augmented views that the encoder sees of them.
 

@@ -24,7 +24,7 @@ from absl import logging as absl_logging
 from ml_collections import config_flags
 
 import sogclr_tf
-from sogclr_tf import evaluation_run, image_text_run
+from sogclr_tf import image_text_run
 
 # TensorFlow's notices would bury the progress bar.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -206,11 +206,11 @@ def evaluate(config, folder, model, views, sets):
     """
     log_u = model.objective.log_u.numpy() if hasattr(model.objective, "log_u") else None
     with sogclr_tf.sources.clear_errors(views.source), sets.clear_errors():
-        numbers, found = evaluation_run.score(
+        numbers, found = sogclr_tf.evaluation_run.score(
             config, model.encoder, sets, (views.policy_a, views.policy_b), _encoder(config)
         )
-        shown = evaluation_run.material(config, found, sets.test, views.source, log_u)
-    _draw_features(folder, found, sets.test)
+        shown = sogclr_tf.evaluation_run.material(config, found, sets.test, views.source, log_u)
+    _draw_features(folder, found, shown)
     # Another set's scores stand apart, by its name, as there may be several.
     transfer = folder.read_result().get("transfer", {})
     if config.evaluation.data.name:
@@ -229,21 +229,23 @@ def judge_alone(config, folder):
     folder.claim({**config.to_dict(), "judged_encoder": _ENCODER.value}, FREE_KEYS)
     encoder = sogclr_tf.encoders.load_encoder(_ENCODER.value, _encoder(config))
     with sets.clear_errors():
-        numbers, found = evaluation_run.score(config, encoder, sets, _policies(config))
-        shown = evaluation_run.material(config, found, sets.test)
-    _draw_features(folder, found, sets.test)
+        numbers, found = sogclr_tf.evaluation_run.score(config, encoder, sets, _policies(config))
+        shown = sogclr_tf.evaluation_run.material(config, found, sets.test)
+    _draw_features(folder, found, shown)
     folder.update_result(**numbers)
     write_report(config, folder, shown)
     sys.stdout.write(closing_table(folder))
 
 
-def _draw_features(folder, found, test_source):
+def _draw_features(folder, found, shown):
+    """Draws the features of the test images, and which of these are neighbours."""
     sogclr_tf.plots.embedding(
         found.features,
         found.labels,
         folder.plot("embedding.png"),
-        class_names=test_source.class_names,
+        class_names=shown["class_names"],
     )
+    sogclr_tf.plots.neighbour_sheet(shown["neighbours"], folder.plot("neighbours.png"))
 
 
 def write_report(config, folder, shown):
@@ -383,22 +385,29 @@ def _has_texts(config):
 
 def _evaluation_sources(config, train_source):
     """What to judge on, found before the hours of training; None where nothing is evaluated."""
-    if _MODE.value == "export" or (_MODE.value == "train" and not _watches(config)):
+    if _MODE.value == "export":
         return None
+    if _MODE.value != "train":
+        return _sets(config, train_source)
+    try:
+        return _sets(config, train_source)
+    # Training alone can do without.
+    except (ValueError, OSError) as error:
+        _LOG.warning("nothing is measured on held-out images beside training: %s", error)
+        return None
+
+
+def _sets(config, train_source):
+    """`evaluation_run.Sets` of the config, checked."""
     other = config.evaluation.data
     if other.name:
-        sets = evaluation_run.Sets(
+        sets = sogclr_tf.evaluation_run.Sets(
             *(_source(config, split, other) for split in (other.train_split, other.test_split))
         )
     else:
-        sets = evaluation_run.Sets(train_source, _source(config, config.data.test_split))
-    evaluation_run.check(config, sets)
+        sets = sogclr_tf.evaluation_run.Sets(train_source, _source(config, config.data.test_split))
+    sogclr_tf.evaluation_run.check(config, sets)
     return sets
-
-
-def _watches(config):
-    """Whether anything beside training looks at the images to judge on."""
-    return bool(config.monitor.every_epochs or config.evaluation.data.name)
 
 
 def _policies(config):
@@ -433,7 +442,7 @@ def _probe_stream(config, views, sets, replicas):
         return views, None
     probe = sogclr_tf.OnlineProbe(len(source.class_names), config.monitor.probe_rate)
     if own:
-        crops = evaluation_run.crops(config)
+        crops = sogclr_tf.evaluation_run.crops(config)
         views = sogclr_tf.probe_stream.with_labelled(views, source, crops, replicas)
     return views, probe
 

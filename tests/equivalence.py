@@ -45,7 +45,9 @@ def stream(name):
     if name == "two_tower":
         texts = [" ".join(words) for words in random.choice(WORDS[2:], (NUM_EXAMPLES, 3))]
         return sogclr_tf.training_pairs(images, texts, batch_size=BATCH, policy=policy)
-    return sogclr_tf.training_views(images, batch_size=BATCH, policy=policy)
+    labels = random.integers(-1, 3, NUM_EXAMPLES)
+    labelled = tf.data.Dataset.from_tensor_slices((images, labels))
+    return sogclr_tf.training_views(labelled, batch_size=BATCH, policy=policy)
 
 
 def model(name):
@@ -70,7 +72,7 @@ def model(name):
         parts = (projector, keras.layers.Dense(8))
         built = sogclr_tf.TwoTowerSogCLR(encoder, text_encoder, objective, *parts)
     else:
-        built = sogclr_tf.SogCLR(encoder, objective, projector)
+        built = sogclr_tf.SogCLR(encoder, objective, projector, sogclr_tf.OnlineProbe(3))
     built.compile(optimizer=keras.optimizers.SGD(RATE, momentum=0.9), jit_compile=False)
     return built
 

@@ -1,5 +1,6 @@
 """Every objective against golden numbers, loop-form references and its promises."""
 
+import itertools
 import json
 
 import keras
@@ -389,6 +390,24 @@ class TestEveryObjective:
         a = tf.eye(4)
         _, metrics = build(name).loss_and_metrics(a, tf.gather(a, [0, 1, 3, 2]), tf.range(4))
         assert float(metrics["contrast_accuracy"]) == pytest.approx(0.5)
+
+    def test_alignment_and_uniformity(self, name):
+        """Wang and Isola's, over views and the views they are told from, one at a time."""
+        built = build(name)
+        if "uniformity" not in built.metric_names:
+            assert name.partition("/")[0] in ("two_way", "clip")
+            return
+        a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in projections(5, 7, seed=2))
+        _, metrics = built.loss_and_metrics(tf.constant(a), tf.constant(b), tf.range(5))
+        potentials = [
+            np.exp(-2 * np.sum((x[i] - y[j]) ** 2))
+            for x, y in itertools.product((a, b), repeat=2)
+            for i, j in itertools.permutations(range(5), 2)
+            if built.negatives == "both" or x is not y
+        ]
+        expected = np.mean(np.sum((a - b) ** 2, axis=1))
+        assert float(metrics["alignment"]) == pytest.approx(expected, rel=1e-5)
+        assert float(metrics["uniformity"]) == pytest.approx(np.log(np.mean(potentials)), rel=1e-5)
 
     @pytest.mark.parametrize("temperature", [0, -0.1, float("nan")])
     def test_bad_temperature(self, name, temperature):

@@ -5,6 +5,7 @@ from matplotlib.image import imread
 from sklearn.datasets import load_digits
 
 from sogclr_tf import plots
+from sogclr_tf.report import Example
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +161,20 @@ def test_retrieval_sheet_frames_the_own_image(path):
         plots.retrieval_sheet(["x"] * 3, np.ones((3, 4, 4, 3)), similarity, path, columns=2)
         pixels = imread(path)[..., :3]
         assert (pixels.max(-1) - pixels.min(-1) > 0.3).any() == framed
+
+
+@pytest.mark.parametrize("labels", [[0] * 4, [None] * 4, [0, 1, 1, 1]])
+def test_neighbour_sheet_frames_the_own_class(path, labels):
+    """White images alone, so that all colour is the frames'."""
+    query, *others = (Example(np.ones((4, 4, 3)), "", label) for label in labels)
+    assert_picture(plots.neighbour_sheet([(query, others)] * 3, path), path)
+    pixels = imread(path)[..., :3]
+    assert (pixels.max(-1) - pixels.min(-1) > 0.3).any() == (labels == [0] * 4)
+
+
+def test_neighbour_sheet_refuses(path):
+    with pytest.raises(ValueError, match="neighbours is empty"):
+        plots.neighbour_sheet([], path)
 
 
 def test_pictures_leave_pyplot_alone(path):

@@ -55,7 +55,7 @@ class TestFit:
     def test_logs_and_tables(self):
         built = model()
         history = built.fit(pairs(), epochs=2, verbose=0).history
-        assert set(history) == {"loss", "contrast_accuracy", "temperature"}
+        assert set(history) == {"loss", "contrast_accuracy", "temperature", "feature_std"}
         for table in (built.objective.log_u_a, built.objective.log_u_b):
             assert np.isfinite(table).all()
 
@@ -141,7 +141,7 @@ class TestFit:
         assert len(history["val_temperature"]) == 2
         before = built.get_weights()
         logs = built.evaluate(pairs(), return_dict=True, verbose=0)
-        assert set(logs) == {"loss", "contrast_accuracy", "temperature"}
+        assert set(logs) == {"loss", "contrast_accuracy", "temperature", "feature_std"}
         for got, want in zip(built.get_weights(), before, strict=True):
             np.testing.assert_array_equal(got, want)
 
