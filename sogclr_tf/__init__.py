@@ -43,6 +43,7 @@ _MODULES = (
     "evaluation_run",
     "exact",
     "export",
+    "fine_tune",
     "image_text",
     "image_ops",
     "lars",

@@ -59,7 +59,7 @@ class Sets(NamedTuple):
             yield
 
 
-def score(config, encoder, sets, policies, untrained=None):
+def score(config, encoder, sets, policies, untrained=None, verbose="auto"):
     """Scores an encoder, as `config.evaluation` says: ({name: number}, `Found`).
 
     Args:
@@ -68,6 +68,7 @@ def score(config, encoder, sets, policies, untrained=None):
         sets: `Sets`.
         policies: (policy of a view, of the other), by which alignment is measured.
         untrained: an encoder to score beside it, as "untrained_..."; None for none.
+        verbose: Keras's, of what is trained to score.
     """
     if not sets.labelled:
         _LOG.warning("%s has no labels: accuracies are left out", sets.unlabelled)
@@ -78,13 +79,13 @@ def score(config, encoder, sets, policies, untrained=None):
     numbers = {}
     if untrained is not None:
         _LOG.info("evaluating the untrained encoder")
-        before, _ = _accuracies(config, untrained, sets)
+        before, _ = _accuracies(config, untrained, sets, verbose)
         numbers |= {f"untrained_{name}": value for name, value in before.items()}
     _LOG.info("evaluating the encoder")
-    accuracies, found = _accuracies(config, encoder, sets)
+    accuracies, found = _accuracies(config, encoder, sets, verbose)
     numbers |= accuracies
     numbers |= _spread(encoder, found.features, sets.test, policies, config)
-    return {**numbers, **_fine_tuned(config, encoder, sets)}, found
+    return {**numbers, **_fine_tuned(config, encoder, sets, verbose)}, found
 
 
 def check(config, sets):
@@ -111,7 +112,7 @@ def check(config, sets):
             subsets.balanced_subset(labels, percent, config.seed)
 
 
-def _accuracies(config, encoder, sets):
+def _accuracies(config, encoder, sets, verbose):
     """({name: percent}, `Found`) of an encoder on labelled images."""
     settings, size = config.evaluation, config.data.image_size
     test_images, test_labels = sogclr_tf.data.evaluation_set(sets.test, size)
@@ -135,13 +136,13 @@ def _accuracies(config, encoder, sets):
         numbers, predictions = {}, None
         features = sogclr_tf.evaluate.extract_features(encoder, test_images)
     if settings.linear == "sgd":
-        classified = _linear(config, encoder, sets)
+        classified = _linear(config, encoder, sets, verbose)
         predictions = classified.predictions
         numbers |= _tops("linear", classified.top1, classified.top5)
     return numbers, Found(features, test_labels, predictions)
 
 
-def _linear(config, encoder, sets):
+def _linear(config, encoder, sets, verbose):
     settings = config.evaluation
     return linear.linear_evaluation(
         encoder,
@@ -151,15 +152,21 @@ def _linear(config, encoder, sets):
         batch_size=settings.linear_batch_size,
         learning_rate=settings.linear_rate,
         seed=config.seed,
+        verbose=verbose,
     )
 
 
-def _fine_tuned(config, encoder, sets):
+def _fine_tuned(config, encoder, sets, verbose):
     numbers = {}
     for percent in config.evaluation.fine_tune:
         _LOG.info("fine-tuning with %g%% of the labels", percent)
         classified = fine_tune.fine_tune(
-            encoder, *sets, crops(config), percent=percent, seed=config.seed
+            encoder,
+            *sets,
+            crops(config),
+            percent=percent,
+            seed=config.seed,
+            verbose=verbose,
         )
         numbers |= _tops(f"fine_tuned_{percent:g}", classified.top1, classified.top5)
     return numbers

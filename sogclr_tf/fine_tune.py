@@ -18,7 +18,7 @@ def fine_tune(
     *,
     percent,
     epochs=None,
-    batch_size=1024,
+    batch_size=None,
     learning_rate=0.05,
     seed=0,
     verbose="auto",
@@ -38,7 +38,9 @@ def fine_tune(
         percent: share of the labels, in (0, 100], drawn by `sogclr_tf.subsets.subset`.
         epochs: int >= 1. By default the paper's, 60 for less than 10 percent and 30 from there on,
             but as many as make 500 steps: the paper's would hardly move a few hundred images.
-        batch_size: B, int >= 2; the number of images in the subset where that is less.
+        batch_size: B, int >= 2; the number of images in the subset where that is less. By default a
+            tenth of that number, within 32..1024, so that small sets do not see each image hundreds
+            of times.
         learning_rate: for a batch of 256 images, above 0; scaled by B / 256.
         seed: of the subset, the order and the views.
         verbose: Keras's: "auto" or 1 for a bar of progress, 0 for none, 2 for a line at the end.
@@ -56,7 +58,8 @@ def fine_tune(
     copy = copied(encoder)
     train_labels, test_set = linear.checked_sets(encoder, train_source, test_source, policy)
     subset = subsets.subset(train_source, percent, seed)
-    views = labelled.labelled_views(subset, min(batch_size, subset.size), policy, seed)
+    batch_size = min(batch_size or _default_batch(subset.size), subset.size)
+    views = labelled.labelled_views(subset, batch_size, policy, seed)
     model = linear.Classifier(copy, int(train_labels.max()) + 1, frozen=False)
     epochs = epochs or _default_epochs(percent, views.steps_per_epoch)
     linear.train(model, views, epochs * views.steps_per_epoch, learning_rate, verbose)
@@ -87,6 +90,10 @@ def copied(encoder):
         ) from error
     copy.trainable = True
     return copy
+
+
+def _default_batch(images):
+    return min(max(images // 10, 32), 1024)
 
 
 def _default_epochs(percent, steps_per_epoch):

@@ -207,7 +207,12 @@ def evaluate(config, folder, model, views, sets):
     log_u = model.objective.log_u.numpy() if hasattr(model.objective, "log_u") else None
     with sogclr_tf.sources.clear_errors(views.source), sets.clear_errors():
         numbers, found = sogclr_tf.evaluation_run.score(
-            config, model.encoder, sets, (views.policy_a, views.policy_b), _encoder(config)
+            config,
+            model.encoder,
+            sets,
+            (views.policy_a, views.policy_b),
+            untrained=_encoder(config),
+            verbose=_verbosity(chief=True),
         )
         shown = sogclr_tf.evaluation_run.material(config, found, sets.test, views.source, log_u)
     _draw_features(folder, found, shown)
@@ -228,8 +233,13 @@ def judge_alone(config, folder):
     sets = _evaluation_sources(config, _source(config, config.data.train_split))
     folder.claim({**config.to_dict(), "judged_encoder": _ENCODER.value}, FREE_KEYS)
     encoder = sogclr_tf.encoders.load_encoder(_ENCODER.value, _encoder(config))
+    if config.evaluation.fine_tune:
+        # One that cannot be copied is told before the rest is scored.
+        sogclr_tf.fine_tune.copied(encoder)
     with sets.clear_errors():
-        numbers, found = sogclr_tf.evaluation_run.score(config, encoder, sets, _policies(config))
+        numbers, found = sogclr_tf.evaluation_run.score(
+            config, encoder, sets, _policies(config), verbose=_verbosity(chief=True)
+        )
         shown = sogclr_tf.evaluation_run.material(config, found, sets.test)
     _draw_features(folder, found, shown)
     folder.update_result(**numbers)
