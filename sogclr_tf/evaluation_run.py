@@ -76,13 +76,15 @@ def score(config, encoder, sets, policies, untrained=None, verbose="auto"):
         features = sogclr_tf.evaluate.extract_features(encoder, test_images)
         found = Found(features, None, None)
         return _spread(encoder, features, sets.test, policies, config), found
-    numbers = {}
+    numbers, linear_by = {}, config.evaluation.linear
     if untrained is not None:
         _LOG.info("evaluating the untrained encoder")
-        before, _ = _accuracies(config, untrained, sets, verbose)
+        # Nobody waits for 90 epochs to be told what chance features give.
+        by = "none" if linear_by == "sgd" else linear_by
+        before, _ = _accuracies(config, untrained, sets, by, verbose)
         numbers |= {f"untrained_{name}": value for name, value in before.items()}
     _LOG.info("evaluating the encoder")
-    accuracies, found = _accuracies(config, encoder, sets, verbose)
+    accuracies, found = _accuracies(config, encoder, sets, linear_by, verbose)
     numbers |= accuracies
     numbers |= _spread(encoder, found.features, sets.test, policies, config)
     return {**numbers, **_fine_tuned(config, encoder, sets, verbose)}, found
@@ -112,11 +114,11 @@ def check(config, sets):
             subsets.balanced_subset(labels, percent, config.seed)
 
 
-def _accuracies(config, encoder, sets, verbose):
-    """({name: percent}, `Found`) of an encoder on labelled images."""
+def _accuracies(config, encoder, sets, linear_by, verbose):
+    """({name: percent}, `Found`) of an encoder on labelled images; `linear_by` as in the config."""
     settings, size = config.evaluation, config.data.image_size
     test_images, test_labels = sogclr_tf.data.evaluation_set(sets.test, size)
-    by_features = settings.linear == "lbfgs"
+    by_features = linear_by == "lbfgs"
     if by_features or settings.knn_neighbours:
         judged = sogclr_tf.evaluate.judge(
             encoder,
@@ -135,7 +137,7 @@ def _accuracies(config, encoder, sets, verbose):
         # Nothing holds the features of the training images, which may be many millions.
         numbers, predictions = {}, None
         features = sogclr_tf.evaluate.extract_features(encoder, test_images)
-    if settings.linear == "sgd":
+    if linear_by == "sgd":
         classified = _linear(config, encoder, sets, verbose)
         predictions = classified.predictions
         numbers |= _tops("linear", classified.top1, classified.top5)

@@ -159,7 +159,7 @@ def retrieval_sheet(texts, images, similarity, path, *, rows=8, columns=5):
                 axes.set_frame_on(True)
                 for spine in axes.spines.values():
                     spine.set(color=ORANGE, linewidth=3)
-    return _save(figure, path)
+    return _save(figure, path, framed=True)
 
 
 def neighbour_sheet(neighbours, path, *, columns=2):
@@ -179,9 +179,11 @@ def neighbour_sheet(neighbours, path, *, columns=2):
     """
     if not neighbours:
         raise ValueError("neighbours is empty: give at least one image with those nearest to it")
-    rows, width = math.ceil(len(neighbours) / columns), 1 + len(neighbours[0][1])
-    figure = _figure(0.8 * columns * width, 0.8 * rows + 0.3)
-    grid = figure.subplots(rows, columns * width, squeeze=False)
+    # A block is a query, its neighbours and a narrow gap.
+    rows, width = math.ceil(len(neighbours) / columns), 2 + len(neighbours[0][1])
+    ratios = ([1.0] * (width - 1) + [0.4]) * columns
+    figure = _figure(0.8 * sum(ratios), 0.8 * rows + 0.3)
+    grid = figure.subplots(rows, columns * width, squeeze=False, width_ratios=ratios)
     for axes in grid.ravel():
         axes.set(xticks=[], yticks=[])
         axes.set_frame_on(False)
@@ -192,11 +194,11 @@ def neighbour_sheet(neighbours, path, *, columns=2):
             if example is not query and query.label is not None and example.label == query.label:
                 axes.set_frame_on(True)
                 for spine in axes.spines.values():
-                    spine.set(color=BLUE, linewidth=2.5, visible=True)
+                    spine.set(color=BLUE, linewidth=2.5)
     for column in range(columns):
         grid[0, column * width].set_title("image", fontsize=10, color=GREY)
         grid[0, column * width + 1].set_title("nearest", fontsize=10, color=GREY)
-    return _save(figure, path)
+    return _save(figure, path, framed=True)
 
 
 def view_sheet(originals, views_a, views_b, path, *, rows=None):
@@ -253,9 +255,9 @@ def _figure(width, height):
     return figure
 
 
-def _save(figure, path):
+def _save(figure, path, framed=False):
     for axes in figure.get_axes():
-        axes.spines[["top", "right"]].set_visible(False)
+        axes.spines[["top", "right"]].set_visible(framed)
     figure.savefig(path, format="png")
     return path
 
