@@ -26,6 +26,21 @@ def test_loss(tmp_path):
     assert "| simclr | 8 | 1e+02 |" in process.stdout
 
 
+def test_monitors(tmp_path):
+    arguments = ["--batch", "4", "--bank", "40", "--queries", "20", "--rounds", "2"]
+    process = subprocess.run(
+        [sys.executable, str(BENCHMARK), "monitors", *arguments, "--json", "found"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0, process.stderr
+    found = json.loads((tmp_path / "found").read_text())
+    assert list(found) == ["bare", "readings", "readings and probe", "kNN"]
+    assert all(row["median"] > 0 for row in found.values())
+    assert "| bare |" in process.stdout
+
+
 def test_input(tmp_path):
     arguments = ["--size", "32", "--rounds", "2", "--seconds", "0.1", "--json", "found"]
     process = subprocess.run(

@@ -21,6 +21,8 @@ STRATEGIES = (ROOT / "docs" / "strategies.md").read_text()
 IMAGE_TEXT = (ROOT / "docs" / "image_text.md").read_text()
 DATA = (ROOT / "docs" / "data.md").read_text()
 AUGMENTATION = (ROOT / "docs" / "augmentation.md").read_text()
+EVALUATION = (ROOT / "docs" / "evaluation.md").read_text()
+GUIDES = (STRATEGIES, DATA, IMAGE_TEXT, AUGMENTATION, METHOD, EVALUATION)
 
 
 def snippets(page, language):
@@ -31,6 +33,7 @@ def run_python(program, cwd, count):
     """Runs it on `count` random images, for one epoch instead of 100."""
     images = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), np.uint8)
     np.save(cwd / "my_images.npy", images)
+    np.save(cwd / "my_labels.npy", np.arange(count) % 10)
     quick = program.replace("epochs=100", "epochs=1")
     assert quick != program
     process = subprocess.run(
@@ -43,6 +46,10 @@ def test_own_images_and_checkpoints(tmp_path):
     run_python("".join(snippets(README, "python")), tmp_path, count=130)
     assert (tmp_path / "my_encoder" / "1" / "saved_model.pb").exists()
     assert (tmp_path / "checkpoints" / "step-4.index").exists()
+
+
+def test_probe_and_monitor(tmp_path):
+    run_python("".join(snippets(EVALUATION, "python")), tmp_path, count=228)
 
 
 def test_strategy_from_python(tmp_path):
@@ -103,7 +110,7 @@ def test_keys_in_commands_exist():
         for name in ("digits.py", "emoji_text.py")
         for key in run._flat_keys(run._keys_of(run.config_file(name)))
     }
-    for page in (README, STRATEGIES, DATA, IMAGE_TEXT, AUGMENTATION):
+    for page in (README, *GUIDES):
         for key in re.findall(r"--config\.([\w.]+)=", page):
             assert key in known, key
 
@@ -140,7 +147,7 @@ def test_slurm_script_names_the_workers_and_requeues(slurm):
 
 def test_links_and_pictures_exist():
     docs = ROOT / "docs"
-    guides = ((page, docs) for page in (STRATEGIES, DATA, IMAGE_TEXT, AUGMENTATION, METHOD))
+    guides = ((page, docs) for page in GUIDES)
     for page, folder in ((README, ROOT), *guides):
         for target in re.findall(r"\]\(([^)#]+)\)", page):
             if not target.startswith("http"):

@@ -52,7 +52,13 @@ class TestWholeRun:
     def test_every_file_is_there(self, finished):
         folder, _ = finished
         names = {path.name for path in folder.plots.iterdir()}
-        assert names == {"views.png", "curves.png", "embedding.png", "log_u.png"}
+        assert names == {
+            "views.png",
+            "curves.png",
+            "embedding.png",
+            "log_u.png",
+            "neighbours.png",
+        }
         assert (folder.path / "config.json").exists()
         assert list(folder.events.rglob("events.out.tfevents*"))
         assert list(folder.checkpoints.glob("*.index"))
@@ -66,22 +72,42 @@ class TestWholeRun:
         assert result["num_examples"] == 1198
         assert result["examples_per_second"] > 0
         assert result["versions"]["tensorflow"] == tf.__version__
-        for key in ("knn_top1", "linear_top1", "untrained_knn_top1", "untrained_linear_top1"):
-            assert 50 < result[key] <= 100
+        for key in ("knn20_top1", "knn200_top1", "linear_top1"):
+            assert 40 < result[key] <= 100
+            assert 40 < result[f"untrained_{key}"] <= 100
+        assert result["linear_top1"] < result["linear_top5"]
+        assert 0 < result["alignment"] < 4
+        assert -4 < result["uniformity"] < 0
 
     def test_metrics_have_a_row_per_epoch(self, finished):
         folder, _ = finished
         with folder.metrics.open() as file:
             rows = list(csv.DictReader(file))
         assert [row["epoch"] for row in rows] == ["0", "1"]
-        assert {"loss", "contrast_accuracy", "learning_rate", "examples_per_second"} <= set(rows[0])
+        every_epoch = {
+            *("loss", "contrast_accuracy", "alignment", "uniformity", "feature_std"),
+            *("probe_accuracy", "learning_rate", "examples_per_second"),
+        }
+        assert all(float(row[name]) is not None for row in rows for name in every_epoch)
+        # Measured every ten epochs, and at the end.
+        for name in ("knn_top1", "probe_top1"):
+            assert rows[0][name] == ""
+            assert 5 < float(rows[1][name]) <= 100
+
+    def test_the_report_shows_the_run(self, finished):
+        folder, process = finished
+        page = folder.report.read_text()
+        for part in ("Numbers", "Curves", "Embedding", "Nearest neighbours", "Confusion"):
+            assert f">{part}</h2>" in page
+        assert "--config.epochs=2" in page
+        assert "report.html" in process.stdout
 
     def test_progress_and_closing_table_are_shown(self, finished):
         folder, process = finished
         assert "Epoch 2/2" in process.stdout
         assert "contrast_accuracy:" in process.stdout
         table = process.stdout.rpartition("Epoch 2/2")[2]
-        for word in ("untrained", "weighted kNN", "linear probe", "36 steps", "result.json"):
+        for word in ("untrained", "kNN of 20, top-1", "linear probe", "36 steps", "result.json"):
             assert word in table
 
     def test_export_serves_the_trained_encoder(self, finished):
@@ -170,9 +196,9 @@ def test_mirrored_ends_as_one_device_does(finished, tmp_path):
     process = command(*SMALL, "--strategy=mirrored", cwd=tmp_path)
     assert process.returncode == 0, process.stderr
     result = RunFolder(tmp_path / "runs" / "digits").read_result()
-    for key in ("steps", "untrained_knn_top1", "untrained_linear_top1"):
+    for key in ("steps", "untrained_knn20_top1", "untrained_linear_top1"):
         assert result[key] == folder.read_result()[key]
-    for key in ("knn_top1", "linear_top1"):
+    for key in ("knn20_top1", "linear_top1"):
         assert abs(result[key] - folder.read_result()[key]) < 1
 
 
@@ -201,13 +227,36 @@ class TestOwnImages:
         result = self.result("--config.data.name=./mine", cwd=tmp_path)
         assert (result["num_examples"], result["steps"]) == (200, 6)
         # Six steps teach little, but chance is 10%.
-        assert result["knn_top1"] > 25
+        assert result["knn20_top1"] > 25
 
     def test_tfrecords_with_names_of_their_own(self, pictures, tmp_path):
         write_shards(tmp_path / "train", *pictures["train"], ids=range(200))
         names = ["--config.data.name=./{split}/part-*", "--config.data.features.index=id"]
         result = self.result("--mode=train", *names, cwd=tmp_path)
         assert (result["num_examples"], result["steps"]) == (200, 6)
+
+    def test_images_without_labels(self, pictures, tmp_path):
+        for split, (images, _) in pictures.items():
+            write_folder(tmp_path / "mine" / split, images)
+        result = self.result("--config.data.name=./mine", cwd=tmp_path)
+        assert {"alignment", "uniformity"} <= set(result)
+        assert not any("top1" in key for key in result)
+        folder = RunFolder(tmp_path / "runs" / "digits")
+        assert (folder.plots / "neighbours.png").exists()
+        assert "Nearest neighbours" in folder.report.read_text()
+        labelled = ["--mode=evaluate", "--config.evaluation.fine_tune=(100,)"]
+        process = command(*self.QUICK, "--config.data.name=./mine", *labelled, cwd=tmp_path)
+        assert process.returncode == 1
+        assert "has no labels: give labelled images in evaluation.data" in process.stderr
+        # Unlabelled images to learn from, labelled ones of another set to watch and to judge by.
+        other = "--config.evaluation.data.name=digits"
+        process = command(
+            *self.QUICK, "--config.data.name=./mine", other, "--workdir=watched", cwd=tmp_path
+        )
+        assert process.returncode == 0, process.stderr
+        folder = RunFolder(tmp_path / "watched")
+        assert folder.read_result()["transfer"]["digits"]["linear_top1"] > 25
+        assert {"probe_accuracy", "probe_top1", "knn_top1"} <= set(folder.history())
 
     def test_other_classes_to_test_with_are_refused(self, pictures, tmp_path):
         images, labels = pictures["train"]
@@ -217,6 +266,69 @@ class TestOwnImages:
         assert process.returncode == 1
         assert "have other classes, so their labels mean different things" in process.stderr
         assert not (tmp_path / "runs" / "digits" / "checkpoints").exists()
+
+
+class TestEvaluate:
+    """--mode=evaluate on what a run left."""
+
+    def judged(self, finished, *arguments, cwd):
+        folder, _ = finished
+        path = folder.path.parents[1]
+        return command("--mode=evaluate", *SMALL, *arguments, cwd=cwd or path)
+
+    def test_any_encoder_scores_as_in_its_run(self, finished, tmp_path):
+        """A SavedModel and a checkpoint, each alone in a folder of its own."""
+        folder, _ = finished
+        for name in ("saved_model", "checkpoints"):
+            process = self.judged(
+                finished, f"--encoder={folder.path / name}", f"--workdir={name}", cwd=tmp_path
+            )
+            assert process.returncode == 0, process.stderr
+            result = RunFolder(tmp_path / name).read_result()
+            for key, value in result.items():
+                assert value == pytest.approx(folder.read_result()[key], abs=0.2), key
+            assert (tmp_path / name / "report.html").exists()
+
+    def test_transfer_and_fine_tuning_stand_beside_the_scores(self, finished, tmp_path):
+        folder, _ = finished
+        images, labels = sources.digits("test").images_and_labels()
+        pictures = [image.numpy() for image in images.take(120)]
+        for split in ("train", "test"):
+            write_folder(tmp_path / "other" / split, pictures, labels[:120] // 5)
+        before = folder.read_result()
+        process = self.judged(
+            finished,
+            f"--config.evaluation.data.name={tmp_path / 'other'}",
+            "--config.evaluation.fine_tune=(50,)",
+            cwd=None,
+        )
+        assert process.returncode == 0, process.stderr
+        result = folder.read_result()
+        (scores,) = result.pop("transfer").values()
+        assert result == before
+        assert {"knn20_top1", "linear_top1", "fine_tuned_50_top1"} <= set(scores)
+        assert "fine-tuned on 50%, top-1" in process.stdout
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["--config.encoder.widths=(8,12)"], "give the config it was made with"),
+            (["--config.evaluation.fine_tune=(0.1,)"], "is none: take more than"),
+            (["--config.evaluation.linear=svm"], "choose lbfgs, sgd or none"),
+        ],
+    )
+    def test_one_clear_line(self, finished, arguments, message, tmp_path):
+        folder, _ = finished
+        process = self.judged(
+            finished, f"--encoder={folder.checkpoints}", "--workdir=x", *arguments, cwd=tmp_path
+        )
+        assert process.returncode == 1
+        assert message in process.stderr.replace("\n", " ")
+        assert "Traceback" not in process.stderr
+
+    def test_an_encoder_is_for_evaluation(self, tmp_path):
+        process = command("--encoder=x", cwd=tmp_path)
+        assert "--encoder goes with --mode=evaluate, not with --mode=all" in process.stderr
 
 
 class TestOneClearLine:

@@ -1,0 +1,132 @@
+"""What is measured beside training costs: readings and probe in the step, kNN after epochs."""
+
+import json
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+from benchmarks.measure import interleaved
+
+import sogclr_tf
+from sogclr_tf.objectives.base import ContrastiveLoss
+
+CLASSES = 10
+
+
+def add_arguments(parser):
+    parser.description = (
+        "The train step of configs/cifar10_small.py as it is, beside the same step that reads the "
+        "loss and the contrast accuracy alone; and the kNN monitor, whose cost is spread over the "
+        "steps of the epochs between two measurements."
+    )
+    parser.add_argument("--batch", type=int, default=64, help="B")
+    parser.add_argument("--examples", type=int, default=50_000, help="N, of an epoch")
+    parser.add_argument("--bank", type=int, default=2048)
+    parser.add_argument("--queries", type=int, default=1024)
+    parser.add_argument("--every_epochs", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--json", help="a file to write the figures to")
+
+
+def run(options):
+    batch, models = random_batch(options.batch), {}
+    for name, kind, objective, probe in (
+        ("bare", BareModel, BareLoss(options.examples), None),
+        ("readings", sogclr_tf.SogCLR, sogclr_tf.GlobalContrastiveLoss(options.examples), None),
+        (
+            "readings and probe",
+            sogclr_tf.SogCLR,
+            sogclr_tf.GlobalContrastiveLoss(options.examples),
+            sogclr_tf.OnlineProbe(CLASSES),
+        ),
+    ):
+        models[name] = kind(encoder(), objective, probe=probe)
+        models[name].compile(keras.optimizers.Adam(1e-3), jit_compile=False)
+    timings = interleaved(
+        {name: step(model, batch) for name, model in models.items()}, options.rounds, seconds=1.0
+    )
+    steps = options.every_epochs * (options.examples // options.batch)
+    knn = seconds_of_knn(models["readings and probe"], options.bank, options.queries) / steps
+    found = {name: timing._asdict() for name, timing in timings.items()}
+    found["kNN"] = {"median": knn}
+    print(table(found))
+    if options.json:
+        with open(options.json, "w") as file:
+            json.dump(found, file, indent=1)
+
+
+class BareLoss(sogclr_tf.GlobalContrastiveLoss):
+    """SogCLR without alignment and uniformity."""
+
+    metric_names = ContrastiveLoss.metric_names
+
+    def readings(self, compared):
+        return ContrastiveLoss.readings(self, compared)
+
+
+class BareModel(sogclr_tf.SogCLR):
+    """A model that does not look at its features."""
+
+    def watch_features(self, width):
+        pass
+
+    @property
+    def metrics(self):
+        return self._means
+
+    def _log(self, features, readings):  # noqa: ARG002
+        for mean in self._means:
+            mean.update_state(readings[mean.name])
+        return self.get_metrics_result()
+
+
+def encoder():
+    return sogclr_tf.small_resnet(widths=(32, 64, 128, 256), stem_stride=2)
+
+
+def random_batch(size):
+    random = np.random.default_rng(0)
+    views = random.integers(0, 256, (2, size, 32, 32, 3), np.uint8)
+    index, label = np.arange(size), random.integers(0, CLASSES, size)
+    return {"view_a": views[0], "view_b": views[1], "index": index, "label": label}
+
+
+def step(model, batch):
+    """A function that takes one training step."""
+    batch = {name: tf.constant(values) for name, values in batch.items()}
+    model.build_from(batch)
+    model.optimizer.build(model.trainable_variables)
+    compiled = tf.function(model.train_step)
+    return lambda: compiled(batch)["loss"].numpy()
+
+
+def seconds_of_knn(model, bank, queries):
+    """The time of one measurement on images in memory, the least of three."""
+    random = np.random.default_rng(1)
+    sets = [
+        (random.integers(0, 256, (count, 32, 32, 3), np.uint8), np.arange(count) % CLASSES)
+        for count in (bank, queries)
+    ]
+    monitor = sogclr_tf.monitors.HeldOutAccuracy(*sets)
+    monitor.set_model(model)
+    monitor.measure()
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        monitor.measure()
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+def table(found):
+    """Milliseconds of a step, and percent of the bare one, as Markdown."""
+    bare = found["bare"]["median"]
+    lines = ["| | ms per step | quartiles | added to the bare step |", "|---|---|---|---|"]
+    for name, row in found.items():
+        extra = row["median"] if name == "kNN" else row["median"] - bare
+        quartiles = f"{1e3 * row['low']:.1f} to {1e3 * row['high']:.1f}" if "low" in row else ""
+        lines.append(
+            f"| {name} | {1e3 * row['median']:.2f} | {quartiles} | {100 * extra / bare:.1f}% |"
+        )
+    return "\n".join(lines)
