@@ -9,6 +9,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "tools"))
 
+import study_batch_size
 import study_estimator
 import study_runs
 import study_temperatures
@@ -61,6 +62,54 @@ class TestEstimator:
         assert "| 8 | DCL | 0.1 | -7.9667 ± 0.0577 |" in study_estimator.markdown(summary)
         study_estimator.draw(summary, tmp_path / "estimator.png")
         assert (tmp_path / "estimator.png").stat().st_size > 10_000
+
+
+class TestBatchSize:
+    @pytest.fixture
+    def results(self):
+        """Of every run: the best rate is 2e-3, the best gamma 0.5; larger batches do better."""
+        results = {}
+        for stage in (lambda _: study_batch_size.rate_runs(), study_batch_size.gamma_runs):
+            results |= {run: self.scores(run) for run in stage(results)}
+        return results | {run: self.scores(run) for run in study_batch_size.final_runs(results)}
+
+    def scores(self, run):
+        found = 40 + run.batch / 64 + run.seed - abs(run.rate - 2e-3) * 1000 + run.epochs / 10
+        bonus = {"SimCLR": 0, "SogCLR 0.5": 2}.get(run.method, 1)
+        return {"validation_knn": found + bonus, "knn": found + bonus, "linear": found + bonus + 1}
+
+    def test_a_run(self, monkeypatch, data_dir):
+        monkeypatch.setattr(study_batch_size, "IMAGES", 64)
+        run = study_batch_size.Run("SogCLR 0.9", 16, 1e-3, 1, 0)
+        found = study_batch_size.train(run, str(data_dir))
+        assert set(found) == {"validation_knn", "knn", "linear"}
+        assert all(5 < score < 40 for score in found.values())
+
+    def test_what_is_chosen(self, results):
+        assert study_batch_size.best_rate(results, "SogCLR 0.2") == 2e-3
+        assert study_batch_size.methods(results) == ("SimCLR", "DCL", "SogCLR 0.9", "SogCLR 0.5")
+        decisive = [run for run in results if (run.batch, run.epochs) == (16, 40)]
+        assert len(decisive) == 8
+
+    def test_table_picture_and_those_of_a_part(self, results, tmp_path):
+        study_batch_size.write(results, tmp_path)
+        table = (tmp_path / "table.md").read_text()
+        assert "| batch 16 | 43.0 ± 0.5 / 42.0 ± 0.5 (2) | 44.0 ± 0.5" in table
+        assert (tmp_path / "batch_size.png").stat().st_size > 10_000
+        begun = dict(list(results.items())[:20])
+        study_batch_size.write(begun, tmp_path)
+        assert "40 epochs" not in (tmp_path / "table.md").read_text()
+
+    @pytest.mark.parametrize(("score", "status"), [(47.5, 0), (42.0, 1)])
+    def test_check(self, results, capsys, score, status):
+        trained = []
+        found = study_batch_size.check(
+            results,
+            lambda run: trained.append(run) or {"knn": 47.0, "linear": score, "validation_knn": 0},
+        )
+        assert found == status
+        assert [run[:2] for run in trained] == [study_batch_size.SMALLEST]
+        assert ("OUTSIDE" in capsys.readouterr().out) == bool(status)
 
 
 class TestTemperatures:
