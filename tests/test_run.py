@@ -300,6 +300,8 @@ class TestEvaluate:
             finished,
             f"--config.evaluation.data.name={tmp_path / 'other'}",
             "--config.evaluation.fine_tune=(50,)",
+            "--config.evaluation.linear=sgd",
+            "--config.evaluation.linear_epochs=5",
             cwd=None,
         )
         assert process.returncode == 0, process.stderr

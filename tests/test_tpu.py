@@ -52,7 +52,7 @@ def model(config, under, num_examples=48):
         num_examples=num_examples, steps_per_epoch=num_examples // config.batch_size
     )
     with under.scope():
-        built = run._model(config, views, under)
+        built = run._model(config, views, under, sogclr_tf.OnlineProbe(10))
         built.optimizer.build(built.trainable_variables)
     return built
 
@@ -61,7 +61,8 @@ def batch_spec(config, replicas=1):
     """What one replica gets of a stream's batch."""
     size, rows = config.data.image_size, config.batch_size // replicas
     view = tf.TensorSpec([rows, size, size, 3])
-    return {"view_a": view, "view_b": view, "index": tf.TensorSpec([rows], tf.int64)}
+    numbers = {name: tf.TensorSpec([rows], tf.int64) for name in ("index", "label")}
+    return {"view_a": view, "view_b": view, **numbers}
 
 
 class TestWiring:
@@ -336,7 +337,8 @@ def views(config):
     size = config.data.image_size
     images = np.random.default_rng(0).integers(0, 256, (48, size, size, 3), np.uint8)
     policy = sogclr_tf.augment.Policy(size=size, **config.augment)
-    return sogclr_tf.training_views(images, batch_size=config.batch_size, policy=policy)
+    labelled = tf.data.Dataset.from_tensor_slices((images, np.arange(48) % 10))
+    return sogclr_tf.training_views(labelled, batch_size=config.batch_size, policy=policy)
 
 
 def visited(config, steps):
