@@ -55,7 +55,7 @@ class HeldOutAccuracy(keras.callbacks.Callback):
         )
         found = {"knn_top1": _percent(nearest == expected)}
         if getattr(self.model, "probe", None) is not None:
-            guessed = tf.argmax(self.model.probe(features), axis=1).numpy()
+            guessed = self.model.probe.classify(features, population=voters).numpy()
             found["probe_top1"] = _percent(guessed == expected)
         return found
 

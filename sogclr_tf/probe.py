@@ -5,6 +5,9 @@ import tensorflow as tf
 
 from sogclr_tf import replica
 
+# The average that classifies reaches back so many steps, or a tenth of all where those are fewer.
+_MEMORY = 1000.0
+
 
 @keras.saving.register_keras_serializable(package="sogclr_tf")
 class OnlineProbe(keras.layers.Layer):
@@ -13,9 +16,10 @@ class OnlineProbe(keras.layers.Layer):
         model = SogCLR(encoder, loss, probe=OnlineProbe(num_classes=10))
 
     Its step follows the encoder's, by Adam of its own, on features through which no gradient
-    flows: the encoder trains as it would without. Features are L2-normalised and scaled by the root
-    of their number, so that one learning rate suits every encoder. Called, it gives logits float32
-    [B, num_classes] of features [B, C].
+    flows: the encoder trains as it would without. Features are standardised by the statistics of
+    the global batch, so that one learning rate suits every encoder. A moving average of the weights
+    classifies, which takes the noise of the steps away: called, the probe gives its logits float32
+    [B, num_classes] of features [B, C], standardised as in training on the average.
 
     Args:
         num_classes: labels lie in [0, num_classes).
@@ -35,56 +39,84 @@ class OnlineProbe(keras.layers.Layer):
         self.learning_rate = float(learning_rate)
         self.accuracy = keras.metrics.Mean(name="probe_accuracy")
         self.optimizer = keras.optimizers.Adam(self.learning_rate)
+        self.standardise = keras.layers.BatchNormalization(
+            center=False, scale=False, synchronized=True, dtype="float32", name="standardise"
+        )
 
     def build(self, input_shape):
-        # Not trainable to the model, whose optimizer leaves these weights alone.
-        self.kernel, self.bias = (
-            self.add_weight(name=name, shape=shape, initializer="zeros", trainable=False)
-            for name, shape in (
-                ("kernel", (input_shape[-1], self.num_classes)),
-                ("bias", (self.num_classes,)),
-            )
+        self.standardise.build((None, input_shape[-1]))
+        shapes = {"kernel": (input_shape[-1], self.num_classes), "bias": (self.num_classes,)}
+        self.kernel, self.bias = (self._weight(name, shape) for name, shape in shapes.items())
+        self.mean_kernel, self.mean_bias = (
+            self._weight(f"mean_{name}", shape) for name, shape in shapes.items()
         )
         self.optimizer.build([self.kernel, self.bias])
         self.built = True
 
+    def _weight(self, name, shape):
+        # Not trainable to the model, whose optimizer leaves these weights alone.
+        return self.add_weight(name=name, shape=shape, initializer="zeros", trainable=False)
+
     def call(self, features):
-        return tf.matmul(_scaled(features), self.kernel) + self.bias
+        return self._logits(self.standardise(tf.cast(features, tf.float32), training=False))
+
+    def classify(self, features, population):
+        """The class of each image: int64 [M].
+
+        Whole images lie otherwise than the views of training, by which the probe's own statistics
+        were made: they are standardised by those of their own kind.
+
+        Args:
+            features: float [M, C] of the images.
+            population: float [N, C] of other images that were shown to the encoder likewise.
+        """
+        mean, variance = tf.nn.moments(tf.cast(population, tf.float32), axes=[0])
+        deviation = tf.sqrt(variance + self.standardise.epsilon)
+        return tf.argmax(self._logits((features - mean) / deviation), axis=1)
 
     def score(self, features, labels):
-        """Adds this replica's share of a batch to `accuracy`; (logits, which labels are known).
+        """Adds how this replica's share of a batch is classified to `accuracy`.
 
         Args:
             features: float [b, C], raw.
             labels: int [b]; examples of a negative label are left out.
         """
-        known = tf.cast(labels >= 0, tf.float32)
-        logits = self(features)
-        correct = tf.equal(tf.argmax(logits, axis=1, output_type=labels.dtype), labels)
-        self.accuracy.update_state(tf.cast(correct, tf.float32), sample_weight=known)
-        return logits, known
+        self._count(self(features), labels)
 
     def learn(self, features, labels):
         """One step; `accuracy` takes in how it did before. Arguments as for `score`."""
         features = tf.stop_gradient(tf.cast(features, tf.float32))
-        logits, known = self.score(features, labels)
+        features = self.standardise(features, training=True)
+        known = self._count(self._logits(features), labels)
         # The gradient of the mean cross-entropy over the global batch, of which the optimizer adds
         # up the replicas' shares; written out, as a tape would cost more than the step.
         total = replica.mean(known) * tf.cast(tf.size(known) * replica.count(), tf.float32)
-        excess = tf.nn.softmax(logits) - tf.one_hot(labels, self.num_classes)
+        probabilities = tf.nn.softmax(tf.matmul(features, self.kernel) + self.bias)
+        excess = probabilities - tf.one_hot(labels, self.num_classes)
         excess *= (known / tf.maximum(total, 1.0))[:, tf.newaxis]
-        gradients = tf.matmul(_scaled(features), excess, transpose_a=True), tf.reduce_sum(excess, 0)
+        gradients = tf.matmul(features, excess, transpose_a=True), tf.reduce_sum(excess, axis=0)
         self.optimizer.apply_gradients(zip(gradients, (self.kernel, self.bias), strict=True))
+        self._average()
+
+    def _logits(self, standardised):
+        return tf.matmul(standardised, self.mean_kernel) + self.mean_bias
+
+    def _count(self, logits, labels):
+        """Updates `accuracy`; 1 for each example with a label and 0 for others, float32 [b]."""
+        known = tf.cast(labels >= 0, tf.float32)
+        correct = tf.equal(tf.argmax(logits, axis=1, output_type=labels.dtype), labels)
+        self.accuracy.update_state(tf.cast(correct, tf.float32), sample_weight=known)
+        return known
+
+    def _average(self):
+        steps = tf.cast(self.optimizer.iterations.value, tf.float32)
+        share = tf.maximum(1.0 / _MEMORY, 1.0 / (1.0 + steps / 10.0))
+        for mean, weight in ((self.mean_kernel, self.kernel), (self.mean_bias, self.bias)):
+            mean.assign_add(share * (weight - mean))
 
     def get_config(self):
         config = _without_dtype(super().get_config())
         return {**config, "num_classes": self.num_classes, "learning_rate": self.learning_rate}
-
-
-def _scaled(features):
-    features = tf.cast(features, tf.float32)
-    normalised = tf.math.l2_normalize(features, axis=-1, epsilon=1e-24)
-    return normalised * tf.sqrt(tf.cast(tf.shape(features)[-1], tf.float32))
 
 
 def _without_dtype(config):

@@ -27,7 +27,7 @@ def test_it_is_what_evaluation_says():
     )
     guessed = evaluate.knn_predict(bank, LABELS[:16], queries, k=3, num_classes=3)
     assert history["knn_top1"][-1] == pytest.approx(100 * np.mean(guessed == LABELS[16:]))
-    guessed = np.argmax(built.probe(queries), axis=1)
+    guessed = built.probe.classify(queries, population=bank).numpy()
     assert history["probe_top1"][-1] == pytest.approx(100 * np.mean(guessed == LABELS[16:]))
 
 

@@ -47,7 +47,8 @@ def test_a_step_is_that_of_kerass_own_regression(unlabelled):
     probe = sogclr_tf.OnlineProbe(4, learning_rate=0.1)
     probe.build((None, 6))
     known = slice(unlabelled, None)
-    scaled = features / np.linalg.norm(features, axis=1, keepdims=True) * np.sqrt(6)
+    # By the statistics of all, labelled or not.
+    scaled = (features - features.mean(axis=0)) / np.sqrt(features.var(axis=0) + 1e-3)
     reference = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4, None, True, "zeros")])
     reference.compile(
         keras.optimizers.Adam(0.1), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -58,15 +59,29 @@ def test_a_step_is_that_of_kerass_own_regression(unlabelled):
         reference.train_on_batch(scaled[known], labels[known])
     np.testing.assert_allclose(probe.kernel, reference.weights[0], atol=1e-5)
     np.testing.assert_allclose(probe.bias, reference.weights[1], atol=1e-5)
-    np.testing.assert_allclose(
-        probe(features[known]), reference(scaled[known]).numpy(), rtol=1e-4, atol=1e-4
+    np.testing.assert_array_equal(
+        probe.classify(features[:9], population=features),
+        np.argmax(scaled[:9] @ probe.mean_kernel.numpy() + probe.mean_bias.numpy(), axis=1),
     )
+
+
+def test_the_average_follows_the_weights():
+    """It is their mean at first, and that of the last tenth of the steps later."""
+    probe = sogclr_tf.OnlineProbe(2)
+    probe.build((None, 1))
+    expected = np.zeros((1, 2))
+    for step in range(1, 30):
+        probe.learn(tf.constant([[1.0], [-1.0]]), tf.constant([0, 1]))
+        expected += (probe.kernel.numpy() - expected) / (1 + step / 10)
+    np.testing.assert_allclose(probe.mean_kernel, expected, rtol=1e-5)
+    assert 0 < probe.mean_kernel.numpy()[0, 0] < probe.kernel.numpy()[0, 0]
 
 
 def test_accuracy_counts_what_is_labelled():
     probe = sogclr_tf.OnlineProbe(2)
     probe.build((None, 2))
-    probe.kernel.assign(np.eye(2))
+    for kernel in (probe.kernel, probe.mean_kernel):
+        kernel.assign(np.eye(2))
     features = tf.constant([[1.0, 0], [0, 1], [1, 0], [0, 1]])
     probe.score(features, tf.constant([0, 1, 1, -1]))
     assert float(probe.accuracy.result()) == pytest.approx(2 / 3)

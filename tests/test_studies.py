@@ -88,7 +88,7 @@ class TestBatchSize:
     def test_what_is_chosen(self, results):
         assert study_batch_size.best_rate(results, "SogCLR 0.2") == 2e-3
         assert study_batch_size.methods(results) == ("SimCLR", "DCL", "SogCLR 0.9", "SogCLR 0.5")
-        decisive = [run for run in results if (run.batch, run.epochs) == (16, 40)]
+        decisive = [run for run in results if (run.batch, run.epochs) == (16, 30)]
         assert len(decisive) == 8
 
     def test_table_picture_and_those_of_a_part(self, results, tmp_path):
@@ -98,7 +98,7 @@ class TestBatchSize:
         assert (tmp_path / "batch_size.png").stat().st_size > 10_000
         begun = dict(list(results.items())[:20])
         study_batch_size.write(begun, tmp_path)
-        assert "40 epochs" not in (tmp_path / "table.md").read_text()
+        assert "30 epochs" not in (tmp_path / "table.md").read_text()
 
     @pytest.mark.parametrize(("score", "status"), [(47.5, 0), (42.0, 1)])
     def test_check(self, results, capsys, score, status):

@@ -27,7 +27,7 @@ import study_runs
 
 TEMPERATURE = 0.1
 IMAGES = 10_000
-EPOCHS, LONG = 12, 40
+EPOCHS, LONG = 12, 30
 RATES = (1e-3, 2e-3, 4e-3)
 RATE_BATCH = 64
 BATCHES = (16, 32, 64, 128, 256)
@@ -36,12 +36,13 @@ GAMMAS = (0.9, 0.5, 0.2)
 GAMMA_BATCH = 16
 # (batches, epochs, seed), the telling ones first.
 STAGES = (
-    (BATCHES, EPOCHS, 0),
-    ((16,), LONG, 0),
+    ((16, 256), EPOCHS, 0),
+    ((32, 64, 128), EPOCHS, 0),
     ((16, 256), EPOCHS, 1),
+    ((16,), LONG, 0),
     ((16,), LONG, 1),
-    ((256,), LONG, 0),
     ((32, 64, 128), EPOCHS, 1),
+    ((256,), LONG, 0),
     ((256,), LONG, 1),
 )
 SMALLEST = ("SimCLR", 256)
