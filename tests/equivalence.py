@@ -45,8 +45,7 @@ def stream(name):
     if name == "two_tower":
         texts = [" ".join(words) for words in random.choice(WORDS[2:], (NUM_EXAMPLES, 3))]
         return sogclr_tf.training_pairs(images, texts, batch_size=BATCH, policy=policy)
-    labels = random.integers(-1, 3, NUM_EXAMPLES)
-    labelled = tf.data.Dataset.from_tensor_slices((images, labels))
+    labelled = sogclr_tf.sources.ArraySource(images, random.integers(0, 3, NUM_EXAMPLES))
     return sogclr_tf.training_views(labelled, batch_size=BATCH, policy=policy)
 
 
