@@ -86,6 +86,12 @@ def get_config():
     config.monitor.every_epochs = 1  # kNN and probe on test images; 0: never
     config.monitor.bank = 2048  # training images that vote, at most
     config.monitor.queries = 1024  # test images, at most
+    # Labelled images for probe and kNN, where the data's own have no labels.
+    config.monitor.data = ml_collections.ConfigDict()
+    config.monitor.data.name = ""  # empty: as data.name
+    config.monitor.data.data_dir = ml_collections.config_dict.placeholder(str)
+    config.monitor.data.train_split = "train"
+    config.monitor.data.test_split = "test"
 
     config.evaluation = ml_collections.ConfigDict()
     config.evaluation.knn_neighbours = (20, 200)
@@ -95,7 +101,7 @@ def get_config():
     config.evaluation.linear_batch_size = 256
     config.evaluation.linear_epochs = 90
     config.evaluation.fine_tune = ()  # percent of the labels, such as (1, 10, 100)
-    # Labelled images to judge on, where they are not the data's own: another set, for transfer.
+    # Another set to judge on, for transfer.
     config.evaluation.data = ml_collections.ConfigDict()
     config.evaluation.data.name = ""  # empty: as data.name
     config.evaluation.data.data_dir = ml_collections.config_dict.placeholder(str)

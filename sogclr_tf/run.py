@@ -38,7 +38,13 @@ PREEMPTED, INTERRUPTED = 75, 130
 # Seconds that a worker waits for the others to come up.
 PATIENCE = 300
 # What a later command may set otherwise, because it does not shape the training.
-FREE_KEYS = ("data.data_dir", "data.test_split", "checkpoint", "evaluation")
+FREE_KEYS = (
+    "data.data_dir",
+    "data.test_split",
+    "checkpoint",
+    "monitor.data.data_dir",
+    "evaluation",
+)
 
 
 def config_file(name):
@@ -80,7 +86,7 @@ def main(_argv):
         return
     has_texts = _has_texts(config)
     views = image_text_run.stream(config) if has_texts else _views(config)
-    sets = None if has_texts else _evaluation_sources(config, views.source)
+    sets = None if has_texts else _evaluation_sets(config, views.source)
     counts = {"num_examples": views.num_examples, "examples_per_epoch": views.source.size}
     folder.claim({**config.to_dict(), **counts}, FREE_KEYS, write=chief)
     if chief:
@@ -88,14 +94,14 @@ def main(_argv):
     with strategy.scope():
         probe = None
         if not has_texts:
-            views, probe = _probe_stream(config, views, sets, strategy.num_replicas_in_sync)
+            views, probe = _probe_stream(config, views, strategy.num_replicas_in_sync)
         model = _model(config, views, strategy, probe)
         checkpoints = sogclr_tf.checkpoint.Checkpoints(
             model, folder.checkpoints, config.checkpoint.keep
         )
     step = checkpoints.restore()
     if _MODE.value in ("all", "train"):
-        train(config, folder, model, views, checkpoints, step, chief, sets)
+        train(config, folder, model, views, checkpoints, step, chief)
     elif step == 0:
         raise ValueError(f"{folder.checkpoints} holds no checkpoint: train first with --mode=train")
     if chief:
@@ -104,7 +110,7 @@ def main(_argv):
     sogclr_tf.strategy.from_all_workers(strategy, 0)
 
 
-def train(config, folder, model, views, checkpoints, step, chief, sets):
+def train(config, folder, model, views, checkpoints, step, chief):
     """Pre-trains from `step` on to the last epoch; the chief leaves metrics and checkpoints."""
     from sogclr_tf.preemption import StopOnSignal, Stopped
 
@@ -121,7 +127,7 @@ def train(config, folder, model, views, checkpoints, step, chief, sets):
                 epochs=config.epochs,
                 initial_step=step,
                 verbose=_verbosity(chief),
-                callbacks=[*_callbacks(config, folder, views, checkpoints, chief, sets), stop],
+                callbacks=[*_callbacks(config, folder, views, checkpoints, chief), stop],
             )
     except Stopped as stopped:
         sys.stderr.write(f"\n{stopped}: the same command goes on from there\n")
@@ -159,7 +165,7 @@ def _verbosity(chief):
     return 1 if sys.stdout.isatty() else 2
 
 
-def _callbacks(config, folder, views, checkpoints, chief, sets):
+def _callbacks(config, folder, views, checkpoints, chief):
     """What writes beside training; checkpoints last, when the rest of an epoch is written."""
     import keras
 
@@ -173,17 +179,27 @@ def _callbacks(config, folder, views, checkpoints, chief, sets):
         return [save]
     return [
         callbacks.Pace(views.batch_size),
-        *_monitors(config, sets),
+        *_monitors(config, views.source),
         keras.callbacks.LambdaCallback(on_epoch_end=folder.append_metrics),
         keras.callbacks.TensorBoard(str(folder.events), write_graph=False),
         save,
     ]
 
 
-def _monitors(config, sets):
+def _monitors(config, train_source):
     """What measures the encoder on held-out images, where there are labels to measure by."""
     settings = config.get("monitor")
-    if not settings or not settings.every_epochs or not sets or not sets.labelled:
+    if not settings or not settings.every_epochs:
+        return []
+    try:
+        sets = _sets(config, settings.data, train_source)
+    except (ValueError, OSError) as error:
+        if settings.data.name:
+            raise
+        # Training does without test images.
+        _LOG.warning("nothing is measured on held-out images: %s", error)
+        return []
+    if not sets.labelled:
         return []
     bank, queries = (
         sogclr_tf.data.evaluation_sample(source, config.data.image_size, count, config.seed)
@@ -230,7 +246,7 @@ def judge_alone(config, folder):
         raise ValueError(f"--encoder goes with --mode=evaluate, not with --mode={_MODE.value}")
     if _has_texts(config):
         raise ValueError("--encoder judges encoders of images: give a config without texts")
-    sets = _evaluation_sources(config, _source(config, config.data.train_split))
+    sets = _evaluation_sets(config, _source(config, config.data.train_split))
     folder.claim({**config.to_dict(), "judged_encoder": _ENCODER.value}, FREE_KEYS)
     encoder = sogclr_tf.encoders.load_encoder(_ENCODER.value, _encoder(config))
     if config.evaluation.fine_tune:
@@ -393,31 +409,21 @@ def _has_texts(config):
     return "text_encoder" in config
 
 
-def _evaluation_sources(config, train_source):
+def _evaluation_sets(config, train_source):
     """What to judge on, found before the hours of training; None where nothing is evaluated."""
-    if _MODE.value == "export":
+    if _MODE.value not in ("all", "evaluate"):
         return None
-    if _MODE.value != "train":
-        return _sets(config, train_source)
-    try:
-        return _sets(config, train_source)
-    # Training alone can do without.
-    except (ValueError, OSError) as error:
-        _LOG.warning("nothing is measured on held-out images beside training: %s", error)
-        return None
-
-
-def _sets(config, train_source):
-    """`evaluation_run.Sets` of the config, checked."""
-    other = config.evaluation.data
-    if other.name:
-        sets = sogclr_tf.evaluation_run.Sets(
-            *(_source(config, split, other) for split in (other.train_split, other.test_split))
-        )
-    else:
-        sets = sogclr_tf.evaluation_run.Sets(train_source, _source(config, config.data.test_split))
+    sets = _sets(config, config.evaluation.data, train_source)
     sogclr_tf.evaluation_run.check(config, sets)
     return sets
+
+
+def _sets(config, where, train_source):
+    """`evaluation_run.Sets` of the data set that a section names, or of the config's own."""
+    if not where.name:
+        return sogclr_tf.evaluation_run.Sets(train_source, _source(config, config.data.test_split))
+    splits = (where.train_split, where.test_split)
+    return sogclr_tf.evaluation_run.Sets(*(_source(config, split, where) for split in splits))
 
 
 def _policies(config):
@@ -439,19 +445,19 @@ def _views(config):
     )
 
 
-def _probe_stream(config, views, sets, replicas):
+def _probe_stream(config, views, replicas):
     """(the stream that teaches an online probe, the probe); the stream as it is, and None."""
     if not config.monitor.probe_rate:
         return views, None
-    own = bool(config.evaluation.data.name) and sets is not None
-    source = sets.train if own else views.source
+    own = config.monitor.data
+    source = _source(config, own.train_split, own) if own.name else views.source
     if not source.labelled:
         return views, None
     if source.class_names is None:
         _LOG.warning("the classes of %s have no names to count: no online probe", source.name)
         return views, None
     probe = sogclr_tf.OnlineProbe(len(source.class_names), config.monitor.probe_rate)
-    if own:
+    if own.name:
         crops = sogclr_tf.evaluation_run.crops(config)
         views = sogclr_tf.probe_stream.with_labelled(views, source, crops, replicas)
     return views, probe

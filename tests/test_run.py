@@ -249,9 +249,9 @@ class TestOwnImages:
         assert process.returncode == 1
         assert "has no labels: give labelled images in evaluation.data" in process.stderr
         # Unlabelled images to learn from, labelled ones of another set to watch and to judge by.
-        other = "--config.evaluation.data.name=digits"
+        other = [f"--config.{part}.data.name=digits" for part in ("monitor", "evaluation")]
         process = command(
-            *self.QUICK, "--config.data.name=./mine", other, "--workdir=watched", cwd=tmp_path
+            *self.QUICK, "--config.data.name=./mine", *other, "--workdir=watched", cwd=tmp_path
         )
         assert process.returncode == 0, process.stderr
         folder = RunFolder(tmp_path / "watched")
