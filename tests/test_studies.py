@@ -86,7 +86,7 @@ class TestBatchSize:
         assert all(5 < score < 40 for score in found.values())
 
     def test_what_is_chosen(self, results):
-        assert study_batch_size.best_rate(results, "SogCLR 0.2") == 2e-3
+        assert study_batch_size.best_rate(results) == 2e-3
         assert study_batch_size.methods(results) == ("SimCLR", "DCL", "SogCLR 0.9", "SogCLR 0.5")
         decisive = [run for run in results if (run.batch, run.epochs) == (16, 30)]
         assert len(decisive) == 8
