@@ -5,11 +5,11 @@
 
 DIR holds CIFAR-10 as tensorflow_datasets prepares it. 10,000 of its images, a small ResNet, equal
 epochs for all. The learning rate grows with the root of the batch size. Its base is chosen at batch
-64, by kNN on 5,000 images that take no other part, as the best on the mean of the methods: each one's
-own best would differ by chance, and what a rate does by more than what a loss does. SogCLR's gamma is
-chosen likewise, at batch 16. Then every method trains at every batch size, and the decisive pairs
-longer and with a second seed. kNN and linear top-1 are those of the 10,000 test images, with the
-10,000 training images' labels.
+64, by kNN on 5,000 images that take no other part, as the best in the mean over the methods: each
+one's own best would differ by chance, and a rate matters more than a loss. SogCLR's gamma is chosen
+likewise, at batch 16. Then every method trains at every batch size, and the decisive pairs longer
+and with a second seed. kNN and linear top-1 are those of the 10,000 test images, with the labels of
+the 10,000 training images.
 
 Every training that ends is a line of `results.jsonl`; the same command started again goes on with
 those that are missing. It writes `table.md` and `batch_size.png` beside it, of what is there.
