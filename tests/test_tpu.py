@@ -214,7 +214,10 @@ class TestTrace:
         assert_fit_for_a_core(nodes)
 
     def test_what_crosses_cores(self, tpu):
-        """All in types that the fast sum of replicas takes, but for two counts of steps."""
+        """All in types that the fast sum of replicas takes, but for counts of steps.
+
+        They are the model's, its optimizer's and the probe's.
+        """
         config = imagenet()
         nodes = traced(model(config, tpu), tpu, batch_spec(config, CORES))
         sums = [node.inputs[0] for node in nodes if node.type == "CrossReplicaSum"]
@@ -223,7 +226,7 @@ class TestTrace:
         gathered = [tuple(t.shape) for t in sums if t.shape.rank and t.shape[0] == CORES]
         assert gathered == [(8, 2, 2, 128), (8, 2), (8, 2, 1), (8, 2, 2, 128)]
         slow = [node.inputs[0].shape for node in nodes if node.type == "AllToAll"]
-        assert slow == [(CORES,)] * 2
+        assert slow == [(CORES,)] * 3
 
     def test_every_core_writes_the_global_batch_into_its_own_table(self, tpu):
         config = imagenet()
