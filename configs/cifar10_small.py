@@ -5,8 +5,8 @@
 DIR holds CIFAR-10 as tensorflow_datasets prepares it; without the flag TFDS downloads it.
 
 8 epochs took 15 minutes on 2 CPU cores, evaluation included, and gave 60.3% linear and 54.5% kNN
-(of 200) top-1 on the 10,000 test images; the untrained encoder has 27.3% and 24.5%. The online probe
-ends at 55.9% on 1,024 of them. The same command with --mode=evaluate judges it again.
+(of 200) top-1 on the 10,000 test images; the untrained encoder has 27.3% and 24.5%. The online
+probe ends at 55.9% on 1,024 of them. The same command with --mode=evaluate judges it again.
 """
 
 import ml_collections
