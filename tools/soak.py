@@ -119,11 +119,11 @@ def difference(one, other):
 
 
 def metrics(folder):
-    """`metrics.csv` but for the pace, as an array."""
+    """`metrics.csv` but for the pace, as an array; NaN where an epoch has no value."""
     with (folder / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     return np.array(
-        [[float(row[key]) for key in row if key != "examples_per_second"] for row in rows]
+        [[float(row[key] or "nan") for key in row if key != "examples_per_second"] for row in rows]
     )
 
 
