@@ -72,6 +72,7 @@ def main():
     results = options.workdir / "results.jsonl"
     trained = functools.partial(train, data_dir=options.data_dir)
     if options.command == "check":
+        study_runs.one_thread()
         sys.exit(check(study_runs.read(results, Run), trained))
     for stage in (lambda _: rate_runs(), gamma_runs, final_runs):
         runs = stage(study_runs.read(results, Run))
@@ -220,12 +221,13 @@ def markdown(found, results):
 
 
 def _cell(scores):
-    """Both scores of a cell with half their range, and the number of seeds."""
+    """Both scores of a cell, with half their range where there are several seeds."""
     if scores is None:
         return ""
     values = scores["linear"], scores["knn"]
-    means = " / ".join(f"{statistics.mean(v):.1f} ± {(max(v) - min(v)) / 2:.1f}" for v in values)
-    return f"{means} ({len(values[0])})"
+    if len(values[0]) == 1:
+        return " / ".join(f"{score:.1f}" for (score,) in values)
+    return " / ".join(f"{statistics.mean(v):.1f} ± {(max(v) - min(v)) / 2:.1f}" for v in values)
 
 
 def draw(found, path):
