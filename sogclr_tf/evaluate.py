@@ -453,8 +453,25 @@ def check_output(features):
         )
 
 
+class Compiled:
+    """An encoder in inference mode, traced once however often it is handed to this module.
+
+    Args:
+        encoder: images [B, H, W, 3] in 0..1 -> features [B, C], called with training=False.
+    """
+
+    def __init__(self, encoder):
+        self._features = tf.function(
+            lambda images: tf.cast(encoder(images, training=False), tf.float32)
+        )
+
+    def __call__(self, images, training=False):  # noqa: ARG002
+        """Features float32 [B, C]."""
+        return self._features(images)
+
+
 def _inference(encoder):
-    return tf.function(lambda images: tf.cast(encoder(images, training=False), tf.float32))
+    return encoder if isinstance(encoder, Compiled) else Compiled(encoder)
 
 
 def _run(forward, images, batch_size):

@@ -70,12 +70,13 @@ def score(config, encoder, sets, policies, untrained=None, verbose="auto"):
         untrained: an encoder to score beside it, as "untrained_..."; None for none.
         verbose: Keras's, of what is trained to score.
     """
+    compiled = sogclr_tf.evaluate.Compiled(encoder)
     if not sets.labelled:
         _LOG.warning("%s has no labels: accuracies are left out", sets.unlabelled)
         test_images, _ = sogclr_tf.data.evaluation_set(sets.test, config.data.image_size)
-        features = sogclr_tf.evaluate.extract_features(encoder, test_images)
+        features = sogclr_tf.evaluate.extract_features(compiled, test_images)
         found = Found(features, None, None)
-        return _spread(encoder, features, sets.test, policies, config), found
+        return _spread(compiled, features, sets.test, policies, config), found
     numbers, linear_by = {}, config.evaluation.linear
     if untrained is not None:
         _LOG.info("evaluating the untrained encoder")
@@ -84,9 +85,9 @@ def score(config, encoder, sets, policies, untrained=None, verbose="auto"):
         before, _ = _accuracies(config, untrained, sets, by, verbose)
         numbers |= {f"untrained_{name}": value for name, value in before.items()}
     _LOG.info("evaluating the encoder")
-    accuracies, found = _accuracies(config, encoder, sets, linear_by, verbose)
+    accuracies, found = _accuracies(config, compiled, sets, linear_by, verbose, encoder)
     numbers |= accuracies
-    numbers |= _spread(encoder, found.features, sets.test, policies, config)
+    numbers |= _spread(compiled, found.features, sets.test, policies, config)
     return {**numbers, **_fine_tuned(config, encoder, sets, verbose)}, found
 
 
@@ -114,8 +115,11 @@ def check(config, sets):
             subsets.balanced_subset(labels, percent, config.seed)
 
 
-def _accuracies(config, encoder, sets, linear_by, verbose):
-    """({name: percent}, `Found`) of an encoder on labelled images; `linear_by` as in the config."""
+def _accuracies(config, encoder, sets, linear_by, verbose, trainable=None):
+    """({name: percent}, `Found`) of an encoder on labelled images.
+
+    `linear_by` is as in the config; `trainable`, where that is "sgd", the encoder not compiled.
+    """
     settings, size = config.evaluation, config.data.image_size
     test_images, test_labels = sogclr_tf.data.evaluation_set(sets.test, size)
     by_features = linear_by == "lbfgs"
@@ -138,7 +142,7 @@ def _accuracies(config, encoder, sets, linear_by, verbose):
         numbers, predictions = {}, None
         features = sogclr_tf.evaluate.extract_features(encoder, test_images)
     if linear_by == "sgd":
-        classified = _linear(config, encoder, sets, verbose)
+        classified = _linear(config, trainable, sets, verbose)
         predictions = classified.predictions
         numbers |= _tops("linear", classified.top1, classified.top5)
     return numbers, Found(features, test_labels, predictions)

@@ -2,7 +2,6 @@
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from sogclr_tf import evaluate
 
@@ -39,8 +38,8 @@ class HeldOutAccuracy(keras.callbacks.Callback):
 
     def set_model(self, model):
         super().set_model(model)
-        # Compiled once: an encoder handed over as it is would be traced at every epoch.
-        self._encode = tf.function(lambda images: model.encoder(images, training=False))
+        # An encoder handed over as it is would be traced at every epoch.
+        self._encoder = evaluate.Compiled(model.encoder)
 
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self._every_epochs == 0 or epoch + 1 == self.params["epochs"]:
@@ -49,7 +48,9 @@ class HeldOutAccuracy(keras.callbacks.Callback):
     def measure(self):
         """{"knn_top1": percent, "probe_top1": percent where there is a probe}."""
         (bank, labels), (queries, expected) = self._bank, self._queries
-        voters, features = (self._features(images) for images in (bank, queries))
+        voters, features = (
+            evaluate.extract_features(self._encoder, images) for images in (bank, queries)
+        )
         nearest = evaluate.knn_predict(
             voters, labels, features, num_classes=int(labels.max()) + 1, **self._vote
         )
@@ -58,9 +59,6 @@ class HeldOutAccuracy(keras.callbacks.Callback):
             guessed = self.model.probe.classify(features, population=voters).numpy()
             found["probe_top1"] = _percent(guessed == expected)
         return found
-
-    def _features(self, images):
-        return evaluate.extract_features(lambda batch, training: self._encode(batch), images)  # noqa: ARG005
 
 
 def _percent(correct):
