@@ -22,7 +22,8 @@ IMAGE_TEXT = (ROOT / "docs" / "image_text.md").read_text()
 DATA = (ROOT / "docs" / "data.md").read_text()
 AUGMENTATION = (ROOT / "docs" / "augmentation.md").read_text()
 EVALUATION = (ROOT / "docs" / "evaluation.md").read_text()
-GUIDES = (STRATEGIES, DATA, IMAGE_TEXT, AUGMENTATION, METHOD, EVALUATION)
+BATCH_SIZE = (ROOT / "docs" / "batch_size.md").read_text()
+GUIDES = (STRATEGIES, DATA, IMAGE_TEXT, AUGMENTATION, METHOD, EVALUATION, BATCH_SIZE)
 
 
 def snippets(page, language):
