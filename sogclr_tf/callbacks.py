@@ -9,7 +9,8 @@ import numpy as np
 
 _LOG = logging.getLogger("sogclr_tf")
 
-# Below it the mean cosine of two images' features is above 0.9975; random encoders have 0.2 to 0.3.
+# Below it the mean cosine of two images' features is above 0.9975. Encoders that learn have more:
+# 0.32 at the end of configs/digits.py, 0.67 of configs/cifar10_small.py.
 COLLAPSED = 0.05
 # What a progress bar has room for; the logs hold the rest.
 SHOWN = ("loss", "contrast_accuracy", "probe_accuracy", "knn_top1", "probe_top1")

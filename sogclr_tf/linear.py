@@ -67,7 +67,7 @@ class Classifier(keras.Model):
     def __init__(self, encoder, classes, *, frozen, name="classifier"):
         super().__init__(name=name)
         # Keras finds and trains the weights of layers, but not of those inside a function.
-        self._features = _inference(encoder) if frozen else encoder
+        self._features = evaluate.Compiled(encoder) if frozen else encoder
         # From zeros nothing need be drawn, and no first step spoils the encoder.
         self.head = keras.layers.Dense(
             classes, kernel_initializer="zeros", dtype="float32", name="head"
@@ -143,7 +143,3 @@ def judged(model, train_labels, images, labels):
     # They were pushed down, but might come among the five highest.
     scores[:, np.setdiff1d(np.arange(scores.shape[1]), train_labels)] = -np.inf
     return evaluate.classify(scores, labels)
-
-
-def _inference(encoder):
-    return lambda images, training: encoder(images, training=False)  # noqa: ARG005
