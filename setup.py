@@ -39,6 +39,8 @@ setup(
         "cpu": [f"tensorflow-cpu{TENSORFLOW}"],
         "gpu": [f"tensorflow[and-cuda]{TENSORFLOW}"],
         "tpu": [f"tensorflow-tpu{TENSORFLOW}"],
-        "test": ["pytest", "pytest-xdist", "ruff", "scipy"],
+        "weights": ["safetensors"],
+        "peers": ["torch"],
+        "test": ["pytest", "pytest-xdist", "ruff", "safetensors", "scipy"],
     },
 )
