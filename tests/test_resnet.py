@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from sogclr_tf import resnet
 from sogclr_tf.resnet import ResNet, build_encoder, encoder_names, small_resnet
 
 TRAINABLE_PARAMETERS = {
@@ -93,6 +94,86 @@ def test_a_new_block_is_its_shortcut(depth, last):
     np.testing.assert_array_equal(before, after)
 
 
+def strided(images, kernel, padding):
+    """A convolution of stride 2 as loops over positions."""
+    height, width = images.shape[1:3]
+    size = kernel.shape[0]
+    images = np.pad(images, [(0, 0), padding, padding, (0, 0)])
+    rows, columns = ((side + sum(padding) - size) // 2 + 1 for side in (height, width))
+    found = np.zeros((len(images), rows, columns, kernel.shape[-1]), "float32")
+    for row in range(rows):
+        for column in range(columns):
+            patch = images[:, 2 * row : 2 * row + size, 2 * column : 2 * column + size]
+            found[:, row, column] = np.tensordot(patch, kernel, 3)
+    return found
+
+
+@pytest.mark.parametrize("side", [16, 17])
+@pytest.mark.parametrize("padding", ["same", "symmetric"])
+def test_padding_of_strides(padding, side):
+    """TensorFlow's 2 and 3 rows for an even size and a 7x7 kernel, or PyTorch's 3 and 3."""
+    model = ResNet(18, padding=padding, input_shape=(side, side, 3))
+    batch = images(2, side, side, 3)
+    rows = (2, 3) if padding == "same" and side == 16 else (3, 3)
+    convolved = strided(batch, np.asarray(model.get_layer("stem_conv").kernel), rows)
+    outputs = [model.get_layer(f"stem_{layer}").output for layer in ("conv", "relu", "pool")]
+    conv, relu, pool = keras.Model(model.input, outputs)(batch)
+    np.testing.assert_allclose(conv, convolved, atol=1e-5)
+    rows = (0, 1) if padding == "same" and relu.shape[1] % 2 == 0 else (1, 1)
+    relu = np.pad(relu, [(0, 0), rows, rows, (0, 0)], constant_values=-np.inf)
+    maxima = np.lib.stride_tricks.sliding_window_view(relu, (3, 3), (1, 2))[:, ::2, ::2]
+    np.testing.assert_array_equal(pool, maxima.max((-2, -1)))
+
+
+@pytest.mark.parametrize("options", [{"stem": "cifar"}, {}, {"input_shape": (65, 33, 3)}])
+def test_symmetric_padding_changes_borders_alone(options):
+    """The same weights in the same order, and the same size at every layer."""
+    options = {"input_shape": (64, 64, 3)} | options
+    ours, theirs = (ResNet(50, padding=padding, **options) for padding in ("same", "symmetric"))
+    assert [weight.path for weight in ours.weights] == [weight.path for weight in theirs.weights]
+    pads = [layer.name for layer in theirs.layers if layer.name.endswith(("pad", "pad2"))]
+    stem = [] if "stem" in options else ["stem_pad", "stem_pool_pad"]
+    assert pads == [*stem, *(f"stage{stage}_block1_pad2" for stage in (2, 3, 4))]
+    assert not any("pad" in layer.name for layer in ours.layers)
+    for layer in ours.layers:
+        assert output_shape(ours, layer.name) == output_shape(theirs, layer.name)
+
+
+def test_stride_in_the_first_1x1_convolution():
+    model = ResNet(50, stride_in="1x1", input_shape=(64, 64, 3))
+    for stage, stride in ((1, 1), (2, 2), (3, 2), (4, 2)):
+        strides = [model.get_layer(f"stage{stage}_block1_conv{k}").strides[0] for k in (1, 2, 3)]
+        assert strides == [stride, 1, 1]
+    assert model.output_shape == (None, 2048)
+
+
+def test_normalisation_is_of_each_channel():
+    mean, deviation = (0.5, 0.25, 0.125), (0.5, 2, 1 / 255)
+    model = ResNet(18, normalisation=(mean, deviation), input_shape=(None, None, 3))
+    assert [weight.path for weight in model.weights] == [
+        weight.path for weight in ResNet(18).weights
+    ]
+    batch = images(2, 8, 8, 3)
+    again = keras.Model.from_config(model.get_config())
+    for each in (model, again):
+        output = keras.Model(each.input, each.get_layer("normalisation").output)(batch)
+        np.testing.assert_allclose(output, (batch - mean) / np.asarray(deviation), rtol=1e-5)
+
+
+@pytest.mark.usefixtures("bfloat16_policy")
+def test_normalisation_is_float32_under_mixed_precision():
+    model = ResNet(18, normalisation=((0.5,) * 3, (0.25,) * 3), input_shape=(8, 8, 3))
+    batch = images(2, 8, 8, 3)
+    output = keras.Model(model.input, model.get_layer("normalisation").output)(batch)
+    np.testing.assert_allclose(output, (batch - 0.5) * 4, atol=1e-6)
+    assert model.get_layer("stem_conv").output.dtype == "bfloat16"
+
+
+def test_stages():
+    assert resnet.stages()[34] == (False, (3, 4, 6, 3))
+    assert resnet.stages()[50] == (True, (3, 4, 6, 3))
+
+
 def test_width_multiplier_multiplies_every_layer():
     model = ResNet(50, width_multiplier=2, input_shape=(32, 32, 3))
     assert model.output_shape == (None, 4096)
@@ -164,6 +245,18 @@ def test_build_encoder_by_name():
         (lambda: ResNet(20), r"depth is 20; choose one of 18, 34, 50, 101, 152\."),
         (lambda: ResNet(18, stem="mnist"), r"stem is 'mnist'; choose one of imagenet, cifar\."),
         (lambda: ResNet(18, width_multiplier=0), r"width_multiplier is 0; give an int"),
+        (lambda: ResNet(18, padding="valid"), r"padding is 'valid'; choose one of same, symm"),
+        (lambda: ResNet(50, stride_in=1), r"stride_in is 1; choose one of 3x3, 1x1\."),
+        (
+            lambda: ResNet(34, stride_in="1x1"),
+            r"stride_in is '1x1'; the blocks of depth 34 take only 3x3",
+        ),
+        (
+            lambda: ResNet(18, normalisation=((0.5,) * 3, (0, 1, 1))),
+            r"normalisation is \(\(0\.5, .*; give \(mean, deviation\), 3 floats each, dev",
+        ),
+        (lambda: ResNet(18, normalisation=((0.5,), (1,))), "3 floats each"),
+        (lambda: ResNet(18, normalisation=0.5), "normalisation is 0.5; give"),
         (lambda: ResNet(18, input_shape=(32, 32)), r"input_shape is \(32, 32\); give \(height"),
         (lambda: small_resnet(widths=()), r"widths is empty"),
         (lambda: small_resnet(widths=(8, 0)), r"each of widths is 0"),
@@ -175,7 +268,8 @@ def test_build_encoder_by_name():
         ),
         (
             lambda: build_encoder("resnet18", (32, 32, 3), widths=(8,)),
-            r"'resnet18' has no option widths; its options are width_multiplier, stem, name\.",
+            r"'resnet18' has no option widths; its options are width_multiplier, stem, "
+            "padding, stride_in, normalisation, name",
         ),
         (
             lambda: build_encoder("small_resnet", (32, 32, 3), stem="cifar", depth=3),
