@@ -107,4 +107,10 @@ def get_config():
     config.evaluation.data.data_dir = ml_collections.config_dict.placeholder(str)
     config.evaluation.data.train_split = "train"
     config.evaluation.data.test_split = "test"
+
+    config.export = ml_collections.ConfigDict()
+    config.export.keep = 3  # of the newest versions; 0: all
+    config.export.weights = "float32"  # of the kernels in the file; or bfloat16, float16
+    config.export.warmup = ()  # batch sizes of TF Serving's first requests, such as (1, 8)
+    config.export.tflite = False  # a TFLite file with 8-bit kernels besides
     return config

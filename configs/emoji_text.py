@@ -79,4 +79,7 @@ def get_config():
     config.checkpoint.every_epochs = 5
     config.checkpoint.every_steps = 0  # more often than that; 0: not
     config.checkpoint.keep = 3
+
+    config.export = ml_collections.ConfigDict()
+    config.export.keep = 3  # of the newest versions; 0: all
     return config

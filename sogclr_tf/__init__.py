@@ -31,6 +31,8 @@ _PUBLIC = {
     "training_views": "data",
     "training_pairs": "image_text",
     "export_encoder": "export",
+    "export_keras": "export",
+    "export_tflite": "export",
     "export_towers": "export",
 }
 _MODULES = (
@@ -43,10 +45,12 @@ _MODULES = (
     "evaluation_run",
     "exact",
     "export",
+    "export_run",
     "fine_tune",
     "image_text",
     "image_ops",
     "lars",
+    "linear_head",
     "metrics",
     "model",
     "monitors",
@@ -66,6 +70,7 @@ _MODULES = (
     "strategy",
     "text",
     "two_tower",
+    "warmup",
 )
 
 __all__ = ["__version__", *_PUBLIC, *_MODULES]  # noqa: PLE0604

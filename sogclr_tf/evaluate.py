@@ -9,6 +9,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler, normalize
 
+from sogclr_tf.linear_head import LinearHead
+
 REGULARISATION = (1e-3, 1e-2, 1e-1)
 SIMILARITIES_PER_BLOCK = 2**24
 
@@ -21,11 +23,14 @@ class Classified:
         top1: how often the highest score is that of the true class, in percent 0..100.
         top5: how often it is among the five highest; None where there are at most five classes.
         predictions: int32 [M], the class of the highest score.
+        head: `sogclr_tf.linear_head.LinearHead` of a linear classifier that is to be kept; None
+            of others.
     """
 
     top1: float
     top5: float | None
     predictions: np.ndarray = dataclasses.field(repr=False, compare=False)
+    head: LinearHead | None = dataclasses.field(default=None, repr=False, compare=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +45,7 @@ class Scores:
         linear_top5: how often the true class is among its five highest scores, in percent; None
             where there are at most five classes, too.
         predictions: int32 [M], the classes that it predicts; None where it was left out.
+        head: `sogclr_tf.linear_head.LinearHead`, the classifier itself; None where it was left out.
         train_features: float32 [N, C], the encoder's output for the training images.
         test_features: float32 [M, C], the same for the test images.
     """
@@ -48,6 +54,7 @@ class Scores:
     linear_top1: float | None
     linear_top5: float | None
     predictions: np.ndarray | None = dataclasses.field(repr=False, compare=False)
+    head: LinearHead | None = dataclasses.field(repr=False, compare=False)
     train_features: np.ndarray = dataclasses.field(repr=False, compare=False)
     test_features: np.ndarray = dataclasses.field(repr=False, compare=False)
 
@@ -114,15 +121,16 @@ def judge(
 
     classes = int(train_labels.max()) + 1
     votes = _knn(train_features, train_labels, test_features, ks, temperature, classes)
-    classified = Classified(None, None, None)
+    classified, head = Classified(None, None, None), None
     if linear:
-        scores = linear_scores(train_features, train_labels, test_features, seed=seed)
-        classified = classify(scores, test_labels)
+        head = linear_head(train_features, train_labels, seed=seed)
+        classified = classify(head.scores(test_features), test_labels)
     return Scores(
         knn_top1={k: _percent(predicted == test_labels) for k, predicted in votes.items()},
         linear_top1=classified.top1,
         linear_top5=classified.top5,
         predictions=classified.predictions,
+        head=head,
         train_features=train_features,
         test_features=test_features,
     )
@@ -372,7 +380,38 @@ def linear_scores(
     regularisation=REGULARISATION,
     max_iterations=100,
 ):
-    """Scores classes by multinomial logistic regression on standardised frozen features.
+    """Scores classes by the `linear_head` of the training examples, whose arguments these are.
+
+    Args:
+        test_features: float [M, C].
+
+    Returns:
+        float32 [M, K]: the linear function of each class, whose softmax is its probability; -inf
+        for a class that training lacks.
+
+    Raises:
+        ValueError: as `linear_head`, or test features that are not finite or of another width.
+    """
+    _, test_features = _checked_features(train_features, train_labels, test_features)
+    head = linear_head(
+        train_features,
+        train_labels,
+        seed=seed,
+        regularisation=regularisation,
+        max_iterations=max_iterations,
+    )
+    return head.scores(test_features)
+
+
+def linear_head(
+    train_features,
+    train_labels,
+    *,
+    seed=0,
+    regularisation=REGULARISATION,
+    max_iterations=100,
+):
+    """Fits multinomial logistic regression to standardised frozen features.
 
     The features are shifted and scaled to mean 0 and variance 1 by the training examples, so
     that one grid of strengths suits every encoder. The strength is chosen by accuracy on a
@@ -384,7 +423,6 @@ def linear_scores(
     Args:
         train_features: float [N, C].
         train_labels: integers [N] from 0, of at least two classes.
-        test_features: float [M, C].
         seed: which examples are held out.
         regularisation: scikit-learn's C, the weight of the summed loss against half the squared
             norm of the weights: one number, used as it is, or several to choose from. On the 512
@@ -393,15 +431,15 @@ def linear_scores(
         max_iterations: L-BFGS iterations per fit.
 
     Returns:
-        float32 [M, K], K one above the highest training label: the linear function of each class,
-        whose softmax is its probability; -inf for a class that training lacks.
+        `sogclr_tf.linear_head.LinearHead` of features as they are, for K classes, K one above the
+        highest training label.
 
     Raises:
         ValueError: arguments outside what is stated above, features that are not finite, or no
             class with two examples, so that none can be held out.
     """
     train_labels = checked_labels(train_labels, "train_labels", classes=2)
-    train_features, test_features = _checked_features(train_features, train_labels, test_features)
+    train_features, _ = _checked_features(train_features, train_labels, train_features)
     strengths = np.atleast_1d(regularisation)
     if strengths.size == 0 or not np.all(strengths > 0):
         raise ValueError(f"regularisation must be numbers above 0, got {regularisation}.")
@@ -411,13 +449,14 @@ def linear_scores(
     if strengths.size > 1:
         strength = _best_strength(train_features, train_labels, strengths, seed, max_iterations)
     regression = _fit(train_features, train_labels, strength, 1e-4, max_iterations)
-    margins = regression.decision_function(scaler.transform(test_features))
-    if margins.ndim == 1:
+    coefficients, intercepts = regression.coef_, regression.intercept_
+    if len(coefficients) == 1:
         # Of two classes scikit-learn gives the difference alone.
-        margins = np.stack([np.zeros_like(margins), margins], axis=1)
-    scores = np.full((len(margins), train_labels.max() + 1), -np.inf, np.float32)
-    scores[:, regression.classes_] = margins
-    return scores
+        coefficients, intercepts = (np.concatenate([0 * x, x]) for x in (coefficients, intercepts))
+    kernel = np.zeros((train_features.shape[1], train_labels.max() + 1))
+    bias = np.full(kernel.shape[1], -np.inf)
+    kernel[:, regression.classes_], bias[regression.classes_] = coefficients.T, intercepts
+    return LinearHead.of_standardised(scaler.mean_, scaler.scale_, kernel, bias)
 
 
 def checked_labels(labels, name, classes=1):

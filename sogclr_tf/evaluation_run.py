@@ -10,6 +10,7 @@ from sklearn.metrics import confusion_matrix
 
 import sogclr_tf
 from sogclr_tf import fine_tune, labelled, linear, subsets
+from sogclr_tf.linear_head import LinearHead
 
 _LOG = logging.getLogger("sogclr_tf")
 
@@ -26,11 +27,13 @@ class Found(NamedTuple):
         features: float32 [M, C] of the test images.
         labels: int32 [M]; None where there are none.
         predictions: int32 [M] of the linear probe; None where there was none.
+        head: `LinearHead`, the linear probe itself; None where there was none.
     """
 
     features: np.ndarray
     labels: np.ndarray | None
     predictions: np.ndarray | None
+    head: LinearHead | None = None
 
 
 class Sets(NamedTuple):
@@ -135,17 +138,17 @@ def _accuracies(config, encoder, sets, linear_by, verbose, trainable=None):
             seed=config.seed,
         )
         numbers = {f"knn{k}_top1": round(top1, 2) for k, top1 in judged.knn_top1.items()}
-        features, predictions = judged.test_features, judged.predictions
+        features, predictions, head = judged.test_features, judged.predictions, judged.head
         numbers |= _tops("linear", judged.linear_top1, judged.linear_top5)
     else:
         # Nothing holds the features of the training images, which may be many millions.
-        numbers, predictions = {}, None
+        numbers, predictions, head = {}, None, None
         features = sogclr_tf.evaluate.extract_features(encoder, test_images)
     if linear_by == "sgd":
         classified = _linear(config, trainable, sets, verbose)
-        predictions = classified.predictions
+        predictions, head = classified.predictions, classified.head
         numbers |= _tops("linear", classified.top1, classified.top5)
-    return numbers, Found(features, test_labels, predictions)
+    return numbers, Found(features, test_labels, predictions, head)
 
 
 def _linear(config, encoder, sets, verbose):

@@ -79,13 +79,14 @@ def evaluate(config, folder, trained, _pairs):
     folder.update_result(**scores)
 
 
-def export(folder, trained):
+def export(config, folder, trained):
     """Exports both towers as saved_model/image/<step> and saved_model/text/<step>."""
     step = trained.trained_steps
     if (folder.saved_model / "text" / str(step)).exists():
         _LOG.info("%s holds version %d already: it is kept", folder.saved_model, step)
         return
-    sogclr_tf.export_towers(trained, folder.saved_model, version=step)
+    keep = config.export.keep or None
+    sogclr_tf.export_towers(trained, folder.saved_model, version=step, keep=keep)
 
 
 def scores(result):

@@ -1,10 +1,13 @@
 """Linear evaluation as papers do it: a head trained on views of what a frozen encoder sees."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 from sogclr_tf import augment, contract, data, evaluate, labelled, schedules, sources
+from sogclr_tf.linear_head import LinearHead
 
 
 def linear_evaluation(
@@ -52,7 +55,8 @@ def linear_evaluation(
     views = labelled.labelled_views(train_source, batch_size, policy, seed)
     model = Classifier(encoder, int(train_labels.max()) + 1, frozen=True)
     train(model, views, epochs * views.steps_per_epoch, learning_rate, verbose)
-    return judged(model, train_labels, *test_set)
+    classified = judged(model, train_labels, *test_set)
+    return dataclasses.replace(classified, head=_head(model.head, train_labels))
 
 
 class Classifier(keras.Model):
@@ -75,6 +79,13 @@ class Classifier(keras.Model):
 
     def call(self, images, training=False):
         return self.head(self._features(augment.as_float(images), training=training))
+
+
+def _head(layer, train_labels):
+    """The `LinearHead` that a trained layer is; classes without examples are out of question."""
+    kernel, bias = layer.get_weights()
+    bias[np.setdiff1d(np.arange(len(bias)), train_labels)] = -np.inf
+    return LinearHead(np.zeros(len(kernel), np.float32), kernel, bias)
 
 
 def checked_sets(encoder, train_source, test_source, policy):

@@ -1,9 +1,11 @@
 """A linear classifier that learns beside an encoder, from its features, and never changes it."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from sogclr_tf import replica
+from sogclr_tf.linear_head import LinearHead
 
 # The average that classifies reaches back so many steps, or a tenth of all where those are fewer.
 _MEMORY = 1000.0
@@ -73,6 +75,15 @@ class OnlineProbe(keras.layers.Layer):
         mean, variance = tf.nn.moments(tf.cast(population, tf.float32), axes=[0])
         deviation = tf.sqrt(variance + self.standardise.epsilon)
         return tf.argmax(self._logits((features - mean) / deviation), axis=1)
+
+    def head(self):
+        """What it has learnt, as `sogclr_tf.linear_head.LinearHead`: the logits of its call."""
+        variance = keras.ops.convert_to_numpy(self.standardise.moving_variance)
+        return LinearHead.of_standardised(
+            keras.ops.convert_to_numpy(self.standardise.moving_mean),
+            np.sqrt(variance + self.standardise.epsilon),
+            *(keras.ops.convert_to_numpy(x) for x in (self.mean_kernel, self.mean_bias)),
+        )
 
     def score(self, features, labels):
         """Adds how this replica's share of a batch is classified to `accuracy`.

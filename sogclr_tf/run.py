@@ -44,6 +44,7 @@ FREE_KEYS = (
     "checkpoint",
     "monitor.data.data_dir",
     "evaluation",
+    "export",
 )
 
 
@@ -66,7 +67,9 @@ _DEVICES = flags.DEFINE_integer(
     "virtual_devices", 1, "CPU devices to split this machine's CPU into, to rehearse a strategy.", 1
 )
 _ENCODER = flags.DEFINE_string(
-    "encoder", None, "With --mode=evaluate: a checkpoint, SavedModel or .keras file to judge alone."
+    "encoder",
+    None,
+    "With --mode=evaluate or export: a checkpoint, SavedModel or .keras file in place of a run's.",
 )
 _TPU = flags.DEFINE_string("tpu", None, "Name or address of the TPU; local on a TPU VM.")
 _TPU_ZONE = flags.DEFINE_string("tpu_zone", None, "Cloud zone of the TPU.")
@@ -82,11 +85,13 @@ def main(_argv):
     chief = sogclr_tf.strategy.is_chief(strategy)
     _set_precision(config.precision)
     if _ENCODER.value is not None:
-        judge_alone(config, folder)
+        take_alone(config, folder)
         return
     has_texts = _has_texts(config)
     views = image_text_run.stream(config) if has_texts else _views(config)
     sets = None if has_texts else _evaluation_sets(config, views.source)
+    if _MODE.value in ("all", "export") and not has_texts:
+        sogclr_tf.export_run.check(config)
     counts = {"num_examples": views.num_examples, "examples_per_epoch": views.source.size}
     folder.claim({**config.to_dict(), **counts}, FREE_KEYS, write=chief)
     if chief:
@@ -154,7 +159,19 @@ def conclude(config, folder, model, views, sets):
             found = evaluate(config, folder, model, views, sets)
         write_report(config, folder, found)
     if _MODE.value in ("all", "export"):
-        (image_text_run.export if has_texts else export)(folder, model)
+        if has_texts:
+            image_text_run.export(config, folder, model)
+        else:
+            sogclr_tf.export_run.export(
+                config,
+                folder,
+                model,
+                _step_name(model),
+                version=model.trained_steps,
+                probe_names=_probe_source(config, views.source).class_names
+                if model.probe
+                else None,
+            )
     sys.stdout.write(closing_table(folder))
 
 
@@ -231,6 +248,7 @@ def evaluate(config, folder, model, views, sets):
             verbose=_verbosity(chief=True),
         )
         shown = sogclr_tf.evaluation_run.material(config, found, sets.test, views.source, log_u)
+    _keep_head(config, folder, found, sets, _step_name(model))
     _draw_features(folder, found, shown)
     # Another set's scores stand apart, by its name, as there may be several.
     transfer = folder.read_result().get("transfer", {})
@@ -240,15 +258,30 @@ def evaluate(config, folder, model, views, sets):
     return shown
 
 
-def judge_alone(config, folder):
-    """Scores the encoder that --encoder names, which need not be of this project's training."""
-    if _MODE.value != "evaluate":
-        raise ValueError(f"--encoder goes with --mode=evaluate, not with --mode={_MODE.value}")
+def take_alone(config, folder):
+    """Judges or exports the encoder that --encoder names, which need not be of such a run."""
+    if _MODE.value not in ("evaluate", "export"):
+        raise ValueError(
+            f"--encoder goes with --mode=evaluate or export, not with --mode={_MODE.value}"
+        )
     if _has_texts(config):
-        raise ValueError("--encoder judges encoders of images: give a config without texts")
-    sets = _evaluation_sets(config, _source(config, config.data.train_split))
+        raise ValueError("--encoder takes encoders of images: give a config without texts")
+    judging = _MODE.value == "evaluate"
+    sogclr_tf.export_run.check(config)
+    sets = _evaluation_sets(config, _source(config, config.data.train_split)) if judging else None
     folder.claim({**config.to_dict(), "judged_encoder": _ENCODER.value}, FREE_KEYS)
     encoder = sogclr_tf.encoders.load_encoder(_ENCODER.value, _encoder(config))
+    if not judging and isinstance(encoder, sogclr_tf.encoders.ServedEncoder):
+        raise ValueError(f"{encoder} is exported already: serve it, or name a checkpoint")
+    if judging:
+        judge(config, folder, encoder, sets)
+    else:
+        sogclr_tf.export_run.export(config, folder, encoder, _ENCODER.value)
+    sys.stdout.write(closing_table(folder))
+
+
+def judge(config, folder, encoder, sets):
+    """Scores an encoder that stands alone; its pictures and report."""
     if config.evaluation.fine_tune:
         # One that cannot be copied is told before the rest is scored.
         sogclr_tf.fine_tune.copied(encoder)
@@ -257,10 +290,17 @@ def judge_alone(config, folder):
             config, encoder, sets, _policies(config), verbose=_verbosity(chief=True)
         )
         shown = sogclr_tf.evaluation_run.material(config, found, sets.test)
+    _keep_head(config, folder, found, sets, _ENCODER.value)
     _draw_features(folder, found, shown)
     folder.update_result(**numbers)
     write_report(config, folder, shown)
-    sys.stdout.write(closing_table(folder))
+
+
+def _keep_head(config, folder, found, sets, encoder):
+    """Keeps the linear probe for `export`, where it is one of the config's own classes."""
+    if found.head is not None and not config.evaluation.data.name:
+        names = sets.train.class_names
+        folder.keep_head(found.head, names and names[: found.head.bias.size], encoder)
 
 
 def _draw_features(folder, found, shown):
@@ -288,13 +328,9 @@ def write_report(config, folder, shown):
     sogclr_tf.report.write_report(material, folder.report)
 
 
-def export(folder, model):
-    """Exports the encoder as saved_model/<step>; a version that exists is kept as it is."""
-    step = model.trained_steps
-    if (folder.saved_model / str(step)).exists():
-        _LOG.info("%s holds version %d already: it is kept", folder.saved_model, step)
-        return
-    sogclr_tf.export_encoder(model, folder.saved_model, version=step)
+def _step_name(model):
+    """What a linear probe is remembered by."""
+    return f"step-{model.trained_steps}"
 
 
 def draw_training(folder, model):
@@ -450,7 +486,7 @@ def _probe_stream(config, views, replicas):
     if not config.monitor.probe_rate:
         return views, None
     own = config.monitor.data
-    source = _source(config, own.train_split, own) if own.name else views.source
+    source = _probe_source(config, views.source)
     if not source.labelled:
         return views, None
     if source.class_names is None:
@@ -461,6 +497,12 @@ def _probe_stream(config, views, replicas):
         crops = sogclr_tf.evaluation_run.crops(config)
         views = sogclr_tf.probe_stream.with_labelled(views, source, crops, replicas)
     return views, probe
+
+
+def _probe_source(config, train_source):
+    """The labelled images that teach the online probe."""
+    own = config.monitor.data
+    return _source(config, own.train_split, own) if own.name else train_source
 
 
 def _encoder(config):

@@ -6,6 +6,8 @@ import json
 import os
 import pathlib
 
+from sogclr_tf.linear_head import LinearHead
+
 
 class RunFolder:
     """The files of one run.
@@ -17,6 +19,9 @@ class RunFolder:
         result: `result.json`, the closing numbers.
         skipped: `skipped.txt`, the images that could not be decoded.
         report: `report.html`, the page that shows all of it.
+        linear_head: `linear_head.npz`, the linear probe of the last evaluation.
+        keras_file: `encoder.keras`, the encoder of the last export.
+        tflite_file: `encoder.tflite`, the same, converted.
     """
 
     def __init__(self, path):
@@ -30,6 +35,9 @@ class RunFolder:
         self.result = self.path / "result.json"
         self.skipped = self.path / "skipped.txt"
         self.report = self.path / "report.html"
+        self.linear_head = self.path / "linear_head.npz"
+        self.keras_file = self.path / "encoder.keras"
+        self.tflite_file = self.path / "encoder.tflite"
         self._config = self.path / "config.json"
 
     def stored_config(self):
@@ -90,6 +98,17 @@ class RunFolder:
             _write_whole(self.skipped, "".join(lines))
             self.update_result(skipped=len(lines))
 
+    def keep_head(self, head, class_names, encoder):
+        """Writes `linear_head.npz`: a `LinearHead`, its classes and whose features it is for."""
+        _write_whole(self.linear_head, head.to_bytes(class_names, encoder))
+
+    def head_of(self, encoder):
+        """(`LinearHead`, class names or None) of an encoder, or None where there is none."""
+        if not self.linear_head.exists():
+            return None
+        head, class_names, owner = LinearHead.from_file(self.linear_head)
+        return (head, class_names) if owner == encoder else None
+
     def plot(self, name):
         """The path of a picture."""
         self.plots.mkdir(exist_ok=True)
@@ -103,6 +122,8 @@ class RunFolder:
             "metrics": self.metrics,
             "pictures": self.plots,
             "encoder": self.saved_model,
+            "for Keras": self.keras_file,
+            "for TFLite": self.tflite_file,
             "checkpoints": self.checkpoints,
             "events": self.events,
         }
@@ -140,9 +161,9 @@ def write_json(path, values):
     _write_whole(path, json.dumps(values, indent=2) + "\n")
 
 
-def _write_whole(path, text):
+def _write_whole(path, content):
     temporary = path.with_name(f".{path.name}.writing")
-    temporary.write_text(text)
+    temporary.write_bytes(content.encode() if isinstance(content, str) else content)
     os.replace(temporary, path)
 
 
