@@ -126,10 +126,13 @@ def _as_array(origin, name, value):
 
 
 def _read_keras(path):
-    with _one_line(path), zipfile.ZipFile(path) as archive:
-        # Only the weights: the architecture beside them can name classes to import.
-        with archive.open("model.weights.h5") as file:
-            return _of_h5(path, file)
+    # Only the weights: the architecture beside them can name classes to import.
+    with (
+        _one_line(path),
+        zipfile.ZipFile(path) as archive,
+        archive.open("model.weights.h5") as file,
+    ):
+        return _of_h5(path, file)
 
 
 def _read_h5(path):

@@ -179,9 +179,10 @@ def _depth(origin, arrays, layout):
     is_bottleneck = any(re.search(layout.bottleneck, name) for name in arrays)
     depths = {stages: depth for depth, stages in resnet.stages().items()}
     if (is_bottleneck, blocks) not in depths:
+        kind = "bottleneck" if is_bottleneck else "basic"
         raise ValueError(
-            f"{origin} has {', '.join(map(str, blocks))} {'bottleneck' if is_bottleneck else 'basic'} "
-            f"blocks in its stages: expected those of depth {', '.join(map(str, depths.values()))}"
+            f"{origin} has {', '.join(map(str, blocks))} {kind} blocks in its stages: expected "
+            f"those of depth {', '.join(map(str, depths.values()))}"
         )
     return depths[is_bottleneck, blocks]
 
@@ -190,7 +191,7 @@ def _check_width(origin, width, inner):
     *_, fan_in, fan_out = inner
     if width % 64 or not width:
         raise ValueError(f"{origin} has {width} channels in its stem: expected a multiple of 64")
-    if fan_in < fan_out and fan_out % fan_in == 0:
+    if 0 < fan_in < fan_out and fan_out % fan_in == 0:
         raise ValueError(
             f"{origin} is a ResNeXt, with {fan_out // fan_in} groups in a convolution: only "
             "ResNets can be imported"
@@ -335,7 +336,7 @@ _LAYOUTS = {
         normalisation=IMAGENET,
     ),
     "Keras": _Layout(
-        prefix=lambda names: "",
+        prefix=lambda _: "",
         layer=_keras_layer,
         parameters={
             name: f"/{name}"
