@@ -1,6 +1,8 @@
 import pathlib
+import signal
 import subprocess
 import sys
+import time
 import types
 
 import keras
@@ -185,13 +187,13 @@ def test_bad_models_and_shapes(encoder, tmp_path):
 
 
 def test_a_failed_export_leaves_nothing(encoder, tmp_path, monkeypatch):
-    def half_written(_, folder, **__):
+    def half_written(_, folder, *__):
         pathlib.Path(folder).mkdir()
         (pathlib.Path(folder) / "saved_model.pb").write_bytes(b"half")
         raise OSError("disk full")
 
     with monkeypatch.context() as patched:
-        patched.setattr(type(keras.export.ExportArchive()), "write_out", half_written)
+        patched.setattr(tf.saved_model, "save", half_written)
         with pytest.raises(OSError, match="disk full"):
             export_encoder(encoder, tmp_path)
     assert not list(tmp_path.iterdir())
@@ -199,15 +201,13 @@ def test_a_failed_export_leaves_nothing(encoder, tmp_path, monkeypatch):
 
 
 def test_the_version_appears_only_when_written(encoder, tmp_path, monkeypatch):
-    seen = []
-    archive_class = type(keras.export.ExportArchive())
-    write_out = archive_class.write_out
+    seen, save = [], tf.saved_model.save
 
-    def watched(archive, folder, **settings):
-        write_out(archive, folder, **settings)
+    def watched(*arguments):
+        save(*arguments)
         seen.extend(entry.name for entry in tmp_path.iterdir())
 
-    monkeypatch.setattr(archive_class, "write_out", watched)
+    monkeypatch.setattr(tf.saved_model, "save", watched)
     folder = export_encoder(encoder, tmp_path)
     assert len(seen) == 1
     assert seen[0].startswith(".")
@@ -221,3 +221,50 @@ def test_what_a_killed_export_left_is_removed(encoder, tmp_path):
     (leftover / "saved_model.pb").write_bytes(b"half")
     folder = export_encoder(encoder, tmp_path)
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_the_newest_versions_are_kept(encoder, tmp_path):
+    (tmp_path / "notes").mkdir()
+    for version in (4, 2, 9):
+        export_encoder(encoder, tmp_path, version=version)
+    assert export_encoder(encoder, tmp_path, keep=2).name == "10"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["10", "9", "notes"]
+    with pytest.raises(ValueError, match=r"version 3 is below the 2 highest of .* larger keep"):
+        export_encoder(encoder, tmp_path, version=3, keep=2)
+    with pytest.raises(ValueError, match="keep is 0: at least 1"):
+        export_encoder(encoder, tmp_path, keep=0)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["10", "9", "notes"]
+    serving(tmp_path / "9")
+
+
+EXPORTS = """
+import keras
+import sogclr_tf
+
+encoder = sogclr_tf.small_resnet(widths=(4, 6), input_shape=(8, 8, 3))
+encoder.set_weights([0 * weight + 0.5 for weight in encoder.get_weights()])
+while True:
+    sogclr_tf.export_encoder(encoder, "served", keep=2)
+    print("exported", flush=True)
+"""
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_killed_export_leaves_no_half_version(tmp_path, kills):
+    batch, found = tf.constant(images(2)), set()
+    for moment in np.random.default_rng(kills).uniform(0.0, 2.0, kills):
+        with subprocess.Popen(
+            [sys.executable, "-c", EXPORTS], cwd=tmp_path, stdout=subprocess.PIPE
+        ) as process:
+            assert process.stdout.readline() == b"exported\n"
+            time.sleep(moment)
+            process.kill()
+        assert process.returncode == -signal.SIGKILL
+        versions = [entry for entry in (tmp_path / "served").glob("*") if entry.name.isdecimal()]
+        # One more than are kept, where it was killed before the oldest went.
+        assert 1 <= len(versions) <= 3
+        for version in versions:
+            features = serving(version)(images=batch)["features"].numpy()
+            found.add(features.tobytes())
+    # All of the same weights.
+    assert len(found) == 1
