@@ -1,71 +1,147 @@
-"""What a step of each objective costs: forward, gradient and tables, beside NT-Xent."""
+"""What a step of each objective costs: forward, gradient and tables, beside NT-Xent.
 
-import json
+Beside them SogCLR with a table that is written whole in every step, as the authors' TensorFlow code
+does, and LibAUC's GCLoss where that can be imported.
+"""
+
+import contextlib
+import io
+import itertools
 
 import numpy as np
 import tensorflow as tf
+from benchmarks import report
 from benchmarks.measure import interleaved
 
-from sogclr_tf.objectives import build_objective, objective_names
+from sogclr_tf.objectives import GlobalContrastiveLoss, build_objective, objective_names
+from sogclr_tf.objectives.global_contrastive import global_loss, log_mean_of_views
+
+REFERENCE = ("simclr", None)
+BATCHES = 256
 
 
 def add_arguments(parser):
     parser.add_argument("--batch", type=int, nargs="+", default=[256], help="B")
-    parser.add_argument("--examples", type=float, nargs="+", default=[1e4, 1e8], help="N")
+    parser.add_argument(
+        "--examples", type=float, nargs="+", default=[1e4, 1.28e6, 1e8], help="N; 4 GB at 1e8"
+    )
     parser.add_argument("--width", type=int, default=128, help="D of the projections")
     parser.add_argument("--rounds", type=int, default=25)
-    parser.add_argument("--json", help="a file to write the figures to")
 
 
 def run(options):
-    found = []
+    rows, notes = [], []
+    sizes = sorted(map(int, options.examples))
     for batch in options.batch:
-        for examples in map(int, options.examples):
-            steps = {
-                name: step(build_objective(name, examples), batch, examples, options.width)
-                for name in objective_names()
-            }
-            timings = interleaved(steps, options.rounds)
-            found += [
-                {"objective": name, "batch": batch, "examples": examples, **timing._asdict()}
-                for name, timing in timings.items()
-            ]
-    print(table(found))
-    if options.json:
-        with open(options.json, "w") as file:
-            json.dump(found, file, indent=1)
+        steps, notes = contenders(batch, sizes, options.width)
+        timings = interleaved(steps, options.rounds)
+        for (name, examples), timing in timings.items():
+            smallest = timings[name, sizes[0] if examples else None]
+            rows.append(
+                {
+                    "objective": name,
+                    "batch": batch,
+                    "examples": examples,
+                    "time": timing,
+                    "to_nt_xent": timing.over(timings[REFERENCE]),
+                    "to_smallest": timing.over(smallest),
+                }
+            )
+    return [_as_json(row) for row in rows], table(rows) + "".join(f"\n{note}\n" for note in notes)
 
 
-def step(objective, batch, examples, width):
-    """A function that takes one step: loss, gradient by the projections, tables."""
-    generator = np.random.default_rng(0)
-    a, b = (tf.constant(x) for x in generator.normal(size=(2, batch, width)).astype(np.float32))
-    index = tf.constant(generator.integers(0, examples, batch), tf.int32)
+def contenders(batch, sizes, width):
+    """({(name, N, or None without a table): a function that takes one step}, notes for people)."""
+    random = np.random.default_rng(0)
+    a, b = random.normal(size=(2, batch, width)).astype(np.float32)
+    found, notes = {}, []
+    for examples in sizes:
+        # Other examples in every step, so that no cache holds their rows.
+        batches = list(random.integers(0, examples, (BATCHES, batch)).astype(np.int32))
+        for name in objective_names():
+            objective = build_objective(name, examples)
+            key = (name, examples if objective.has_table else None)
+            found[key] = step(objective, a, b, batches)
+        found["sogclr, whole table", examples] = step(WholeTable(examples), a, b, batches)
+        try:
+            found["LibAUC's GCLoss", examples] = libauc_step(a, b, batches, examples)
+        except ImportError as error:
+            notes = [f"LibAUC's GCLoss is left out: {error}."]
+    return found, notes
+
+
+class WholeTable(GlobalContrastiveLoss):
+    """SogCLR that makes a new table in every step and assigns all of it."""
+
+    def compute(self, compared, index, training):
+        log_g = compared.log_mean_exp(self.temperature)
+        log_u = tf.stop_gradient(log_g)
+        if training:
+            log_u = self._average(index, log_u)
+            rows = log_mean_of_views(log_u)
+            self.log_u.assign(tf.tensor_scatter_nd_update(self.log_u, index[:, None], rows))
+        return global_loss(compared, self.temperature, log_g, log_u)
+
+
+def step(objective, a, b, batches):
+    """A function that takes one step: loss, gradient by the projections, tables.
+
+    Args:
+        objective: of this package.
+        a, b: float32 [B, D].
+        batches: list of int32 [B], the examples of one step after another.
+    """
+    a, b = tf.constant(a), tf.constant(b)
+    index = itertools.cycle([tf.constant(one) for one in batches])
     objective.build(None)
 
     @tf.function
-    def compiled():
+    def compiled(index):
         with tf.GradientTape() as tape:
             tape.watch([a, b])
             loss = objective(a, b, index)
         return tape.gradient(loss, [a, b])
 
-    return lambda: compiled()[0].numpy()
+    return lambda: compiled(next(index))[0].numpy()
 
 
-def table(found):
-    """Milliseconds, quartiles and the ratio to NT-Xent at the same sizes, as Markdown."""
-    reference = {
-        (row["batch"], row["examples"]): row["median"]
-        for row in found
-        if row["objective"] == "simclr"
+def libauc_step(a, b, batches, examples):
+    """The same by LibAUC, in PyTorch. Raises ImportError without it."""
+    import torch
+    from libauc.losses.contrastive import GCLoss
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        objective = GCLoss("unimodal", N=examples, tau=0.1, gamma=0.9)
+        objective.adjust_gamma(1)  # from its second epoch on, gamma is what was asked for
+    a, b = (torch.tensor(x, requires_grad=True) for x in (a, b))
+    index = itertools.cycle([torch.tensor(one, dtype=torch.int64) for one in batches])
+
+    def one():
+        a.grad = b.grad = None
+        objective(a, b, next(index)).backward()
+        return a.grad.numpy()
+
+    return one
+
+
+def table(rows):
+    columns = ["objective", "B", "N", "ms", "quartiles", "to NT-Xent", "to the smallest N"]
+    return report.table(columns, [_cells(row) for row in rows])
+
+
+def _cells(row):
+    examples = row["examples"]
+    return [
+        row["objective"],
+        row["batch"],
+        "" if examples is None else f"{examples:,}",
+        *report.milliseconds(row["time"]),
+        report.ratio(row["to_nt_xent"]),
+        "" if examples is None else report.ratio(row["to_smallest"]),
+    ]
+
+
+def _as_json(row):
+    return {
+        key: value._asdict() if hasattr(value, "_asdict") else value for key, value in row.items()
     }
-    lines = ["| objective | B | N | ms | quartiles | to NT-Xent |", "|---|---|---|---|---|---|"]
-    for row in found:
-        ratio = row["median"] / reference[row["batch"], row["examples"]]
-        low, median, high = (1e3 * row[key] for key in ("low", "median", "high"))
-        lines.append(
-            f"| {row['objective']} | {row['batch']} | {row['examples']:.0e} | {median:.2f} "
-            f"| {low:.2f} to {high:.2f} | {ratio:.2f} |"
-        )
-    return "\n".join(lines)

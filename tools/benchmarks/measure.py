@@ -6,16 +6,32 @@ from typing import NamedTuple
 
 
 class Timing(NamedTuple):
-    """Seconds of one call.
+    """Seconds of one call, or a ratio of such.
 
     Attributes:
         median: over the rounds.
         low, high: the quartiles, for the spread.
+        rounds: list, one of each round.
     """
 
     median: float
     low: float
     high: float
+    rounds: list
+
+    def over(self, base):
+        """The ratio to another, round by round: what slows a round down slows both."""
+        return timing([x / y for x, y in zip(self.rounds, base.rounds, strict=True)])
+
+    def scaled(self, factor):
+        """As if everything had taken `factor` times as long."""
+        return timing([factor * x for x in self.rounds])
+
+
+def timing(rounds):
+    """`Timing` of what each round gave, of which there are at least two."""
+    low, _, high = statistics.quantiles(rounds, n=4, method="inclusive")
+    return Timing(statistics.median(rounds), low, high, list(rounds))
 
 
 def interleaved(alternatives, rounds=15, seconds=0.1):
@@ -24,7 +40,7 @@ def interleaved(alternatives, rounds=15, seconds=0.1):
     Args:
         alternatives: dict of functions without arguments, each of which returns when its work is
             done. Each is called twice before it counts.
-        rounds: how often each is measured.
+        rounds: how often each is measured, at least 2. Every second round goes backwards.
         seconds: how long a measurement lasts at least; an alternative is called as often as it
             takes.
 
@@ -34,20 +50,12 @@ def interleaved(alternatives, rounds=15, seconds=0.1):
     calls = {}
     for name, call in alternatives.items():
         call()
-        once = _seconds(call, 1)
-        calls[name] = max(1, round(seconds / once))
+        calls[name] = max(1, round(seconds / _seconds(call, 1)))
     found = {name: [] for name in alternatives}
-    for _ in range(rounds):
-        for name, call in alternatives.items():
-            found[name].append(_seconds(call, calls[name]))
-    return {
-        name: Timing(statistics.median(times), *_quartiles(times)) for name, times in found.items()
-    }
-
-
-def _quartiles(times):
-    low, _, high = statistics.quantiles(times, n=4)
-    return low, high
+    for number in range(rounds):
+        for name in list(alternatives)[:: -1 if number % 2 else 1]:
+            found[name].append(_seconds(alternatives[name], calls[name]))
+    return {name: timing(times) for name, times in found.items()}
 
 
 def _seconds(call, count):

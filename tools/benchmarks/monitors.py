@@ -1,6 +1,5 @@
 """What is measured beside training costs: readings and probe in the step, kNN after epochs."""
 
-import json
 import time
 
 import keras
@@ -26,7 +25,6 @@ def add_arguments(parser):
     parser.add_argument("--queries", type=int, default=1024)
     parser.add_argument("--every_epochs", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--json", help="a file to write the figures to")
 
 
 def run(options):
@@ -50,10 +48,7 @@ def run(options):
     knn = seconds_of_knn(models["readings and probe"], options.bank, options.queries) / steps
     found = {name: timing._asdict() for name, timing in timings.items()}
     found["kNN"] = {"median": knn}
-    print(table(found))
-    if options.json:
-        with open(options.json, "w") as file:
-            json.dump(found, file, indent=1)
+    return found, table(found)
 
 
 class BareLoss(sogclr_tf.GlobalContrastiveLoss):

@@ -1,0 +1,113 @@
+"""The step that a training cannot go below: two views through a network, a loss, SGD; no more.
+
+No data, no metrics, no probe, no table: tensors that lie in memory, and NT-Xent in a few lines.
+"""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import sogclr_tf
+from sogclr_tf import resnet
+
+RATE, MOMENTUM, TEMPERATURE = 1e-3, 0.9, 0.1
+
+
+def encoder(options):
+    """The encoder that the command line names, with the stem for small images."""
+    shape = (options.side, options.side, 3)
+    if options.encoder == "small_resnet":
+        return resnet.small_resnet(
+            widths=options.widths, stem_stride=options.stem_stride, input_shape=shape
+        )
+    return resnet.build_encoder(options.encoder, shape, stem="cifar")
+
+
+def add_network_arguments(parser):
+    parser.add_argument("--encoder", choices=resnet.encoder_names(), default="resnet18")
+    parser.add_argument(
+        "--widths", type=int, nargs="+", default=[32, 64, 128, 256], help="of small_resnet alone"
+    )
+    parser.add_argument("--stem_stride", type=int, default=2, help="of small_resnet alone")
+    parser.add_argument("--side", type=int, default=32, help="pixels of a view")
+    parser.add_argument("--batch", type=int, default=64, help="B")
+
+
+def views(options):
+    """Two views of B images: uint8 [2, B, side, side, 3], as a stream gives them."""
+    shape = (2, options.batch, options.side, options.side, 3)
+    return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+
+
+def as_floats(options):
+    """Both views of all images in one batch: float32 [2B, side, side, 3] in 0..1."""
+    images = views(options).reshape(-1, options.side, options.side, 3)
+    return images.astype(np.float32) / 255
+
+
+def keras_step(options, synchronized=True):
+    """A function that takes one step of the network in Keras.
+
+    Args:
+        options: of the command line.
+        synchronized: as in the package; False is what Keras's BatchNormalization does by itself.
+    """
+    parts = [encoder(options)]
+    parts.append(sogclr_tf.projection_head(parts[0].output_shape[-1]))
+    if not synchronized:
+        parts = [keras.models.clone_model(part, clone_function=_own_statistics) for part in parts]
+    images = tf.constant(as_floats(options))
+    weights = [weight for part in parts for weight in part.trainable_variables]
+    optimizer = keras.optimizers.SGD(RATE, momentum=MOMENTUM)
+    optimizer.build(weights)
+
+    @tf.function
+    def compiled():
+        with tf.GradientTape() as tape:
+            features = parts[0](images, training=True)
+            loss = _nt_xent(parts[1](features, training=True))
+        optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+        return loss
+
+    return lambda: float(compiled())
+
+
+def _own_statistics(layer):
+    config = layer.get_config()
+    if isinstance(layer, keras.layers.BatchNormalization):
+        config["synchronized"] = False
+    return type(layer).from_config(config)
+
+
+def _nt_xent(projections):
+    z = tf.math.l2_normalize(projections, axis=1)
+    count = projections.shape[0]
+    logits = tf.matmul(z, z, transpose_b=True) / TEMPERATURE - 1e9 * tf.eye(count)
+    positives = tf.roll(tf.range(count), count // 2, 0)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(positives, logits)
+    return tf.reduce_mean(losses)
+
+
+def torch_step(options):
+    """A function that takes one step in PyTorch, channels last. Raises ImportError without it."""
+    import torch
+    from benchmarks.torch_network import Network
+
+    network = Network(options.encoder, options.widths, options.stem_stride)
+    network = network.to(memory_format=torch.channels_last)
+    images = torch.from_numpy(np.moveaxis(as_floats(options), -1, 1))
+    images = images.contiguous(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(network.parameters(), RATE, MOMENTUM)
+    count = len(images)
+    positives = torch.arange(count).roll(count // 2)
+    itself = 1e9 * torch.eye(count)
+
+    def one():
+        z = torch.nn.functional.normalize(network(images))
+        loss = torch.nn.functional.cross_entropy(z @ z.T / TEMPERATURE - itself, positives)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return one
