@@ -168,9 +168,7 @@ def conclude(config, folder, model, views, sets):
                 model,
                 _step_name(model),
                 version=model.trained_steps,
-                probe_names=_probe_source(config, views.source).class_names
-                if model.probe
-                else None,
+                probe_source=_probe_source(config, views.source),
             )
     sys.stdout.write(closing_table(folder))
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -328,9 +329,62 @@ class TestEvaluate:
         assert message in process.stderr.replace("\n", " ")
         assert "Traceback" not in process.stderr
 
-    def test_an_encoder_is_for_evaluation(self, tmp_path):
+    def test_an_encoder_is_for_evaluation_or_export(self, tmp_path):
         process = command("--encoder=x", cwd=tmp_path)
-        assert "--encoder goes with --mode=evaluate, not with --mode=all" in process.stderr
+        assert "--encoder goes with --mode=evaluate or export, not with" in process.stderr
+
+
+class TestExport:
+    """What a run exports, and --mode=export of an encoder from elsewhere."""
+
+    def test_it_classifies_as_well_as_the_result_says(self, finished):
+        folder, _ = finished
+        served = tf.saved_model.load(str(folder.saved_model / "36"))
+        images, labels = sources.digits("test").images_and_labels()
+        files = tf.stack([tf.io.encode_png(image) for image in images])
+        answer = served.signatures["classify_bytes"](image_bytes=files)["probabilities"]
+        top1 = 100 * np.mean(answer.numpy().argmax(1) == labels)
+        assert top1 == pytest.approx(folder.read_result()["linear_top1"], abs=0.01)
+        names = pathlib.Path(served.class_names.asset_path.numpy().decode())
+        assert names.read_text().split() == [str(digit) for digit in range(10)]
+        assert "projections" in served.signatures
+
+    def test_a_checkpoint_in_other_forms(self, finished, tmp_path):
+        folder, _ = finished
+        process = command(
+            *("--mode=export", *SMALL, f"--encoder={folder.checkpoints / 'step-18'}"),
+            *("--config.export.weights=bfloat16", "--config.export.tflite=True"),
+            "--workdir=served",
+            cwd=tmp_path,
+        )
+        assert process.returncode == 0, process.stderr
+        served = RunFolder(tmp_path / "served")
+        assert [entry.name for entry in served.saved_model.iterdir()] == ["1"]
+        loaded = tf.saved_model.load(str(served.saved_model / "1"))
+        assert set(loaded.signatures) == {"serving_default", "serving_bytes"}
+        assert loaded.variables[0].dtype == tf.bfloat16
+        images = np.random.default_rng(0).random((2, 16, 16, 3)).astype(np.float32)
+        run_lite = tf.lite.Interpreter(str(served.tflite_file)).get_signature_runner()
+        features = keras.models.load_model(served.keras_file)(images)
+        for found in (loaded(images), run_lite(images=images)["features"]):
+            np.testing.assert_allclose(found, features, atol=0.05 * np.abs(features).max())
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["--encoder={}/saved_model"], "is exported already: serve it, or name a checkpoint"),
+            (["--config.export.weights=int8"], "unknown export.weights 'int8': choose one of flo"),
+            (["--config.export.keep=-1"], "export.keep is -1: give a number from 1, or 0 to keep"),
+            (["--config.export.warmup=(0,)"], "export.warmup is (0,): give batch sizes from 1"),
+        ],
+    )
+    def test_one_clear_line(self, finished, arguments, message, tmp_path):
+        folder, _ = finished
+        arguments = [argument.format(folder.path) for argument in arguments]
+        process = command("--mode=export", *SMALL, *arguments, cwd=tmp_path)
+        assert process.returncode == 1
+        assert message in process.stderr.replace("\n", " ")
+        assert "Traceback" not in process.stderr
 
 
 class TestOneClearLine:
