@@ -5,6 +5,7 @@ import contextlib
 import pathlib
 import pickle
 import re
+import warnings
 import zipfile
 from typing import NamedTuple
 
@@ -65,7 +66,8 @@ def _read_pickle(path):
             f"{path} is read by PyTorch, which is missing: pip install torch, or convert the file "
             "to .safetensors where it is installed"
         ) from None
-    with _one_line(path):
+    # torch warns of pickles that it then refuses.
+    with _one_line(path), warnings.catch_warnings(action="ignore"):
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
@@ -83,8 +85,9 @@ def _read_pickle(path):
 
 def _needed(error):
     """What a pickle asked for, from the page of advice that torch.load gives."""
-    found = re.search(r"GLOBAL (\S+)|(Unsupported [^\n]+)", str(error))
-    return next(filter(None, found.groups())) if found else "no tensors at all"
+    patterns = (r"GLOBAL (\S+)", r"(Unsupported [^\n]+)")
+    found = filter(None, (re.search(pattern, str(error)) for pattern in patterns))
+    return next((match[1] for match in found), "no tensors at all")
 
 
 def _read_safetensors(path):
@@ -116,8 +119,8 @@ def _as_array(origin, name, value):
             # NumPy has no bfloat16 of its own.
             value = value.float() if value.is_floating_point() else value
             return value.numpy()
-        value = np.asarray(value)
-        return value if value.dtype.kind in "biu" else value.astype("float32")
+        array = np.asarray(value)
+        return array if array.dtype.kind in "biu" else array.astype("float32")
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(
             f"{origin} holds {name}, a {type(value).__name__}: expected dense arrays of numbers "

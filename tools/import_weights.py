@@ -1,0 +1,91 @@
+"""Makes an encoder of a ResNet that PyTorch or keras.applications trained.
+
+    python tools/import_weights.py WEIGHTS ENCODER.keras [--image_size=224] [--overwrite]
+        [--mean R G B --std R G B | --no_normalisation]
+
+WEIGHTS is a checkpoint of SogCLR or MoCo in PyTorch, a torchvision state dict (.pth, .pt, .tar or
+.safetensors), or a ResNet50, 101 or 152 of keras.applications (.keras, .weights.h5 or .h5). Depth,
+width and stem are found from it. Every array is used once or printed as left out, or the command
+stops with a line of what does not fit. Nothing of a file is executed.
+
+The encoder takes images in 0..1 and normalises them as the published weights of each library
+expect; other ones are said by --mean and --std, of red, green and blue in 0..1.
+--image_size=any leaves height and width open.
+"""
+
+import argparse
+import os
+import pathlib
+import sys
+
+# Keras and PyTorch print nothing that matters here.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("weights", type=pathlib.Path, help="file to read")
+    parser.add_argument("encoder", type=pathlib.Path, help="file to write, ENCODER.keras")
+    parser.add_argument("--image_size", type=_size, default=224, help="a number, or any")
+    parser.add_argument("--mean", type=float, nargs=3, metavar=("R", "G", "B"))
+    parser.add_argument("--std", type=float, nargs=3, metavar=("R", "G", "B"))
+    parser.add_argument("--no_normalisation", action="store_true", help="images are taken as 0..1")
+    parser.add_argument("--overwrite", action="store_true")
+    options = parser.parse_args()
+    try:
+        normalisation = _normalisation(options)
+        check_target(options.encoder, options.overwrite)
+        # After the checks, since it takes seconds.
+        from sogclr_tf import export, weights
+
+        shape = (options.image_size, options.image_size, 3)
+        encoder, report = weights.import_resnet(
+            options.weights, input_shape=shape, normalisation=normalisation
+        )
+        export.export_keras(encoder, options.encoder)
+    except (ValueError, ImportError, OSError) as error:
+        sys.exit(f"error: {error}")
+    print(f"{report}\nwrote     {options.encoder}: images {_shape(encoder)}\n{_next(options)}")
+
+
+def check_target(path, overwrite):
+    """Raises ValueError unless an encoder can be written to `path`."""
+    if path.suffix != ".keras":
+        raise ValueError(f"{path} is to be the encoder: give a name that ends in .keras")
+    if path.exists() and not overwrite:
+        raise ValueError(f"{path} exists: give another name, or --overwrite")
+
+
+def _size(text):
+    return None if text == "any" else int(text)
+
+
+def _normalisation(options):
+    if options.no_normalisation and (options.mean or options.std):
+        raise ValueError("--no_normalisation goes with neither --mean nor --std: leave one out")
+    if bool(options.mean) != bool(options.std):
+        raise ValueError("--mean and --std go together: give both, or neither for the usual ones")
+    if options.no_normalisation:
+        return None
+    return (options.mean, options.std) if options.mean else "published"
+
+
+def _shape(encoder):
+    sides = " x ".join("any" if side is None else str(side) for side in encoder.input_shape[1:3])
+    return f"of {sides} in 0..1 to {encoder.output_shape[-1]} features"
+
+
+def _next(options):
+    path, size = options.encoder, options.image_size or 224
+    return f"""\
+judge it  python -m sogclr_tf.run --mode=evaluate --encoder={path} --config=configs/NAME.py \\
+              --config.data.image_size={size} --workdir=DIR
+read it   encoder = sogclr_tf.encoders.load_encoder({str(path)!r})
+train it  model = sogclr_tf.SogCLR(encoder, loss)
+serve it  sogclr_tf.export_encoder(encoder, "saved_model")"""
+
+
+if __name__ == "__main__":
+    main()
