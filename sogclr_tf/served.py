@@ -40,8 +40,9 @@ class ServedModel:
         max_pixels: height * width above which a file's image is refused.
 
     Attributes:
-        root: for `tf.saved_model.save`. Loaded it has `variables`, `trainable_variables`, is
-            called as `loaded(images, training=False)` and, for `keras.layers.TFSMLayer`, has the
+        root: for `tf.saved_model.save`. Loaded it is called as `loaded(images, training=False)`,
+            whose variables to train are `trainable_variables`, those of the encoder; `variables`
+            are all, projector and head among them. For `keras.layers.TFSMLayer` it has the
             endpoint `train`, which is `serving_default` in training mode.
         signatures: {name: tf.function}.
     """
@@ -106,8 +107,9 @@ class ServedModel:
 
     def _root(self):
         root = tf.train.Checkpoint()
-        root.trainable_variables = [v for part in self._parts for v in part.trainable]
-        root.variables = root.trainable_variables + [v for part in self._parts for v in part.others]
+        # Not those of projector and head, which no gradient of the features reaches.
+        root.trainable_variables = list(self._encoder.trainable)
+        root.variables = [v for part in self._parts for v in part.trainable + part.others]
 
         @tf.function
         def call(images, training=False):
