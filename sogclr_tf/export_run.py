@@ -37,17 +37,17 @@ def export(config, folder, model, owner, *, version=None, probe_source=None):
     settings = config.export
     if version is not None and (folder.saved_model / str(version)).exists():
         _LOG.info("%s holds version %d already: it is kept", folder.saved_model, version)
-        return
-    sogclr_tf.export_encoder(
-        model,
-        folder.saved_model,
-        version=version,
-        image_size=_file_size(model, config.data.image_size),
-        **_head(folder, owner, model, probe_source),
-        weights=settings.weights,
-        warmup_batches=settings.warmup,
-        keep=settings.keep or None,
-    )
+    else:
+        sogclr_tf.export_encoder(
+            model,
+            folder.saved_model,
+            version=version,
+            image_size=_file_size(model, config.data.image_size),
+            **_head(folder, owner, model, probe_source),
+            weights=settings.weights,
+            warmup_batches=settings.warmup,
+            keep=settings.keep or None,
+        )
     sogclr_tf.export.export_keras(model, folder.keras_file)
     if settings.tflite:
         sogclr_tf.export.export_tflite(model, folder.tflite_file)
