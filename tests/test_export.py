@@ -12,18 +12,6 @@ import tensorflow as tf
 
 from sogclr_tf.export import export_encoder
 
-CLIENT = """
-import sys
-import numpy as np
-import tensorflow as tf
-
-folder, inputs, outputs = sys.argv[1:]
-serve = tf.saved_model.load(folder).signatures["serving_default"]
-batches = np.load(inputs)
-np.savez(outputs, **{name: serve(images=batches[name])["features"] for name in batches})
-assert not any(name.startswith("sogclr_tf") for name in sys.modules)
-"""
-
 
 def make_encoder(height=8, width=8):
     keras.utils.set_random_seed(0)
@@ -61,20 +49,6 @@ def images(count, size=8):
 
 def serving(folder):
     return tf.saved_model.load(str(folder)).signatures["serving_default"]
-
-
-def test_a_fresh_process_computes_the_same_features(encoder, tmp_path):
-    folder = export_encoder(encoder, tmp_path / "served")
-    assert folder == tmp_path / "served" / "1"
-    batches = {str(count): images(count) for count in (1, 7, 64)}
-    np.savez(tmp_path / "in.npz", **batches)
-    command = [sys.executable, "-c", CLIENT, folder, tmp_path / "in.npz", tmp_path / "out.npz"]
-    subprocess.run(list(map(str, command)), check=True, cwd=tmp_path, capture_output=True)
-    features = np.load(tmp_path / "out.npz")
-    for count, batch in batches.items():
-        expected = encoder(batch, training=False).numpy()
-        assert features[count].dtype == np.float32
-        np.testing.assert_allclose(features[count], expected, atol=1e-5)
 
 
 def test_the_signature(encoder, tmp_path):

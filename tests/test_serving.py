@@ -1,5 +1,6 @@
 """Exports as clients and servers use them, and what docs/serving.md shows of that."""
 
+import functools
 import importlib.util
 import json
 import pathlib
@@ -117,6 +118,7 @@ def loaded(place):
     return tf.saved_model.load(str(place / EXPORT))
 
 
+@functools.cache
 def digits():
     """Digits as an evaluation sees them: float32 [599, 16, 16, 3]."""
     source = sogclr_tf.sources.from_name("digits", "test")
@@ -124,6 +126,7 @@ def digits():
     return np.stack(list(images.as_numpy_iterator()))
 
 
+@functools.cache
 def pixels():
     images, _ = sogclr_tf.sources.from_name("digits", "test").images_and_labels()
     return list(images.take(64).as_numpy_iterator())
