@@ -68,26 +68,13 @@ def _read_pickle(path):
         ) from None
     # torch warns of pickles that it then refuses.
     with _one_line(path), warnings.catch_warnings(action="ignore"):
-        try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError as error:
-            raise ValueError(
-                f"{path} holds more than tensors ({_needed(error)}), which could run code and is "
-                "refused: where you trust it, save its state dict alone or as .safetensors"
-            ) from None
+        content = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(content, collections.abc.Mapping):
         raise ValueError(
             f"{path} holds a {type(content).__name__}: expected a state dict, or a dictionary "
             "with one under 'state_dict'"
         )
     return _of_pytorch(str(path), content)
-
-
-def _needed(error):
-    """What a pickle asked for, from the page of advice that torch.load gives."""
-    patterns = (r"GLOBAL (\S+)", r"(Unsupported [^\n]+)")
-    found = filter(None, (re.search(pattern, str(error)) for pattern in patterns))
-    return next((match[1] for match in found), "no tensors at all")
 
 
 def _read_safetensors(path):
@@ -98,7 +85,8 @@ def _read_safetensors(path):
             f"{path} is read by safetensors, which is missing: pip install safetensors"
         ) from None
     with _one_line(path):
-        return _of_pytorch(str(path), safetensors.numpy.load_file(path))
+        content = safetensors.numpy.load_file(path)
+    return _of_pytorch(str(path), content)
 
 
 def _of_pytorch(origin, content):
@@ -135,35 +123,44 @@ def _read_keras(path):
         zipfile.ZipFile(path) as archive,
         archive.open("model.weights.h5") as file,
     ):
-        return _of_h5(path, file)
+        datasets = _datasets(file)
+    return _of_keras(path, datasets)
 
 
 def _read_h5(path):
     with _one_line(path):
-        return _of_h5(path, path)
+        datasets = _datasets(path)
+    return _of_keras(path, datasets)
 
 
-def _of_h5(path, file):
+def _datasets(file):
+    """[(path within an .h5 file, attribute "name" of its group or None, array)]."""
     # Comes with Keras; takes a moment to import.
     import h5py
 
-    datasets = []
+    found = []
+
+    def visit(name, item):
+        if isinstance(item, h5py.Dataset):
+            found.append((name, item.parent.attrs.get("name"), _h5_array(item)))
+
     with h5py.File(file) as root:
         # Follows no links, neither within the file nor to others.
-        root.visititems(
-            lambda name, item: datasets.append((name, item)) if hasattr(item, "shape") else None
-        )
-        of_layers, beside = [], set()
-        for name, dataset in datasets:
-            top = name.partition("/")[0]
-            if top.startswith("optimizer"):
-                beside.add(top)
-            else:
-                of_layers.append((_keras_name(path, name, dataset), _h5_array(dataset)))
-    return Stored(str(path), "Keras", _unique(of_layers), sorted(beside))
+        root.visititems(visit)
+    return found
 
 
-def _keras_name(path, name, dataset):
+def _of_keras(path, datasets):
+    beside = {name.partition("/")[0] for name, *_ in datasets if name.startswith("optimizer")}
+    arrays = _unique(
+        (_keras_name(path, name, layer), array)
+        for name, layer, array in datasets
+        if not name.startswith("optimizer")
+    )
+    return Stored(str(path), "Keras", arrays, sorted(beside))
+
+
+def _keras_name(path, name, layer):
     """`layer/parameter` of a dataset of either kind of .h5 file.
 
     Those of Keras 2 end in that already, such as `conv1_conv/conv1_conv/kernel:0`. Those of Keras 3
@@ -173,17 +170,17 @@ def _keras_name(path, name, dataset):
     parts = name.split("/")
     if parts[-2:-1] != ["vars"]:
         return "/".join(parts[-2:]).partition(":")[0]
-    layer = dataset.parent.attrs.get("name")
     if layer is None:
         raise ValueError(
             f"{path} keeps no names of layers: load the model with Keras 3.10 or newer and save it "
             "again"
         )
-    normalises = "batch_normalization" in parts[-3]
+    normalises = "batch_normalization" in "/".join(parts[-3:])
     known = (
         ("gamma", "beta", "moving_mean", "moving_variance") if normalises else ("kernel", "bias")
     )
-    return f"{layer}/{dict(enumerate(known)).get(int(parts[-1]), parts[-1])}"
+    numbered = {str(number): parameter for number, parameter in enumerate(known)}
+    return f"{layer}/{numbered.get(parts[-1], parts[-1])}"
 
 
 def _h5_array(dataset):
@@ -208,14 +205,24 @@ def _one_line(path):
     """Turns whatever a broken file leads to into one ValueError."""
     try:
         yield
-    except ValueError:
-        raise
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"{path} holds more than tensors ({_needed(error)}), which could run code and is "
+            "refused: where you trust it, save its state dict alone or as .safetensors"
+        ) from None
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(
             f"{path} cannot be read ({reason}): it is cut off, or of another kind than its ending "
             "says"
         ) from error
+
+
+def _needed(error):
+    """What a pickle asked for, from the page of advice that torch.load gives."""
+    patterns = (r"GLOBAL (\S+)", r"(Unsupported [^\n]+)")
+    found = filter(None, (re.search(pattern, str(error)) for pattern in patterns))
+    return next((match[1] for match in found), "no tensors at all")
 
 
 _READERS = {
