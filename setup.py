@@ -39,6 +39,8 @@ setup(
         "cpu": [f"tensorflow-cpu{TENSORFLOW}"],
         "gpu": [f"tensorflow[and-cuda]{TENSORFLOW}"],
         "tpu": [f"tensorflow-tpu{TENSORFLOW}"],
+        # Asks for the package tensorflow itself: beside [cpu] install it with --no-deps instead.
+        "serving": [f"tensorflow-serving-api{TENSORFLOW}"],
         "weights": ["safetensors"],
         "peers": ["torch"],
         "test": ["pytest", "pytest-xdist", "ruff", "safetensors", "scipy"],

@@ -34,6 +34,7 @@ _PUBLIC = {
     "export_keras": "export",
     "export_tflite": "export",
     "export_towers": "export",
+    "import_resnet": "weights",
 }
 _MODULES = (
     "augment",
@@ -71,6 +72,8 @@ _MODULES = (
     "text",
     "two_tower",
     "warmup",
+    "weight_files",
+    "weights",
 )
 
 __all__ = ["__version__", *_PUBLIC, *_MODULES]  # noqa: PLE0604

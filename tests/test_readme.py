@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from files import write_folder, write_shards
 
 from sogclr_tf import run
@@ -22,8 +23,20 @@ IMAGE_TEXT = (ROOT / "docs" / "image_text.md").read_text()
 DATA = (ROOT / "docs" / "data.md").read_text()
 AUGMENTATION = (ROOT / "docs" / "augmentation.md").read_text()
 EVALUATION = (ROOT / "docs" / "evaluation.md").read_text()
+SERVING = (ROOT / "docs" / "serving.md").read_text()
+WEIGHTS = (ROOT / "docs" / "weights.md").read_text()
 BATCH_SIZE = (ROOT / "docs" / "batch_size.md").read_text()
-GUIDES = (STRATEGIES, DATA, IMAGE_TEXT, AUGMENTATION, METHOD, EVALUATION, BATCH_SIZE)
+GUIDES = (
+    STRATEGIES,
+    DATA,
+    IMAGE_TEXT,
+    AUGMENTATION,
+    METHOD,
+    EVALUATION,
+    SERVING,
+    WEIGHTS,
+    BATCH_SIZE,
+)
 
 
 def snippets(page, language):
@@ -43,9 +56,13 @@ def run_python(program, cwd, count):
     assert process.returncode == 0, process.stderr
 
 
-def test_own_images_and_checkpoints(tmp_path):
+def test_own_images_checkpoints_and_exports(tmp_path):
+    photograph = tf.io.encode_jpeg(np.full((40, 60, 3), 128, np.uint8))
+    (tmp_path / "photograph.jpg").write_bytes(photograph.numpy())
     run_python("".join(snippets(README, "python")), tmp_path, count=130)
-    assert (tmp_path / "my_encoder" / "1" / "saved_model.pb").exists()
+    for version in "12":
+        assert (tmp_path / "my_encoder" / version / "saved_model.pb").exists()
+    assert (tmp_path / "encoder.tflite").exists()
     assert (tmp_path / "checkpoints" / "step-4.index").exists()
 
 
@@ -150,7 +167,8 @@ def test_links_and_pictures_exist():
     docs = ROOT / "docs"
     guides = ((page, docs) for page in GUIDES)
     for page, folder in ((README, ROOT), *guides):
-        for target in re.findall(r"\]\(([^)#]+)\)", page):
+        text = re.sub("```.*?```", "", page, flags=re.DOTALL)
+        for target in re.findall(r"\]\(([^)#]+)\)", text):
             if not target.startswith("http"):
                 assert (folder / target).exists(), target
 
