@@ -55,7 +55,11 @@ def _options(command, benchmark):
     benchmark.add_arguments(parser)
     parser.add_argument("--json", type=pathlib.Path, help="a file to write the figures to")
     parser.add_argument(
-        "--page", type=pathlib.Path, nargs="?", const=PAGE, help=f"write the tables into {PAGE.name}"
+        "--page",
+        type=pathlib.Path,
+        nargs="?",
+        const=PAGE,
+        help=f"write the tables into {PAGE.name}",
     )
     parser.add_argument("--place", help="where on the page; by default the command's name")
     return parser.parse_args(sys.argv[2:])

@@ -1,6 +1,6 @@
 """Work in processes of their own: what a process can do once, or what it costs as a whole.
 
-    python -m benchmarks.children MODULE FUNCTION '{"argument": value}'
+python -m benchmarks.children MODULE FUNCTION '{"argument": value}'
 """
 
 import importlib

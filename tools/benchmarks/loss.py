@@ -52,12 +52,9 @@ def run(options):
 
 def contenders(batch, sizes, width):
     """({(name, N, or None without a table): a function that takes one step}, notes for people)."""
-    random = np.random.default_rng(0)
-    a, b = random.normal(size=(2, batch, width)).astype(np.float32)
     found, notes = {}, []
     for examples in sizes:
-        # Other examples in every step, so that no cache holds their rows.
-        batches = list(random.integers(0, examples, (BATCHES, batch)).astype(np.int32))
+        a, b, batches = inputs(batch, examples, width)
         for name in objective_names():
             objective = build_objective(name, examples)
             key = (name, examples if objective.has_table else None)
@@ -68,6 +65,21 @@ def contenders(batch, sizes, width):
         except ImportError as error:
             notes = [f"LibAUC's GCLoss is left out: {error}."]
     return found, notes
+
+
+def inputs(batch, examples, width):
+    """(a, b, batches), as `step` takes them: other examples in every step, so that none is cached.
+
+    All of them are drawn from the whole table.
+    """
+    random = np.random.default_rng(0)
+    a, b = random.normal(size=(2, batch, width)).astype(np.float32)
+    return a, b, list(random.integers(0, examples, (BATCHES, batch)).astype(np.int32))
+
+
+def sogclr(batch, examples, width):
+    """`step` of SogCLR."""
+    return step(GlobalContrastiveLoss(examples), *inputs(batch, examples, width))
 
 
 class WholeTable(GlobalContrastiveLoss):
