@@ -12,6 +12,7 @@ import time
 
 import keras
 import numpy as np
+import processes
 import pytest
 import tensorflow as tf
 from files import write_folder, write_shards
@@ -28,12 +29,16 @@ SMALL = [
 ]
 
 
-def command(*arguments, cwd, **environment):
+def command(*arguments, cwd):
     """The finished process of `python -m sogclr_tf.run` with the arguments."""
+    return processes.run("-m", "sogclr_tf.run", *arguments, cwd=cwd)
+
+
+def fresh_command(*arguments, cwd):
+    """The same, of an interpreter that has imported nothing."""
     return subprocess.run(
         [sys.executable, "-m", "sogclr_tf.run", *arguments],
         cwd=cwd,
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", **environment},
         capture_output=True,
         text=True,
         timeout=300,
@@ -44,7 +49,7 @@ def command(*arguments, cwd, **environment):
 def finished(tmp_path_factory):
     """A small run on the digits, start to end: (folder, process)."""
     cwd = tmp_path_factory.mktemp("run")
-    process = command(*SMALL, cwd=cwd)
+    process = fresh_command(*SMALL, cwd=cwd)
     assert process.returncode == 0, process.stderr
     return RunFolder(cwd / "runs" / "digits"), process
 
@@ -129,21 +134,10 @@ class TestWholeRun:
 
     def test_another_config_is_refused_and_names_the_key(self, finished):
         folder, _ = finished
-        process = command(*SMALL, "--config.batch_size=32", cwd=folder.path.parents[1])
+        process = fresh_command(*SMALL, "--config.batch_size=32", cwd=folder.path.parents[1])
         assert process.returncode == 1
         assert process.stderr.count("\n") == 1
         assert "holds a run with batch_size=64, but this one has 32" in process.stderr
-
-
-def started(*arguments, cwd):
-    """The process of the command, as it runs."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "sogclr_tf.run", *arguments],
-        cwd=cwd,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def test_sigterm_saves_and_exits_with_a_status_of_its_own(tmp_path):
@@ -153,10 +147,10 @@ def test_sigterm_saves_and_exits_with_a_status_of_its_own(tmp_path):
         "--config.epochs=1000",
         "--config.checkpoint.every_steps=5",
     ]
-    process = started(*arguments, cwd=tmp_path)
+    process = processes.Process("-m", "sogclr_tf.run", *arguments, cwd=tmp_path)
     folder = tmp_path / "runs" / "digits" / "checkpoints"
     while not list(folder.glob("*.index")):
-        assert process.poll() is None, process.stderr.read()
+        assert process.poll() is None, process.communicate()
         time.sleep(0.1)
     process.terminate()
     _, errors = process.communicate(timeout=120)
@@ -165,11 +159,13 @@ def test_sigterm_saves_and_exits_with_a_status_of_its_own(tmp_path):
     assert (folder / f"step-{step}.index").exists()
 
 
-def test_another_number_of_examples_is_refused(tmp_path):
+def test_another_number_of_examples_is_refused(finished, tmp_path):
     """The data set of a name may have grown since the run began."""
-    assert command("--mode=train", *SMALL, cwd=tmp_path).returncode == 0
+    folder, _ = finished
     stored = tmp_path / "runs" / "digits" / "config.json"
-    stored.write_text(stored.read_text().replace('"num_examples": 1198', '"num_examples": 1197'))
+    stored.parent.mkdir(parents=True)
+    before = (folder.path / "config.json").read_text()
+    stored.write_text(before.replace('"num_examples": 1198', '"num_examples": 1197'))
     process = command("--mode=train", *SMALL, cwd=tmp_path)
     assert process.returncode == 1
     assert "holds a run with num_examples=1197, but this one has 1198" in process.stderr
