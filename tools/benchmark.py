@@ -29,15 +29,16 @@ PAGE = pathlib.Path(__file__).parents[1] / "docs" / "performance.md"
 COMMANDS = ("loss", "step", "throughput", "input", "monitors", "scaling", "memory", "startup")
 
 
-def main():
+def main(arguments=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("command", choices=COMMANDS)
-    command = parser.parse_args(sys.argv[1:2]).command
+    arguments = sys.argv[1:] if arguments is None else arguments
+    command = parser.parse_args(arguments[:1]).command
     # Some must measure what an import costs, so none is imported but the one.
     benchmark = importlib.import_module(f"benchmarks.{command}")
-    options = _options(command, benchmark)
+    options = _options(command, benchmark, arguments[1:])
     machine = report.machine()
     print(machine, end="\n\n", flush=True)
     found, tables = benchmark.run(options)
@@ -48,7 +49,7 @@ def main():
         report.write_page(options.page, options.place or command, f"{machine}\n\n{tables}")
 
 
-def _options(command, benchmark):
+def _options(command, benchmark, arguments):
     parser = argparse.ArgumentParser(
         prog=f"benchmark.py {command}", description=benchmark.__doc__.partition("\n")[0]
     )
@@ -62,7 +63,7 @@ def _options(command, benchmark):
         help=f"write the tables into {PAGE.name}",
     )
     parser.add_argument("--place", help="where on the page; by default the command's name")
-    return parser.parse_args(sys.argv[2:])
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

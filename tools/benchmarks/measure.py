@@ -29,8 +29,10 @@ class Timing(NamedTuple):
 
 
 def timing(rounds):
-    """`Timing` of what each round gave, of which there are at least two."""
-    low, _, high = statistics.quantiles(rounds, n=4, method="inclusive")
+    """`Timing` of what each round gave."""
+    low = high = rounds[0]
+    if len(rounds) > 1:
+        low, _, high = statistics.quantiles(rounds, n=4, method="inclusive")
     return Timing(statistics.median(rounds), low, high, list(rounds))
 
 
@@ -40,15 +42,15 @@ def interleaved(alternatives, rounds=15, seconds=0.1):
     Args:
         alternatives: dict of functions without arguments, each of which returns when its work is
             done. Each is called twice before it counts.
-        rounds: how often each is measured, at least 2. Every second round goes backwards.
+        rounds: how often each is measured. Every second round goes backwards.
         seconds: how long a measurement lasts at least; an alternative is called as often as it
-            takes.
+            takes. 0 calls each once a round, and never before.
 
     Returns:
         dict of `Timing`, by the names of `alternatives`.
     """
-    calls = {}
-    for name, call in alternatives.items():
+    calls = dict.fromkeys(alternatives, 1)
+    for name, call in alternatives.items() if seconds else ():
         call()
         calls[name] = max(1, round(seconds / _seconds(call, 1)))
     found = {name: [] for name in alternatives}

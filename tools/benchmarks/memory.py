@@ -1,16 +1,17 @@
 """Resident memory: of the loss and of the whole step by N, B and D, and of the command.
 
-Every row is a process of its own, and what it had in memory at its highest.
+Every row is a process of its own: what it had in memory at its highest, and after its steps.
 """
 
-import os
-import resource
+import contextlib
 import statistics
+import time
 import types
 
 from benchmarks import children, command, report
 
 MIB = 2**20
+PARTS = ("imports", "loss", "step", "command")
 
 
 def add_arguments(parser):
@@ -23,43 +24,44 @@ def add_arguments(parser):
     parser.add_argument("--widths", type=int, nargs="+", default=[32, 64, 128, 256])
     parser.add_argument("--stem_stride", type=int, default=2)
     parser.add_argument("--side", type=int, default=32, help="pixels of a view")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="these alone")
     parser.add_argument("--rounds", type=int, default=3)
 
 
 def run(options):
     work = processes(options)
-    peaks = [[measure() for _, measure in work] for _ in range(options.rounds)]
-    rows = [
-        {**what, "peak": list(values)}
-        for (what, _), values in zip(work, zip(*peaks, strict=True), strict=True)
-    ]
+    used = [[measure() for _, measure in work] for _ in range(options.rounds)]
+    rows = []
+    for (what, _), each in zip(work, zip(*used, strict=True), strict=True):
+        rows.append({**what, **{key: [one[key] for one in each] for key in each[0]}})
     return rows, table(rows)
 
 
 def processes(options):
-    """[({what is measured}, function that returns the bytes at the highest)], bases first."""
-    sizes = sorted(map(int, options.examples))
-    base = {"examples": sizes[0], "batch": options.batch[0], "width": options.width[0]}
-    loss = [
-        base,
-        *({**base, "examples": examples} for examples in sizes[1:]),
-        *({**base, "batch": batch} for batch in options.batch[1:]),
-        *({**base, "width": width} for width in options.width[1:]),
-    ]
+    """[({what is measured}, function that returns its bytes)] of the chosen parts, bases first."""
+    found = {
+        "imports": [({"part": "imports alone"}, _child("imports", {}))],
+        "loss": [({"part": "loss", **shape}, _child("loss", shape)) for shape in _shapes(options)],
+        "step": [_step_of(options, batch) for batch in options.step_batch],
+        "command": [({"part": "the command on digits, an epoch"}, command_on_digits)],
+    }
+    return [process for part in options.parts for process in found[part]]
+
+
+def _shapes(options):
+    """One of N, B and D after another grows, from the smallest on."""
+    grown = {"examples": sorted(map(int, options.examples))}
+    grown |= {"batch": options.batch, "width": options.width}
+    base = {name: sizes[0] for name, sizes in grown.items()}
+    return [base] + [{**base, name: size} for name, sizes in grown.items() for size in sizes[1:]]
+
+
+def _step_of(options, batch):
+    shape = {"examples": int(min(options.examples)), "batch": batch}
     network = {
         name: getattr(options, name) for name in ("encoder", "widths", "stem_stride", "side")
     }
-    steps = [{"examples": sizes[0], "batch": batch} for batch in options.step_batch]
-    nothing = {"part": "imports alone"}, lambda: children.call("memory", "imports")
-    return [
-        nothing,
-        *(({"part": "loss", **shape}, _child("loss", shape)) for shape in loss),
-        *(
-            ({"part": f"step of {options.encoder}", **shape}, _child("step", {**shape, **network}))
-            for shape in steps
-        ),
-        ({"part": "the command on digits, an epoch"}, command_on_digits),
-    ]
+    return {"part": f"step of {options.encoder}", **shape}, _child("step", {**shape, **network})
 
 
 def _child(part, shape):
@@ -67,73 +69,80 @@ def _child(part, shape):
 
 
 def imports():
-    """The peak of a process that has everything imported and has done nothing."""
+    """What a process uses that has everything imported and has done nothing."""
     from benchmarks import loss, step  # noqa: F401
 
-    return _peak()
+    return _used()
 
 
 def loss(*, examples, batch, width):
-    """The peak of a process that takes steps of the loss alone."""
+    """What a process uses that takes steps of the loss alone."""
     from benchmarks import loss
 
     contender = loss.sogclr(batch, examples, width)
     for _ in range(3):
         contender()
-    return _peak()
+    return _used()
 
 
 def step(**shape):
-    """The peak of a process that takes whole training steps."""
+    """What a process uses that takes whole training steps."""
     from benchmarks import step
 
     one = step.trained(types.SimpleNamespace(**shape))
     for _ in range(3):
         one()
-    return _peak()
+    return _used()
 
 
-def _peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def _used(process="self"):
+    """Bytes of a process, by its id: {"peak": at the highest, "now": as it is}."""
+    # Not getrusage, whose maximum holds that of the parent before the fork.
+    with open(f"/proc/{process}/status") as file:
+        status = dict(line.split(":", 1) for line in file)
+    names = {"peak": "VmHWM", "now": "VmRSS"}
+    return {key: 1024 * int(status[name].split()[0]) for key, name in names.items()}
 
 
 def command_on_digits():
     """The peak of the command while it trains for an epoch."""
     flags = ["--mode=train", "--config.epochs=1", "--config.optimizer.warmup_epochs=0.0"]
+    peak = 0
     with command.running(*flags) as run:
-        _, status, usage = os.wait4(run.process.pid, 0)
-        run.process.returncode = os.waitstatus_to_exitcode(status)
+        while run.process.poll() is None:
+            # A process at its end has no memory to tell of.
+            with contextlib.suppress(OSError, KeyError):
+                peak = _used(run.process.pid)["peak"]
+            time.sleep(0.01)
         command.wait(run)
-    return usage.ru_maxrss * 1024
+    return {"peak": peak}
 
 
 def table(rows):
     """MiB, what was added to the first row of the same part, and what the arrays alone take."""
-    columns = [
-        "process",
-        "N",
-        "B",
-        "D",
-        "MiB at the highest",
-        "spread",
-        "added",
-        "table, similarities",
-    ]
+    columns = ["process", "N", "B", "D", "at the highest, MiB", "spread", "added"]
+    columns += ["after it, MiB", "added", "table, similarities"]
     return report.table(columns, [_cells(row, rows) for row in rows])
 
 
 def _cells(row, rows):
     base = next(each for each in rows if each["part"] == row["part"])
-    middle = statistics.median(row["peak"])
-    added = middle - statistics.median(base["peak"])
     return [
         row["part"],
         *(f"{row[key]:,}" if key in row else "" for key in ("examples", "batch", "width")),
-        f"{middle / MIB:,.0f}",
+        f"{statistics.median(row['peak']) / MIB:,.0f}",
         f"{min(row['peak']) / MIB:,.0f} to {max(row['peak']) / MIB:,.0f}",
-        "" if row is base else f"{added / MIB:,.0f}",
+        _added(row, base, "peak"),
+        f"{statistics.median(row['now']) / MIB:,.0f}" if "now" in row else "",
+        _added(row, base, "now"),
         _arrays(row) if "examples" in row else "",
     ]
+
+
+def _added(row, base, key):
+    if row is base:
+        return ""
+    return f"{(statistics.median(row[key]) - statistics.median(base[key])) / MIB:,.0f}"
 
 
 def _arrays(row):

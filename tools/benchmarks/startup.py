@@ -12,49 +12,48 @@ from benchmarks import command, report
 from benchmarks.measure import interleaved
 
 
+def python(*arguments):
+    """A function that runs Python and waits for its end."""
+    # absl ends --help with status 1.
+    must_succeed = "--help" not in arguments
+    command_line = [sys.executable, *arguments]
+    return lambda: subprocess.run(command_line, capture_output=True, check=must_succeed)
+
+
+# name -> (until the end of what, function that takes so long).
+CONTENDERS = {
+    "python": ("python", python("-c", "pass")),
+    "tensorflow": ("import tensorflow", python("-c", "import tensorflow")),
+    "keras": ("import tensorflow, keras", python("-c", "import tensorflow, keras")),
+    "package": ("import sogclr_tf", python("-c", "import sogclr_tf")),
+    "model": ("import sogclr_tf and its model", python("-c", "import sogclr_tf; sogclr_tf.SogCLR")),
+    "help": ("python -m sogclr_tf.run --help", python("-m", "sogclr_tf.run", "--help")),
+    "step": ("first step of digits.py", lambda: first_step()),
+}
+
+
 def add_arguments(parser):
     parser.description = __doc__
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--config", default="configs/digits.py", help="whose first step it is")
+    parser.add_argument("--only", nargs="+", choices=CONTENDERS, help="these alone")
 
 
 def run(options):
-    alternatives = {
-        "python": python("-c", "pass"),
-        "import tensorflow": python("-c", "import tensorflow"),
-        "import keras": python("-c", "import keras"),
-        "import sogclr_tf": python("-c", "import sogclr_tf"),
-        "import sogclr_tf, and a model of it": python("-c", "import sogclr_tf; sogclr_tf.SogCLR"),
-        "python -m sogclr_tf.run --help": python("-m", "sogclr_tf.run", "--help"),
-        f"first step of {pathlib.Path(options.config).name}": lambda: first_step(options.config),
-    }
-    timings = interleaved(alternatives, options.rounds, seconds=0)
+    chosen = options.only or CONTENDERS
+    timings = interleaved({name: CONTENDERS[name][1] for name in chosen}, options.rounds, 0)
     return {name: timing._asdict() for name, timing in timings.items()}, table(timings)
 
 
-def python(*arguments):
-    """A function that runs Python and waits for its end."""
-
-    def one():
-        # absl ends --help with status 1.
-        subprocess.run(
-            [sys.executable, *arguments], capture_output=True, check="--help" not in arguments
-        )
-
-    return one
-
-
-def first_step(config):
+def first_step():
     """Runs the command until it has saved its first step."""
-    flags = ["--mode=train", "--config.checkpoint.every_steps=1"]
-    with command.running(f"--config={config}", *flags) as run:
+    with command.running("--mode=train", "--config.checkpoint.every_steps=1") as run:
         checkpoints = pathlib.Path(run.workdir) / "checkpoints"
         command.wait(run, until=lambda: any(checkpoints.glob("*.index")))
 
 
 def table(timings):
     rows = [
-        [name, f"{timing.median:.2f}", f"{timing.low:.2f} to {timing.high:.2f}"]
+        [CONTENDERS[name][0], f"{timing.median:.2f}", f"{timing.low:.2f} to {timing.high:.2f}"]
         for name, timing in timings.items()
     ]
     return report.table(["from the start to the end of", "s", "quartiles"], rows)

@@ -47,7 +47,7 @@ def run(options):
 
 
 def write_images(folder, count):
-    """PNG files of 32x32, in a folder for each class."""
+    """PNG files of 32x32 pixels, in a folder for each class."""
     for number, image in enumerate(small_images(count)):
         path = folder / f"class{number % CLASSES}" / f"{number}.png"
         path.parent.mkdir(exist_ok=True)
@@ -83,7 +83,7 @@ def flags(options, folder):
         "monitor.every_epochs": 0,
     }
     given = [f"--config.{key}={value}" for key, value in settings.items()]
-    return [f"--config=configs/{config}", "--mode=train", *given]
+    return [f"--config={config}", "--mode=train", *given]
 
 
 def seconds_of(step, count):
