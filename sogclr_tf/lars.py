@@ -82,7 +82,6 @@ class LARS(keras.optimizers.Optimizer):
     def update_step(self, gradient, variable, learning_rate):
         """Updates `variable` and its velocity from `gradient` (same shape), as stated above."""
         index = self._get_variable_index(variable)
-        velocity = self._velocities[index]
         weight = ops.cast(variable, "float32")
         # The gradient of an embedding is sparse, but decay and norm take in every row.
         gradient = ops.cast(tf.convert_to_tensor(gradient), "float32")
@@ -90,15 +89,29 @@ class LARS(keras.optimizers.Optimizer):
         if not self._excluded[index]:
             gradient = gradient + self.coupled_weight_decay * weight
             step = step * self._trust_ratio(weight, gradient)
-        update = new_velocity = self.momentum * ops.cast(velocity, "float32") + step * gradient
+        self._descend(variable, self._velocities[index], step * gradient)
+
+    def _descend(self, variable, velocity, step):
+        """The last two lines of the update; `step` is float32, r * η * g."""
+        if variable.dtype == tf.float32:
+            # All of it in one pass over the weights, where five would read and write them.
+            tf.raw_ops.ResourceApplyMomentum(
+                var=variable.handle,
+                accum=velocity.value.handle,
+                lr=1.0,
+                grad=step,
+                momentum=self.momentum,
+                use_nesterov=self.nesterov,
+            )
+            return
+        update = new_velocity = self.momentum * ops.cast(velocity, "float32") + step
         if self.nesterov:
-            update = self.momentum * new_velocity + step * gradient
+            update = self.momentum * new_velocity + step
         self.assign(velocity, new_velocity)
-        self.assign(variable, weight - update)
+        self.assign(variable, ops.cast(variable, "float32") - update)
 
     def _trust_ratio(self, weight, gradient):
-        weight_norm = ops.sqrt(ops.sum(ops.square(weight)))
-        gradient_norm = ops.sqrt(ops.sum(ops.square(gradient)))
+        weight_norm, gradient_norm = _norm(weight), _norm(gradient)
         both_positive = ops.logical_and(weight_norm > 0, gradient_norm > 0)
         return ops.where(
             both_positive,
@@ -116,6 +129,11 @@ class LARS(keras.optimizers.Optimizer):
             "exclude": list(self.exclude),
             "nesterov": self.nesterov,
         }
+
+
+def _norm(values):
+    # l2_loss is half the sum of the squares, of which it keeps none.
+    return ops.sqrt(2.0 * tf.nn.l2_loss(values))
 
 
 def _own_name(variable):
