@@ -2,7 +2,6 @@
 
 import math
 
-import keras
 import tensorflow as tf
 
 from sogclr_tf import replica
@@ -26,7 +25,8 @@ def add_table(layer, num_examples, name, initial=NEVER_VISITED):
         name=name,
         shape=(num_examples,),
         dtype="float32",
-        initializer=keras.initializers.Constant(initial),
+        # Keras's own constant passes through a second array of the same size.
+        initializer=lambda shape, dtype: tf.fill(shape, tf.cast(initial, dtype)),
         trainable=False,
         autocast=False,
     )

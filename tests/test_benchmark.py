@@ -200,3 +200,12 @@ def test_the_same_network_in_pytorch():
         )
         theirs = sum(weight.numel() for weight in Network(name, []).parameters())
         assert theirs == ours
+
+
+def test_serving(benchmark):
+    small = ["--encoder", "small_resnet", "--size", "16", "--rounds", "2", "--seconds", "0"]
+    found, written = benchmark("serving", *small, "--batch", "1", "2")
+    calls = {"Keras model", "serving_default", "serving_bytes", "decoding alone"}
+    assert {(row["call"], row["batch"]) for row in found} == {(c, b) for c in calls for b in (1, 2)}
+    assert all(row["median"] > 0 for row in found)
+    assert "| serving_bytes | 2 |" in written

@@ -8,6 +8,7 @@
     python tools/benchmark.py scaling [--devices 1 2]
     python tools/benchmark.py memory
     python tools/benchmark.py startup
+    python tools/benchmark.py serving [--encoder resnet50] [--size 224]
 
 Alternatives are timed in turn, round by round: on a machine that other work shares, the ratios hold
 where the milliseconds do not. --json keeps the figures; --page writes the tables into
@@ -26,7 +27,17 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 from benchmarks import report
 
 PAGE = pathlib.Path(__file__).parents[1] / "docs" / "performance.md"
-COMMANDS = ("loss", "step", "throughput", "input", "monitors", "scaling", "memory", "startup")
+COMMANDS = (
+    "loss",
+    "step",
+    "throughput",
+    "input",
+    "monitors",
+    "scaling",
+    "memory",
+    "startup",
+    "serving",
+)
 
 
 def main(arguments=None):
