@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import numpy as np
+import processes
 import pytest
 import tensorflow as tf
 
@@ -208,19 +209,11 @@ def test_its_recipe_trains_on_what_it_made(imagenet):
     assert tool(imagenet).returncode == 0
     quick = ["batch_size=5", "epochs=1", "encoder.name=resnet18", "data.image_size=32"]
     quick += ["optimizer.warmup_epochs=0.5", "checkpoint.every_steps=0"]
-    process = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "sogclr_tf.run",
-            f"--config={ROOT / 'configs' / 'imagenet100.py'}",
-            "--mode=train",
-            *(f"--config.{setting}" for setting in quick),
-        ],
+    process = processes.run(
+        *("-m", "sogclr_tf.run", "--mode=train"),
+        f"--config={ROOT / 'configs' / 'imagenet100.py'}",
+        *(f"--config.{setting}" for setting in quick),
         cwd=imagenet.parent,
-        capture_output=True,
-        text=True,
-        timeout=300,
     )
     assert process.returncode == 0, process.stderr
     assert "2 steps over 10 examples" in process.stdout

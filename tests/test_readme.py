@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import numpy as np
+import processes
 import pytest
 import tensorflow as tf
 from files import write_folder, write_shards
@@ -43,23 +44,27 @@ def snippets(page, language):
     return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
 
 
-def run_python(program, cwd, count):
+def fresh(*arguments, cwd):
+    """The finished process of an interpreter that has imported nothing."""
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+
+
+def run_python(program, cwd, count, run=processes.run):
     """Runs it on `count` random images, for one epoch instead of 100."""
     images = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), np.uint8)
     np.save(cwd / "my_images.npy", images)
     np.save(cwd / "my_labels.npy", np.arange(count) % 10)
     quick = program.replace("epochs=100", "epochs=1")
     assert quick != program
-    process = subprocess.run(
-        [sys.executable, "-c", quick], cwd=cwd, capture_output=True, text=True, timeout=300
-    )
+    process = run("-c", quick, cwd=cwd)
     assert process.returncode == 0, process.stderr
 
 
 def test_own_images_checkpoints_and_exports(tmp_path):
     photograph = tf.io.encode_jpeg(np.full((40, 60, 3), 128, np.uint8))
     (tmp_path / "photograph.jpg").write_bytes(photograph.numpy())
-    run_python("".join(snippets(README, "python")), tmp_path, count=130)
+    run_python("".join(snippets(README, "python")), tmp_path, count=130, run=fresh)
     for version in "12":
         assert (tmp_path / "my_encoder" / version / "saved_model.pb").exists()
     assert (tmp_path / "encoder.tflite").exists()
@@ -105,9 +110,7 @@ def test_own_collections(tmp_path, data_dir):
     # Each makes a stream; to draw one batch of it is to run it.
     draw = "next(iter(views.stream()))\n"
     program = draw.join([*snippets(DATA, "python"), ""])
-    process = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=300
-    )
+    process = processes.run("-c", program, cwd=tmp_path)
     assert process.returncode == 0, process.stderr
 
 
@@ -116,9 +119,7 @@ def test_augmentations(tmp_path):
     np.save(tmp_path / "my_images.npy", images)
     draw = "next(iter(views.stream()))\n"
     program = draw.join([*snippets(AUGMENTATION, "python"), ""])
-    process = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=300
-    )
+    process = processes.run("-c", program, cwd=tmp_path)
     assert process.returncode == 0, process.stderr
 
 

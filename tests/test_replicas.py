@@ -4,11 +4,10 @@ import json
 import os
 import pathlib
 import socket
-import subprocess
-import sys
 
 import keras
 import numpy as np
+import processes
 import pytest
 import tensorflow as tf
 from equivalence import CASES
@@ -18,13 +17,10 @@ import sogclr_tf
 SCRIPT = pathlib.Path(__file__).parent / "equivalence.py"
 
 
-def command(path, *options):
-    return [sys.executable, str(SCRIPT), str(path), *options]
-
-
 def trained_arrays(path, *options):
     """What `equivalence.py` writes with the options."""
-    subprocess.run(command(path, *options), check=True, timeout=600)
+    process = processes.run(SCRIPT, path, *options, timeout=600)
+    assert process.returncode == 0, process.stderr
     with np.load(path) as file:
         return dict(file)
 
@@ -92,9 +88,10 @@ def two_workers(tmp_path_factory):
     for index in range(2):
         task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
         environment = {**os.environ, "TF_CONFIG": json.dumps(task)}
-        workers.append(subprocess.Popen(command(folder / f"{index}.npz"), env=environment))
+        workers.append(processes.Process(SCRIPT, folder / f"{index}.npz", env=environment))
     try:
-        assert [worker.wait(timeout=600) for worker in workers] == [0, 0]
+        errors = [worker.communicate(timeout=600)[1] for worker in workers]
+        assert [worker.returncode for worker in workers] == [0, 0], errors
     finally:
         for worker in workers:
             worker.kill()

@@ -6,11 +6,10 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
 
 import numpy as np
+import processes
 import pytest
 
 from sogclr_tf.run_folder import RunFolder
@@ -41,13 +40,10 @@ class Workers:
         for index in range(2):
             task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
             self.processes.append(
-                subprocess.Popen(
-                    [sys.executable, "-m", "sogclr_tf.run", "--strategy=multiworker", *arguments],
+                processes.Process(
+                    *("-m", "sogclr_tf.run", "--strategy=multiworker", *arguments),
                     cwd=cwd[index] if isinstance(cwd, list) else cwd,
                     env={**os.environ, "TF_CONFIG": json.dumps(task)},
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
-                    text=True,
                 )
             )
 
@@ -120,9 +116,7 @@ def test_the_survivor_of_a_killed_worker_says_so_within_a_minute(history, lost, 
 
 def test_it_ends_as_on_one_device(history, tmp_path):
     assert [status for status, _ in history["ended"]] == [0, 0], history["ended"]
-    one = subprocess.run(
-        [sys.executable, "-m", "sogclr_tf.run", *ARGUMENTS], cwd=tmp_path, capture_output=True
-    )
+    one = processes.run("-m", "sogclr_tf.run", *ARGUMENTS, cwd=tmp_path)
     assert one.returncode == 0, one.stderr
     alone = RunFolder(tmp_path / "runs" / "digits")
     assert history["folder"].read_result()["steps"] == alone.read_result()["steps"] == 72
