@@ -1,6 +1,8 @@
 """Checkpoints: exact resume at any step, signals, and what can go wrong with files."""
 
+import functools
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -8,6 +10,7 @@ import time
 import keras
 import numpy as np
 import pytest
+from streams import traced_once
 
 import sogclr_tf
 from sogclr_tf.callbacks import SaveCheckpoints
@@ -19,9 +22,10 @@ STEPS = N // BATCH
 IMAGES = np.random.default_rng(0).integers(0, 256, (N, 8, 8, 3), np.uint8)
 
 
+@functools.cache
 def views():
     policy = sogclr_tf.augment.Policy(size=8, min_area=0.5)
-    return sogclr_tf.training_views(IMAGES, batch_size=BATCH, policy=policy)
+    return traced_once(sogclr_tf.training_views(IMAGES, batch_size=BATCH, policy=policy))
 
 
 def model(num_examples=N, width=6, **compile_options):
@@ -81,6 +85,23 @@ def whole(tmp_path_factory):
     return train(tmp_path_factory.mktemp("whole"))
 
 
+@pytest.fixture(scope="module")
+def cut_off(tmp_path_factory):
+    """The folder of a training that ended one step into the second epoch."""
+    folder = tmp_path_factory.mktemp("cut_off")
+    with pytest.raises(EOFError):
+        train(folder, AtStep(STEPS + 1, power_cut))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def one_epoch(tmp_path_factory):
+    """The folder of a training that ended after an epoch."""
+    folder = tmp_path_factory.mktemp("one_epoch")
+    train(folder, epochs=1)
+    return folder
+
+
 def assert_same(one, other):
     weights = [*one.weights, *one.optimizer.variables]
     for want, got in zip(weights, [*other.weights, *other.optimizer.variables], strict=True):
@@ -130,8 +151,8 @@ class TestResume:
         assert options.experimental_io_device == "/job:localhost"
         assert_same(whole[0], train(tmp_path)[0])
 
-    def test_more_epochs_than_before(self, tmp_path, whole):
-        train(tmp_path, epochs=1)
+    def test_more_epochs_than_before(self, tmp_path, whole, one_epoch):
+        shutil.copytree(one_epoch, tmp_path, dirs_exist_ok=True)
         assert_same(whole[0], train(tmp_path)[0])
 
     def test_float16_steps_that_overflow_count_as_batches(self, tmp_path):
@@ -215,10 +236,9 @@ class TestFaults:
     @pytest.mark.parametrize("suffix", [".index", ".data-00000-of-00001"])
     @pytest.mark.parametrize("spoil", [truncate, empty, flip, os.unlink])
     def test_a_broken_checkpoint_falls_back_to_the_one_before(
-        self, tmp_path, whole, caplog, suffix, spoil
+        self, tmp_path, whole, cut_off, caplog, suffix, spoil
     ):
-        with pytest.raises(EOFError):
-            train(tmp_path, AtStep(STEPS + 1, power_cut))
+        shutil.copytree(cut_off, tmp_path, dirs_exist_ok=True)
         spoil(tmp_path / f"step-{STEPS}{suffix}")
         built = model()
         assert Checkpoints(built, tmp_path).restore() == STEPS - 1
@@ -228,8 +248,8 @@ class TestFaults:
         assert_same(whole[0], train(tmp_path)[0])
 
     @pytest.mark.parametrize("spoil", [truncate, empty, os.unlink])
-    def test_the_list_of_checkpoints_may_be_lost(self, tmp_path, spoil):
-        train(tmp_path, epochs=1)
+    def test_the_list_of_checkpoints_may_be_lost(self, tmp_path, one_epoch, spoil):
+        shutil.copytree(one_epoch, tmp_path, dirs_exist_ok=True)
         spoil(tmp_path / "checkpoint")
         assert Checkpoints(model(), tmp_path).restore() == STEPS
 
@@ -238,15 +258,13 @@ class TestFaults:
         steps = sorted(int(path.stem.split("-")[1]) for path in tmp_path.glob("*.index"))
         assert steps == [EPOCHS * STEPS - 2, EPOCHS * STEPS - 1, EPOCHS * STEPS]
 
-    def test_another_num_examples_is_refused(self, tmp_path):
-        train(tmp_path, epochs=1)
+    def test_another_num_examples_is_refused(self, one_epoch):
         with pytest.raises(ValueError, match="num_examples=24, this model has num_examples=25"):
-            Checkpoints(model(N + 1), tmp_path).restore()
+            Checkpoints(model(N + 1), one_epoch).restore()
 
-    def test_another_network_is_refused(self, tmp_path):
-        train(tmp_path, epochs=1)
+    def test_another_network_is_refused(self, one_epoch):
         with pytest.raises(ValueError, match="no checkpoint in .* fits this model .*shape"):
-            Checkpoints(model(width=7), tmp_path).restore()
+            Checkpoints(model(width=7), one_epoch).restore()
 
     def test_keep_of_nothing(self, tmp_path):
         with pytest.raises(ValueError, match="keep is 0: at least 1 checkpoint must be kept"):

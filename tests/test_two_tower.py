@@ -115,7 +115,15 @@ class TestFit:
         built.fit(stream, verbose=0)
         assert np.isfinite(built.objective.log_u_b).all()
 
-    @pytest.mark.parametrize("loss", objective_names())
+    # One with tables and a learnt temperature, one with neither; the others differ in what
+    # test_objectives.py compiles, and in nothing of two towers.
+    @pytest.mark.parametrize(
+        "loss",
+        [
+            pytest.param(name, marks=[] if name in ("two_way", "clip") else pytest.mark.slow)
+            for name in objective_names()
+        ],
+    )
     def test_the_whole_step_compiles_under_xla(self, loss):
         with tf.device("CPU:0"):
             plain, compiled = model(loss, jit_compile=False), model(loss, jit_compile=True)
