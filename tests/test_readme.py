@@ -26,6 +26,7 @@ AUGMENTATION = (ROOT / "docs" / "augmentation.md").read_text()
 EVALUATION = (ROOT / "docs" / "evaluation.md").read_text()
 SERVING = (ROOT / "docs" / "serving.md").read_text()
 WEIGHTS = (ROOT / "docs" / "weights.md").read_text()
+PERFORMANCE = (ROOT / "docs" / "performance.md").read_text()
 BATCH_SIZE = (ROOT / "docs" / "batch_size.md").read_text()
 GUIDES = (
     STRATEGIES,
@@ -37,6 +38,7 @@ GUIDES = (
     SERVING,
     WEIGHTS,
     BATCH_SIZE,
+    PERFORMANCE,
 )
 
 

@@ -52,7 +52,9 @@ def calls(encoder, served, batch, size):
     images = tf.constant(np.random.default_rng(0).random((batch, size, size, 3)), tf.float32)
     files = tf.repeat(photograph(), batch)
     keras_model = tf.function(lambda images: encoder(images, training=False))
-    decoded = tf.function(lambda files: tf.map_fn(image_of(size), files, tf.float32))
+    decoded = tf.function(
+        lambda files: tf.map_fn(image_of(size), files, fn_output_signature=tf.float32)
+    )
     return {
         "Keras model": lambda: keras_model(images).numpy(),
         "serving_default": lambda: served.signatures["serving_default"](images=images)[
