@@ -11,10 +11,10 @@ import keras
 import tensorflow as tf
 
 from sogclr_tf import decoding, served, warmup
+from sogclr_tf.whole_file import replacing
 
 # TF Serving reads only folders whose name is an integer, so it never sees one of these.
 TEMPORARY_PREFIX = ".exporting-"
-# Below it the kernels take half the file, at half the digits.
 WEIGHTS = served.WEIGHTS
 
 
@@ -131,7 +131,8 @@ def export_keras(model, path):
     encoder, path = _checked_encoder(model), pathlib.Path(path)
     if path.suffix != ".keras":
         raise ValueError(f"path is {path}: expected a name that ends in .keras.")
-    with _replacing(path) as temporary:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
         encoder.save(temporary)
     return path
 
@@ -167,7 +168,8 @@ def export_tflite(model, path, *, image_shape=None, quantise=True):
         if quantise:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converted = converter.convert()
-    with _replacing(path) as temporary:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
         temporary.write_bytes(converted)
     return path
 
@@ -259,18 +261,6 @@ def _remove_old(path, keep):
         hidden = path / f"{TEMPORARY_PREFIX}{number}"
         os.rename(versions[number], hidden)
         shutil.rmtree(hidden)
-
-
-@contextlib.contextmanager
-def _replacing(path):
-    """A path to write a file to, which then takes the place of `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".writing-{path.name}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

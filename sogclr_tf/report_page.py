@@ -9,9 +9,10 @@ import html as escaping
 import json
 import math
 import numbers
-import os
 import pathlib
 import re
+
+from sogclr_tf.whole_file import replacing
 
 # The browser itself refuses scripts and whatever would come from elsewhere.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -134,12 +135,8 @@ def write_page(path, html):
     path = pathlib.Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path} has no folder to stand in: make {path.parent} first")
-    temporary = path.with_name(f".{path.name}.writing")
-    try:
+    with replacing(path) as temporary:
         temporary.write_text(html, encoding="utf-8", errors="replace")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 

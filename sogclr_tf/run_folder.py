@@ -3,10 +3,10 @@
 import csv
 import io
 import json
-import os
 import pathlib
 
 from sogclr_tf.linear_head import LinearHead
+from sogclr_tf.whole_file import replacing
 
 
 class RunFolder:
@@ -162,9 +162,8 @@ def write_json(path, values):
 
 
 def _write_whole(path, content):
-    temporary = path.with_name(f".{path.name}.writing")
-    temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def _differences(old, new, prefix=""):
