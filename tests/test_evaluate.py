@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from numerics import assert_close, close
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
@@ -133,12 +134,12 @@ def test_alignment_in_the_head():
 
 def test_uniformity_in_the_head():
     assert evaluate.uniformity([[1.0, 0], [3, 0]]) == 0
-    assert evaluate.uniformity([[1.0, 0], [-1, 0]]) == pytest.approx(-2 * 4)
+    assert evaluate.uniformity([[1.0, 0], [-1, 0]]) == close(-2 * 4, terms=4)
     # A cross has four right angles, at distance 2, and two pairs of opposites, at 4.
     cross = [[1.0, 0], [0, 1], [-1, 0], [0, -1]]
     expected = np.log((4 * np.exp(-4) + 2 * np.exp(-8)) / 6)
-    assert evaluate.uniformity(cross) == pytest.approx(expected)
-    assert evaluate.uniformity(np.eye(1000)) == pytest.approx(-4)
+    assert evaluate.uniformity(cross) == close(expected, terms=4)
+    assert evaluate.uniformity(np.eye(1000)) == close(-4, terms=4)
 
 
 @pytest.mark.parametrize("block_size", [None, 1, 7, 100])
@@ -147,10 +148,10 @@ def test_alignment_and_uniformity_agree_with_loops(block_size, t):
     a, b = np.random.default_rng(0).normal(size=(2, 30, 5))
     a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (a, b))
     distances = [sum((a[i, c] - b[i, c]) ** 2 for c in range(5)) for i in range(30)]
-    assert evaluate.alignment(2 * a, b) == pytest.approx(np.mean(distances), rel=1e-5)
+    assert evaluate.alignment(2 * a, b) == close(np.mean(distances))
     potentials = [np.exp(-t * np.sum((a[i] - a[j]) ** 2)) for j in range(30) for i in range(j)]
     uniformity = evaluate.uniformity(3 * a, t=t, block_size=block_size)
-    assert uniformity == pytest.approx(np.log(np.mean(potentials)), rel=1e-5)
+    assert uniformity == close(np.log(np.mean(potentials)))
 
 
 def test_alignment_and_uniformity_refuse():
@@ -252,14 +253,14 @@ def test_extract_features_equals_predict(encoder, images):
     expected = encoder.predict(images[:50] / np.float32(255), verbose=0)
     extracted = evaluate.extract_features(encoder, images[:50], batch_size=16)
     assert extracted.dtype == np.float32
-    np.testing.assert_allclose(extracted, expected, atol=1e-5)
+    assert_close(extracted, expected)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 50, 64])
 def test_extract_features_does_not_depend_on_the_batch_size(encoder, images, batch_size):
     expected = evaluate.extract_features(encoder, images[:50], batch_size=10)
     extracted = evaluate.extract_features(encoder, images[:50], batch_size=batch_size)
-    np.testing.assert_allclose(extracted, expected, atol=1e-5)
+    assert_close(extracted, expected)
 
 
 def test_extract_features_takes_datasets_and_floats(encoder, images):
@@ -267,7 +268,7 @@ def test_extract_features_takes_datasets_and_floats(encoder, images):
     dataset = tf.data.Dataset.from_tensor_slices(images[:20])
     for source in (dataset, images[:20] / 255, dataset.map(lambda x: tf.cast(x, tf.float32) / 255)):
         extracted = evaluate.extract_features(encoder, source, batch_size=8)
-        np.testing.assert_allclose(extracted, expected, atol=1e-5)
+        assert_close(extracted, expected)
 
 
 def test_extract_features_traces_once(images):
@@ -297,8 +298,8 @@ def test_judge(encoder, images, digits):
     _, labels, _, test_labels = digits
     scores = evaluate.judge(encoder, images[:1200], labels, images[1200:], test_labels, k=20)
     features = evaluate.extract_features(encoder, images)
-    np.testing.assert_allclose(scores.train_features, features[:1200], atol=1e-5)
-    np.testing.assert_allclose(scores.test_features, features[1200:], atol=1e-5)
+    assert_close(scores.train_features, features[:1200])
+    assert_close(scores.test_features, features[1200:])
     predicted = evaluate.knn_predict(features[:1200], labels, features[1200:], k=20, num_classes=10)
     assert scores.knn_top1 == {20: pytest.approx(agreement(predicted, test_labels), abs=0.2)}
     assert 85 < scores.knn_top1[20] <= 100

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from numerics import assert_close, close
 from reference import global_objective, numeric_gradient
 from test_model import N, model, views
 
@@ -45,7 +46,7 @@ class TestProjections:
         a, b = projections(5, 3)
         got = exact_global_objective((a, b), temperature=temperature, negatives=negatives, block=3)
         want = global_objective(a, b, temperature, negatives)
-        assert got.value == pytest.approx(want, abs=1e-6)
+        assert got.value == close(want, terms=4)
         for place, gradient in enumerate(got.gradients):
             pair = [a, b]
 
@@ -54,7 +55,7 @@ class TestProjections:
                     *(pair[:place] + [x] + pair[place + 1 :]), temperature, negatives
                 )
 
-            np.testing.assert_allclose(gradient, numeric_gradient(value, pair[place]), atol=2e-6)
+            assert_close(gradient, numeric_gradient(value, pair[place]), terms=16)
 
     @pytest.mark.parametrize(("negatives", "sides"), [("both", 2), ("other", 1)])
     @pytest.mark.parametrize("block", [1, 37, 200, 1000])
@@ -66,10 +67,10 @@ class TestProjections:
             (a, b), temperature=temperature, negatives=negatives, block=block
         )
         value, gradients = dense(a, b, temperature, sides)
-        assert got.value == pytest.approx(value, rel=1e-6)
+        assert got.value == close(value, terms=4)
         norm = np.linalg.norm(gradients)
-        assert got.gradient_norm == pytest.approx(norm, rel=1e-5)
-        np.testing.assert_allclose(got.gradients, gradients, rtol=0, atol=1e-5 * norm)
+        assert got.gradient_norm == close(norm)
+        assert_close(got.gradients, gradients)
 
     @pytest.mark.parametrize("temperature", [0.005, 0.1])
     def test_sogclr_estimates_it(self, temperature):
@@ -80,17 +81,17 @@ class TestProjections:
             tape.watch([a, b])
             loss = objective(a, b, tf.range(12))
         want = exact_global_objective((a, b), temperature=temperature)
-        assert float(loss) == pytest.approx(want.value, abs=1e-6)
+        assert float(loss) == close(want.value, terms=4)
         for got, half in zip(tape.gradient(loss, [a, b]), want.gradients, strict=True):
-            np.testing.assert_allclose(got, 2 * half, atol=1e-5)
+            assert_close(got, 2 * half)
 
     def test_orthogonal_views_can_be_checked_by_hand(self):
         """g = 1, so F = -1; softmax gives each of the 6 negatives 1/6, all of them orthogonal."""
         got = exact_global_objective((np.eye(4), np.eye(4)), temperature=0.3)
-        assert got.value == pytest.approx(-1)
+        assert got.value == close(-1, terms=4)
         # As anchor and as negative, of both views of the other examples, over 2N anchors.
         want = (1 - np.eye(4)) * (2 / 6 * 2) / 8
-        np.testing.assert_allclose(got.gradients, [want, want], atol=1e-6)
+        assert_close(got.gradients, [want, want], terms=4)
 
 
 def whole(**changes):
@@ -116,10 +117,10 @@ class TestModel:
         given = tf.data.Dataset.from_tensor_slices(data).batch(7) if as_stream else data
         got = exact_global_objective(built, given, block=10)
         value, gradients = by_tape(built, data, 0.5)
-        assert got.value == pytest.approx(value, abs=1e-6)
-        assert got.gradient_norm == pytest.approx(float(tf.linalg.global_norm(gradients)), rel=1e-4)
+        assert got.value == close(value, terms=4)
+        assert got.gradient_norm == close(float(tf.linalg.global_norm(gradients)), terms=10000)
         for mine, theirs in zip(got.gradients, gradients, strict=True):
-            np.testing.assert_allclose(mine, theirs, atol=1e-5)
+            assert_close(mine, theirs)
         for now, then in zip(built.get_weights(), before, strict=True):
             np.testing.assert_array_equal(now, then)
 
@@ -138,7 +139,7 @@ class TestModel:
         a, b = (built.project(data[key]).numpy() for key in ("view_a", "view_b"))
         plain = exact_global_objective((a, b), temperature=temperatures[data["index"]])
         rho = built.objective.rho * temperatures.mean()
-        assert got.value == pytest.approx(plain.value + rho, abs=1e-6)
+        assert got.value == close(plain.value + rho, terms=4)
 
     def test_a_step_along_the_gradient_lowers_it(self):
         built, data = model(), whole()

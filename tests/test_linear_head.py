@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from numerics import assert_close
 
 import sogclr_tf
 from sogclr_tf import evaluate, labelled, linear, sources
@@ -22,7 +23,7 @@ def test_scores_are_a_linear_function():
     made, features = head(), RANDOM.normal(size=(4, 5))
     for row, scores in zip(features, made.scores(features), strict=True):
         expected = [(row - made.mean) @ made.kernel[:, k] + made.bias[k] for k in range(3)]
-        np.testing.assert_allclose(scores, expected, rtol=1e-5)
+        assert_close(scores, expected)
 
 
 def test_of_standardised():
@@ -30,7 +31,7 @@ def test_of_standardised():
     kernel, bias, features = (RANDOM.normal(size=size) for size in ((5, 3), 3, (4, 5)))
     made = LinearHead.of_standardised(mean, deviation, kernel, bias)
     expected = (features - mean) / deviation @ kernel + bias
-    np.testing.assert_allclose(made.scores(features), expected, rtol=1e-5, atol=1e-5)
+    assert_close(made.scores(features), expected)
 
 
 def test_features_that_hardly_differ():
@@ -46,7 +47,7 @@ def test_features_that_hardly_differ():
 def test_the_layer_computes_the_scores():
     made, features = head(), RANDOM.normal(size=(4, 5)).astype(np.float32)
     layer = made.layer()
-    np.testing.assert_allclose(layer(features), made.scores(features), rtol=1e-5, atol=1e-6)
+    assert_close(layer(features), made.scores(features))
     assert len(layer.trainable_variables) == 2
 
 
@@ -76,7 +77,7 @@ def test_a_class_that_training_lacked_has_no_probability():
     made = evaluate.linear_head(features, labels)
     probabilities = tf.nn.softmax(made.layer()(features)).numpy()
     assert np.all(probabilities[:, 1:3] == 0)
-    np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-6)
+    assert_close(probabilities.sum(1), 1, terms=4)
 
 
 def test_the_head_of_the_papers_linear_evaluation():
@@ -97,4 +98,4 @@ def test_the_online_probe_as_a_head():
     probe.build((None, 5))
     for _ in range(20):
         probe.learn(tf.constant(features), labels)
-    np.testing.assert_allclose(probe.head().scores(features), probe(features), rtol=1e-4, atol=1e-5)
+    assert_close(probe.head().scores(features), probe(features), terms=10000)

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from numerics import assert_all_close, assert_close, close
 
 import sogclr_tf
 from sogclr_tf.checkpoint import Checkpoints
@@ -72,9 +73,7 @@ class TestFit:
         for weight, gradient in zip(by_hand.trainable_weights, gradients, strict=True):
             weight.assign_sub(RATE * gradient)
         for part in ("encoder", "projector", "objective"):
-            got, want = (getattr(built, part).get_weights() for built in (by_fit, by_hand))
-            for one, other in zip(got, want, strict=True):
-                np.testing.assert_allclose(one, other, atol=1e-6)
+            assert_all_close(*(getattr(built, part).get_weights() for built in (by_fit, by_hand)))
 
     def test_epochs_differ_and_initial_epoch_continues(self):
         whole, halves = model(), model()
@@ -95,7 +94,7 @@ class TestFit:
             model().fit(tf.data.Dataset.from_tensors(b), verbose=0).history["loss"]
             for b in (coarse, exact)
         ]
-        assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+        assert losses[0] == close(losses[1])
 
     def test_arrays_under_the_contract(self):
         """A dictionary of arrays, with further keys, trains as it is."""
@@ -115,7 +114,7 @@ class TestFit:
             built.compile(optimizer=keras.optimizers.SGD(0.1))
             built.fit(views(), steps_per_epoch=1, verbose=0)
             kernels.append(net.layers[0].kernel.numpy())
-        np.testing.assert_allclose(kernels[0] - kernels[1], 0.1 * 2 * before, atol=1e-5)
+        assert_close(kernels[0] - kernels[1], 0.1 * 2 * before)
 
     def test_subclassed_encoder_is_built_from_the_data(self):
         class Encoder(keras.Model):
@@ -150,8 +149,7 @@ class TestFit:
             plain, compiled = model(loss, jit_compile=False), model(loss, jit_compile=True)
             plain.fit(views(), verbose=0)
             compiled.fit(views(), verbose=0)
-        for got, want in zip(compiled.get_weights(), plain.get_weights(), strict=True):
-            np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+        assert_all_close(compiled.get_weights(), plain.get_weights())
 
     def test_steps_per_execution_must_divide_the_epoch(self):
         """Keras would take four steps of an epoch of three."""
@@ -171,7 +169,7 @@ class TestFit:
         one.fit(views(), epochs=2, verbose=0)
         three.fit(views(), epochs=2, verbose=0)
         for got, want in zip(three.get_weights(), one.get_weights(), strict=True):
-            np.testing.assert_allclose(got, want, atol=1e-6)
+            assert_close(got, want, terms=4)
 
 
 class TestWeights:
@@ -201,7 +199,7 @@ class TestUse:
         built = model()
         features = built.predict(IMAGES, verbose=0)
         want = built.encoder.predict(IMAGES / 255.0, verbose=0)
-        np.testing.assert_allclose(features, want, atol=1e-5)
+        assert_close(features, want)
 
     def test_evaluate_leaves_everything_alone(self):
         built = model()

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from numerics import assert_close, close
 from reference import (
     GlobalContrastive,
     RobustGlobalContrastive,
@@ -74,11 +75,11 @@ class TestGolden:
             _, grad_a, grad_b = loss_and_gradients(
                 objective, want["a"][step], want["b"][step], index
             )
-            np.testing.assert_allclose(grad_a, want["grad_a"][step], atol=1e-6)
-            np.testing.assert_allclose(grad_b, want["grad_b"][step], atol=1e-6)
+            assert_close(grad_a, want["grad_a"][step], terms=4)
+            assert_close(grad_b, want["grad_b"][step], terms=4)
             visited = want["u"][step] > 0
             u = np.exp(objective.log_u.numpy())
-            np.testing.assert_allclose(u[visited], want["u"][step][visited], rtol=1e-5)
+            assert_close(u[visited], want["u"][step][visited])
             assert (u[~visited] == 0).all()
 
     def test_isogclr_follows_libauc_step_by_step(self, golden):
@@ -93,12 +94,12 @@ class TestGolden:
             _, grad_a, grad_b = loss_and_gradients(
                 objective, want["a"][step], want["b"][step], index
             )
-            np.testing.assert_allclose(grad_a, want["grad_a"][step], atol=1e-6)
-            np.testing.assert_allclose(grad_b, want["grad_b"][step], atol=1e-6)
+            assert_close(grad_a, want["grad_a"][step], terms=4)
+            assert_close(grad_b, want["grad_b"][step], terms=4)
             visited = want["u"][step] > 0
             u = np.exp(objective.log_u.numpy())
-            np.testing.assert_allclose(u[visited], want["u"][step][visited], rtol=1e-5)
-            np.testing.assert_allclose(objective.temperatures, want["tau"][step], rtol=1e-6)
+            assert_close(u[visited], want["u"][step][visited])
+            assert_close(objective.temperatures, want["tau"][step], terms=4)
 
     @pytest.mark.parametrize("setting", ["tau0.03_gamma0.8", "tau0.07_gamma0.9", "isogclr"])
     def test_two_way_follows_libauc_step_by_step(self, golden, setting):
@@ -117,15 +118,15 @@ class TestGolden:
                 # Theirs is by normalised projections: normalisation passes on what stands at a
                 # right angle. Theirs sums over the B - 1 negatives, of which this takes the mean.
                 theirs = theirs - z * np.sum(theirs * z, axis=1, keepdims=True)
-                np.testing.assert_allclose(gradient * (len(z) - 1), theirs, atol=2e-6)
+                assert_close(gradient * (len(z) - 1), theirs, terms=16)
                 log_u = getattr(objective, f"log_u_{side}").numpy()
                 visited = np.isfinite(want[f"log_u_{side}"][step])
                 theirs = want[f"log_u_{side}"][step][visited]
-                np.testing.assert_allclose(np.exp(log_u[visited] - theirs), 1, rtol=2e-5)
+                assert_close(log_u[visited], theirs)
                 assert np.isneginf(log_u[~visited]).all()
                 if setting == "isogclr":
                     temperatures = getattr(objective, f"temperatures_{side}")
-                    np.testing.assert_allclose(temperatures, want[f"tau_{side}"][step], rtol=1e-5)
+                    assert_close(temperatures, want[f"tau_{side}"][step])
 
     @pytest.mark.parametrize("case", range(3))
     def test_nt_xent_equals_simclr(self, golden, case):
@@ -133,8 +134,8 @@ class TestGolden:
         a, b = np.split(want[f"h{case}"], 2)
         objective = NTXentLoss(float(want[f"temperature{case}"]))
         loss, grad_a, grad_b = loss_and_gradients(objective, a, b, np.arange(len(a)))
-        np.testing.assert_allclose(loss, want[f"loss{case}"], rtol=1e-6)
-        np.testing.assert_allclose(np.concatenate([grad_a, grad_b]), want[f"grad{case}"], atol=1e-6)
+        assert_close(loss, want[f"loss{case}"], terms=4)
+        assert_close(np.concatenate([grad_a, grad_b]), want[f"grad{case}"], terms=4)
 
 
 def two_way_options(settings):
@@ -154,13 +155,13 @@ def assert_steps_agree(objective, reference, batch, width, steps=6):
         a, b = projections(batch, width, seed=step)
         loss, grad_a, grad_b = loss_and_gradients(objective, a, b, index)
         value, surrogate = reference.step(a, b, index)
-        np.testing.assert_allclose(loss, value, rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(objective.log_u, reference.log_u, rtol=1e-5, atol=1e-5)
+        assert_close(loss, value)
+        assert_close(objective.log_u, reference.log_u)
         want = numeric_gradient(lambda x, f=surrogate, b=b: f(x, b), a)
         # float32 similarities are off by 1e-7, which temperature 0.01 multiplies by 100.
-        np.testing.assert_allclose(grad_a, want, atol=1e-5 * max(1, np.abs(want).max()))
+        assert_close(grad_a, want)
         want = numeric_gradient(lambda x, f=surrogate, a=a: f(a, x), b)
-        np.testing.assert_allclose(grad_b, want, atol=1e-5 * max(1, np.abs(want).max()))
+        assert_close(grad_b, want)
 
 
 @pytest.mark.parametrize("negatives", ["both", "other"])
@@ -191,7 +192,7 @@ class TestReference:
         )
         assert_steps_agree(objective, reference, batch, width)
         assert len(np.unique(objective.temperatures)) > 2
-        np.testing.assert_allclose(objective.temperatures, reference.tau, rtol=1e-5)
+        assert_close(objective.temperatures, reference.tau)
 
     @pytest.mark.parametrize(
         ("objective", "reference"),
@@ -204,11 +205,11 @@ class TestReference:
             objective(temperature, negatives), a, b, np.arange(batch)
         )
         want = reference(a, b, temperature, negatives)
-        np.testing.assert_allclose(loss, want, rtol=1e-5, atol=1e-6)
+        assert_close(loss, want)
         want = numeric_gradient(lambda x: reference(x, b, temperature, negatives), a)
-        np.testing.assert_allclose(grad_a, want, atol=1e-5 * max(1, np.abs(want).max()))
+        assert_close(grad_a, want)
         want = numeric_gradient(lambda x: reference(a, x, temperature, negatives), b)
-        np.testing.assert_allclose(grad_b, want, atol=1e-5 * max(1, np.abs(want).max()))
+        assert_close(grad_b, want)
 
 
 @pytest.mark.parametrize("temperature", [0.01, 0.1, 1.0])
@@ -239,33 +240,33 @@ class TestPairsReference:
             a, b = projections(batch, width, seed=step)
             loss, grad_a, grad_b, *slope = gradients_with_weights(objective, a, b, index)
             value, surrogate, want_slope = reference.step(a, b, index)
-            assert loss == pytest.approx(value, rel=1e-5, abs=1e-6)
+            assert loss == close(value)
             for got, want in zip(
                 (objective.log_u_a, objective.log_u_b), reference.log_u, strict=True
             ):
-                np.testing.assert_allclose(got, want, rtol=1e-5, atol=2e-5)
+                assert_close(got, want)
             want = numeric_gradient(lambda x, f=surrogate, b=b: f(x, b), a)
-            np.testing.assert_allclose(grad_a, want, atol=1e-5 * max(1, np.abs(want).max()))
+            assert_close(grad_a, want)
             want = numeric_gradient(lambda x, f=surrogate, a=a: f(a, x), b)
-            np.testing.assert_allclose(grad_b, want, atol=1e-5 * max(1, np.abs(want).max()))
+            assert_close(grad_b, want)
             if scheme == "global":
-                assert slope == pytest.approx([temperature * want_slope], rel=1e-4, abs=1e-5)
+                assert slope == close([temperature * want_slope], terms=10000)
         if scheme == "individual":
             got = [objective.temperatures_a, objective.temperatures_b]
             assert len(np.unique(got)) > 2
-            np.testing.assert_allclose(got, reference.tau, rtol=1e-5)
+            assert_close(got, reference.tau)
 
     def test_clip(self, batch, width, temperature):
         a, b = projections(batch, width, seed=0)
         objective = CLIPLoss(temperature)
         loss, grad_a, grad_b, slope = gradients_with_weights(objective, a, b, np.arange(batch))
-        assert loss == pytest.approx(clip(a, b, temperature), rel=1e-5, abs=1e-6)
+        assert loss == close(clip(a, b, temperature))
         want = numeric_gradient(lambda x: clip(x, b, temperature), a)
-        np.testing.assert_allclose(grad_a, want, atol=1e-5 * max(1, np.abs(want).max()))
+        assert_close(grad_a, want)
         want = numeric_gradient(lambda x: clip(a, x, temperature), b)
-        np.testing.assert_allclose(grad_b, want, atol=1e-5 * max(1, np.abs(want).max()))
+        assert_close(grad_b, want)
         want = numeric_gradient(lambda x: clip(a, b, np.exp(x)), np.log(temperature))
-        assert slope == pytest.approx(float(want), rel=1e-4, abs=1e-5)
+        assert slope == close(float(want), terms=10000)
 
 
 def gradients_with_weights(objective, a, b, index):
@@ -284,8 +285,8 @@ class TestByHand:
         """Negatives all at similarity 0: g = 1, log u = 0, so F = -<z, z+> = -1."""
         objective = GlobalContrastiveLoss(4)
         views = tf.eye(4)
-        assert float(objective(views, views, tf.range(4))) == pytest.approx(-1)
-        np.testing.assert_allclose(objective.log_u, 0, atol=1e-6)
+        assert float(objective(views, views, tf.range(4))) == close(-1, terms=4)
+        assert_close(objective.log_u, 0, terms=4)
 
     def test_negatives_of_the_other_side(self):
         """Two examples whose second views are alike: what is a negative depends on the side."""
@@ -297,13 +298,13 @@ class TestByHand:
             # The positives have similarity 1 and 0.
             want = np.mean(log_g) - 0.5
             loss = GlobalContrastiveLoss(2, 1.0, negatives=negatives)(a, b, np.arange(2))
-            assert float(loss) == pytest.approx(want, abs=1e-6)
+            assert float(loss) == close(want, terms=4)
 
     def test_decoupled_is_sogclr_without_memory(self):
         a, b = projections(5, 8, seed=0)
         _, *want = loss_and_gradients(GlobalContrastiveLoss(N, 0.2, gamma=1), a, b, np.arange(5))
         _, *got = loss_and_gradients(DecoupledContrastiveLoss(0.2), a, b, np.arange(5))
-        np.testing.assert_allclose(0.2 * np.array(got), want, atol=1e-6)
+        assert_close(0.2 * np.array(got), want, terms=4)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -320,7 +321,7 @@ class TestEveryObjective:
     def test_scale_of_projections_does_not_matter(self, name):
         a, b = projections(4, 8, seed=1)
         loss = float(build(name)(a, b, np.arange(4)))
-        assert float(build(name)(1000 * a, 0.001 * b, np.arange(4))) == pytest.approx(loss, 1e-5)
+        assert float(build(name)(1000 * a, 0.001 * b, np.arange(4))) == close(loss)
 
     @pytest.mark.parametrize("temperature", [0.005, 1.0])
     def test_no_overflow(self, name, temperature):
@@ -347,9 +348,9 @@ class TestEveryObjective:
             losses = [float(step(a, b, tf.constant([0, 1, 2, 3 + k]))) for k in range(3)]
             results.append((losses, [w.numpy() for w in objective.weights]))
         for losses, weights in results[1:]:
-            np.testing.assert_allclose(losses, results[0][0], rtol=1e-5)
+            assert_close(losses, results[0][0])
             for got, want in zip(weights, results[0][1], strict=True):
-                np.testing.assert_allclose(got, want, rtol=1e-5)
+                assert_close(got, want)
 
     def test_no_step_makes_anything_of_the_size_of_the_table(self, name):
         """So a step costs the same whatever N is, and the tables are all that grows with it."""
@@ -373,7 +374,7 @@ class TestEveryObjective:
         first = float(objective(a, b, np.arange(4)))
         before = [w.numpy() for w in objective.weights]
         held_out = float(objective(b, a, np.arange(4), training=False))
-        assert held_out == pytest.approx(first, rel=1e-5)
+        assert held_out == close(first)
         for weight, kept in zip(objective.weights, before, strict=True):
             np.testing.assert_array_equal(weight, kept)
 
@@ -389,7 +390,7 @@ class TestEveryObjective:
         """Two of four examples have identical views; the others' views are swapped."""
         a = tf.eye(4)
         _, metrics = build(name).loss_and_metrics(a, tf.gather(a, [0, 1, 3, 2]), tf.range(4))
-        assert float(metrics["contrast_accuracy"]) == pytest.approx(0.5)
+        assert float(metrics["contrast_accuracy"]) == close(0.5, terms=4)
 
     def test_alignment_and_uniformity(self, name):
         """Wang and Isola's, over views and the views they are told from, one at a time."""
@@ -406,8 +407,8 @@ class TestEveryObjective:
             if built.negatives == "both" or x is not y
         ]
         expected = np.mean(np.sum((a - b) ** 2, axis=1))
-        assert float(metrics["alignment"]) == pytest.approx(expected, rel=1e-5)
-        assert float(metrics["uniformity"]) == pytest.approx(np.log(np.mean(potentials)), rel=1e-5)
+        assert float(metrics["alignment"]) == close(expected)
+        assert float(metrics["uniformity"]) == close(np.log(np.mean(potentials)))
 
     @pytest.mark.parametrize("temperature", [0, -0.1, float("nan")])
     def test_bad_temperature(self, name, temperature):
@@ -433,10 +434,10 @@ class TestTable:
         objective = GlobalContrastiveLoss(4, temperature=1.0, gamma=0.25)
         alike, apart = np.ones((2, 2), np.float32), np.eye(2, dtype=np.float32)
         objective(alike, alike, np.array([1, 3]))
-        np.testing.assert_allclose(objective.log_u, [-np.inf, 1, -np.inf, 1], rtol=1e-6)
+        assert_close(objective.log_u, [-np.inf, 1, -np.inf, 1], terms=4)
         objective(apart, apart, np.array([1, 2]))
         u = np.exp(objective.log_u.numpy())
-        np.testing.assert_allclose(u, [0, 0.75 * np.e + 0.25, 1, np.e], rtol=1e-6)
+        assert_close(u, [0, 0.75 * np.e + 0.25, 1, np.e], terms=4)
 
     def test_gamma_one_forgets(self):
         objective = GlobalContrastiveLoss(2, temperature=0.5, gamma=1.0)
@@ -445,7 +446,7 @@ class TestTable:
             objective(a, b, np.arange(2))
         fresh = GlobalContrastiveLoss(2, temperature=0.5, gamma=0.5)
         fresh(a, b, np.arange(2))
-        np.testing.assert_allclose(objective.log_u, fresh.log_u, rtol=1e-6)
+        assert_close(objective.log_u, fresh.log_u, terms=4)
 
     @pytest.mark.parametrize("name", [name for name in NAMES if build(name).has_table])
     def test_repeated_index_keeps_the_first_occurrence(self, name):
@@ -494,14 +495,14 @@ class TestTemperatures:
         objective = RobustGlobalContrastiveLoss(5, 0.2, rho=0.5, eta=0.1, beta=0.9)
         views = tf.eye(4)
         loss = float(objective(views, views, tf.range(4)))
-        assert loss == pytest.approx(-1 + 0.2 * 0.5)
+        assert loss == close(-1 + 0.2 * 0.5, terms=4)
         velocity = 0.9 * 0.5
         temperature = 0.2 - 0.1 * velocity
-        np.testing.assert_allclose(objective.temperatures, [*[temperature] * 4, 0.2], rtol=1e-6)
+        assert_close(objective.temperatures, [*[temperature] * 4, 0.2], terms=4)
         objective(views, views, tf.range(4))
         velocity = 0.1 * velocity + 0.9 * 0.5
         temperature -= 0.1 * velocity
-        np.testing.assert_allclose(objective.temperatures, [*[temperature] * 4, 0.2], rtol=1e-6)
+        assert_close(objective.temperatures, [*[temperature] * 4, 0.2], terms=4)
 
     def test_gradient_is_that_of_the_objective(self):
         """On the first visit u = g: what moves t[i] is N dF/dt[i], here by central differences."""
@@ -526,8 +527,8 @@ class TestTemperatures:
             index = np.arange(4) + seed
             got = loss_and_gradients(robust, a, b, index)
             for mine, theirs in zip(got, loss_and_gradients(plain, a, b, index), strict=True):
-                np.testing.assert_allclose(mine, theirs, atol=1e-7)
-        np.testing.assert_allclose(robust.log_u, plain.log_u, rtol=1e-6)
+                assert_close(mine, theirs, terms=4)
+        assert_close(robust.log_u, plain.log_u, terms=4)
         np.testing.assert_array_equal(robust.temperatures, np.full(N, 0.2, np.float32))
 
     def test_temperatures_stay_in_their_bounds(self):
@@ -545,7 +546,7 @@ class TestTemperatures:
             objective(a, b, np.arange(4))
         want = GlobalContrastiveLoss(4, 0.2)(a, b, np.arange(4), training=False)
         got = objective(a, b, np.arange(4), training=False)
-        assert float(got) == pytest.approx(float(want), abs=1e-6)
+        assert float(got) == close(float(want), terms=4)
 
     @pytest.mark.parametrize(
         ("options", "message"),
@@ -574,14 +575,14 @@ class TestLearntTemperature:
         *_, slope = gradients_with_weights(objective, a, b, np.arange(4))
         keras.optimizers.SGD(0.1).apply([tf.constant(slope)], objective.trainable_weights)
         want = 0.1 * np.exp(-0.1 * slope)
-        assert float(objective.learnt_temperature) == pytest.approx(want, rel=1e-5)
+        assert float(objective.learnt_temperature) == close(want)
 
     @pytest.mark.parametrize("name", ["two_way/global", "clip"])
     @pytest.mark.parametrize(("gradient", "bound"), [(9.0, 0.02), (-9.0, 0.5)])
     def test_optimizer_leaves_it_in_its_bounds(self, name, gradient, bound):
         objective = build(name, temperature=0.1, min_temperature=0.02, max_temperature=0.5)
         keras.optimizers.SGD(1.0).apply([tf.constant(gradient)], objective.trainable_weights)
-        assert float(objective.learnt_temperature) == pytest.approx(bound, rel=1e-6)
+        assert float(objective.learnt_temperature) == close(bound, terms=4)
 
     def test_gradient_is_that_of_the_objective(self):
         """On the first visit u = g, so F has this very derivative: by central differences."""
@@ -593,7 +594,7 @@ class TestLearntTemperature:
             fresh = TwoWayGlobalContrastive(4, np.exp(log_temperature), 1.0, rho=2.0)
             return fresh.step(a, b, np.arange(4))[0]
 
-        assert slope == pytest.approx(float(numeric_gradient(value, np.log(0.3))), abs=1e-5)
+        assert slope == close(float(numeric_gradient(value, np.log(0.3))))
 
     @pytest.mark.parametrize("rho", [0.3, 1.0])
     def test_it_rises_while_the_softmax_is_sharper_than_rho(self, rho):
@@ -605,7 +606,7 @@ class TestLearntTemperature:
         share = np.exp([0.4 / 0.2] * 2 + [0.0] * 5)
         share /= share.sum()
         divergence = np.sum(share * np.log(7 * share))
-        assert slope == pytest.approx(0.2 * (rho - divergence), abs=1e-6)
+        assert slope == close(0.2 * (rho - divergence), terms=4)
 
     def test_individual_temperatures_that_rest_are_constant(self):
         fixed = TwoWayGlobalContrastiveLoss(N, 0.1, 0.5)
@@ -617,7 +618,7 @@ class TestLearntTemperature:
             index = np.arange(4) + seed
             want = loss_and_gradients(fixed, a, b, index)
             for mine, theirs in zip(loss_and_gradients(resting, a, b, index), want, strict=True):
-                np.testing.assert_allclose(mine, theirs, atol=1e-6)
+                assert_close(mine, theirs, terms=4)
         np.testing.assert_array_equal(resting.temperatures_a, np.full(N, 0.1, np.float32))
 
     @pytest.mark.parametrize("name", ["two_way/global", "two_way/individual", "clip"])
@@ -630,8 +631,8 @@ class TestLearntTemperature:
         want = 0.1
         if name == "two_way/individual":
             want = np.mean([objective.temperatures_a[:4], objective.temperatures_b[:4]])
-            assert want != pytest.approx(0.1)
-        assert float(metrics["temperature"]) == pytest.approx(want)
+            assert want != close(0.1, terms=4)
+        assert float(metrics["temperature"]) == close(want, terms=4)
 
     @pytest.mark.parametrize(
         ("name", "options", "message"),

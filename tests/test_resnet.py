@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+from numerics import assert_close
 
 from sogclr_tf import resnet
 from sogclr_tf.resnet import ResNet, build_encoder, encoder_names, small_resnet
@@ -118,7 +119,7 @@ def test_padding_of_strides(padding, side):
     convolved = strided(batch, np.asarray(model.get_layer("stem_conv").kernel), rows)
     outputs = [model.get_layer(f"stem_{layer}").output for layer in ("conv", "relu", "pool")]
     conv, relu, pool = keras.Model(model.input, outputs)(batch)
-    np.testing.assert_allclose(conv, convolved, atol=1e-5)
+    assert_close(conv, convolved)
     rows = (0, 1) if padding == "same" and relu.shape[1] % 2 == 0 else (1, 1)
     relu = np.pad(relu, [(0, 0), rows, rows, (0, 0)], constant_values=-np.inf)
     maxima = np.lib.stride_tricks.sliding_window_view(relu, (3, 3), (1, 2))[:, ::2, ::2]
@@ -157,7 +158,7 @@ def test_normalisation_is_of_each_channel():
     again = keras.Model.from_config(model.get_config())
     for each in (model, again):
         output = keras.Model(each.input, each.get_layer("normalisation").output)(batch)
-        np.testing.assert_allclose(output, (batch - mean) / np.asarray(deviation), rtol=1e-5)
+        assert_close(output, (batch - mean) / np.asarray(deviation))
 
 
 @pytest.mark.usefixtures("bfloat16_policy")
@@ -165,7 +166,7 @@ def test_normalisation_is_float32_under_mixed_precision():
     model = ResNet(18, normalisation=((0.5,) * 3, (0.25,) * 3), input_shape=(8, 8, 3))
     batch = images(2, 8, 8, 3)
     output = keras.Model(model.input, model.get_layer("normalisation").output)(batch)
-    np.testing.assert_allclose(output, (batch - 0.5) * 4, atol=1e-6)
+    assert_close(output, (batch - 0.5) * 4, terms=4)
     assert model.get_layer("stem_conv").output.dtype == "bfloat16"
 
 

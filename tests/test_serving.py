@@ -17,6 +17,7 @@ import pytest
 import sklearn.datasets
 import stand_in_server
 import tensorflow as tf
+from numerics import assert_close
 
 import sogclr_tf
 
@@ -163,7 +164,7 @@ def expected(model, images):
 
 
 def close(found, wanted):
-    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    assert_close(found, wanted)
 
 
 def snippets(language, heading=None):

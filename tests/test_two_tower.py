@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from numerics import assert_all_close, assert_close, close
 
 import sogclr_tf
 from sogclr_tf import text
@@ -46,9 +47,9 @@ def model(loss="two_way", towers=None, num_examples=N, options=None, **compile_o
     return built
 
 
-def assert_same_weights(one, other, **tolerance):
-    for got, want in zip(one.get_weights(), other.get_weights(), strict=True):
-        np.testing.assert_allclose(got, want, **{"rtol": 0, "atol": 0, **tolerance})
+def assert_same_weights(one, other, terms=0):
+    """To the bit, or with so many additions behind an entry."""
+    assert_all_close(one.get_weights(), other.get_weights(), terms)
 
 
 class TestFit:
@@ -86,8 +87,8 @@ class TestFit:
         for weight, gradient in zip(weights, tape.gradient(loss, weights), strict=True):
             weight.assign_sub(RATE * tf.convert_to_tensor(gradient))
         for part in ("image_encoder", "text_encoder", "image_projector", "objective"):
-            assert_same_weights(getattr(by_fit, part), getattr(by_hand, part), atol=1e-6)
-        assert float(by_fit.objective.learnt_temperature) != pytest.approx(0.2, rel=1e-4)
+            assert_same_weights(getattr(by_fit, part), getattr(by_hand, part), terms=100)
+        assert float(by_fit.objective.learnt_temperature) != close(0.2, terms=10000)
 
     def test_strings_and_token_ids_train_alike(self):
         batch = next(iter(pairs(batch_size=N).stream()))
@@ -129,7 +130,7 @@ class TestFit:
             plain, compiled = model(loss, jit_compile=False), model(loss, jit_compile=True)
             plain.fit(pairs(), verbose=0)
             compiled.fit(pairs(), verbose=0)
-        assert_same_weights(compiled, plain, rtol=1e-5, atol=1e-5)
+        assert_same_weights(compiled, plain, terms=100)
 
     @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
     def test_mixed_precision(self, policy):
@@ -206,11 +207,11 @@ class TestExport:
         )
         images = tf.constant(IMAGES[:3] / np.float32(255))
         got = image(images=images)["embeddings"]
-        np.testing.assert_allclose(got, built.embed_images(IMAGES[:3]), atol=1e-6)
+        assert_close(got, built.embed_images(IMAGES[:3]), terms=4)
         texts = ["a b c", "H, g!", "unheard of", ""]
         got = words(texts=tf.constant(texts))["embeddings"]
-        np.testing.assert_allclose(got, built.embed_texts(texts), atol=1e-6)
-        np.testing.assert_allclose(np.linalg.norm(got, axis=1), [1, 1, 1, 0], atol=1e-5)
+        assert_close(got, built.embed_texts(texts), terms=4)
+        assert_close(np.linalg.norm(got, axis=1), [1, 1, 1, 0])
 
     def test_tables_stay_behind(self, exported):
         _, folders = exported
@@ -238,7 +239,7 @@ class TestExport:
         served = tf.saved_model.load(str(path)).signatures["serving_default"]
         tokens = tf.constant([[1, 2, 3, 0]])
         got = served(tokens=tokens)["embeddings"]
-        np.testing.assert_allclose(got, built.embed_tokens(tokens), atol=1e-6)
+        assert_close(got, built.embed_tokens(tokens), terms=4)
 
 
 class TestExactObjective:
@@ -259,10 +260,9 @@ class TestExactObjective:
         weights = [w.value for w in built.trainable_weights if "log_temperature" not in w.path]
         with tf.GradientTape() as tape:
             loss = fresh(*built.sides(whole), whole["index"])
-        assert got.value == pytest.approx(float(loss), abs=1e-5)
+        assert got.value == close(float(loss))
         wanted = tape.gradient(loss, weights)
-        for mine, want in zip(got.gradients, wanted, strict=True):
-            np.testing.assert_allclose(mine, tf.convert_to_tensor(want), atol=2e-5)
+        assert_all_close(got.gradients, map(tf.convert_to_tensor, wanted))
 
 
 class TestBadInput:

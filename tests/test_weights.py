@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import pytorch_resnet
 import safetensors.numpy
+from numerics import assert_close
 
 import sogclr_tf
 from sogclr_tf import encoders, weight_files, weights
@@ -93,7 +94,7 @@ class TestPyTorch:
         for side in pytorch_resnet.SIDES:
             expected = golden(name)[f"side_{side}"]
             found = features(encoder, pytorch_resnet.images(side))[:, ::8]
-            np.testing.assert_allclose(found, expected, atol=1e-4)
+            assert_close(found, expected, terms=10000)
             assert 0.5 < np.std(expected) < 10
 
     @pytest.mark.parametrize("name", pytorch_resnet.GOLDEN)
@@ -103,7 +104,7 @@ class TestPyTorch:
         network = pytorch_resnet.network(arrays)
         for batch in (pytorch_resnet.images(64), pytorch_resnet.images(65)[:, :, :50]):
             expected = pytorch_resnet.features(network, batch)
-            np.testing.assert_allclose(features(encoder, batch), expected, atol=1e-4)
+            assert_close(features(encoder, batch), expected, terms=10000)
 
     @pytest.mark.parametrize("name", ["torch_resnet18", "torch_resnet50"])
     def test_every_weight_is_set_and_every_array_used_or_reported(self, imported, name):
@@ -184,8 +185,8 @@ class TestPyTorch:
         none, _ = import_resnet(state, normalisation=None, **SMALL)
         normalised = ((batch - mean) / np.asarray(deviation)).astype(np.float32)
         assert "normalisation" not in [layer.name for layer in none.layers]
-        np.testing.assert_allclose(features(none, normalised), expected, atol=1e-4)
-        np.testing.assert_allclose(features(own, 0.25 * normalised + 0.5), expected, atol=1e-4)
+        assert_close(features(none, normalised), expected, terms=10000)
+        assert_close(features(own, 0.25 * normalised + 0.5), expected, terms=10000)
 
 
 class TestKeras:
@@ -195,7 +196,7 @@ class TestKeras:
         preprocessed = keras.applications.resnet.preprocess_input(levels.copy())
         expected = features(keras_network, preprocessed)
         found = features(keras_imported[0], levels / 255)
-        np.testing.assert_allclose(found, expected, atol=1e-4)
+        assert_close(found, expected, terms=10000)
         assert 0.5 < np.std(expected) < 10
 
     def test_every_array_is_used(self, keras_network, keras_imported):
@@ -473,9 +474,9 @@ class TestCommand:
         )
         assert alone.returncode == 0, alone.stderr
         expected = features(imported("torch_resnet18_cifar")[1], pytorch_resnet.images(32))
-        np.testing.assert_allclose(np.load(tmp_path / "features.npy"), expected, atol=1e-4)
+        assert_close(np.load(tmp_path / "features.npy"), expected, terms=10000)
         loaded = encoders.load_encoder(tmp_path / "encoder.keras")
-        np.testing.assert_allclose(features(loaded, pytorch_resnet.images(32)), expected, atol=1e-4)
+        assert_close(features(loaded, pytorch_resnet.images(32)), expected, terms=10000)
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
