@@ -3,7 +3,7 @@
 import pathlib
 import re
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 HERE = pathlib.Path(__file__).parent
 VERSION = re.search(
@@ -21,12 +21,14 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=["sogclr_tf", "sogclr_tf.objectives", "sogclr_tf.sources", "sogclr_tf.configs"],
+    packages=[*find_packages(include=["sogclr_tf", "sogclr_tf.*"]), "sogclr_tf.configs"],
+    package_data={"sogclr_tf": ["py.typed", "__init__.pyi"]},
     package_dir={"sogclr_tf.configs": "configs"},
     install_requires=[
         "keras>=3.10",
         "tensorflow-datasets>=4.9",
         "absl-py",
+        "lazy_loader>=0.4",
         "ml_collections>=1.0",
         "matplotlib",
         "numpy",
@@ -43,6 +45,9 @@ setup(
         "serving": [f"tensorflow-serving-api{TENSORFLOW}"],
         "weights": ["safetensors"],
         "peers": ["torch"],
-        "test": ["pytest", "pytest-xdist", "ruff", "safetensors", "scipy"],
+        "test": [
+            *("pytest", "pytest-xdist", "safetensors", "scipy"),
+            *("codespell", "import-linter", "mypy", "ruff"),
+        ],
     },
 )

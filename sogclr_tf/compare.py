@@ -13,9 +13,10 @@ import sys
 
 from absl import app, flags
 
-from sogclr_tf import report_page, report_pictures
-from sogclr_tf.report_page import Section, exact, flat, readable, title_of
-from sogclr_tf.run_folder import RunFolder
+from sogclr_tf.experiment.folder import RunFolder
+from sogclr_tf.report import page
+from sogclr_tf.report.charts import colors, metric_charts
+from sogclr_tf.report.page import Section, exact, flat, readable, title_of
 
 _OUTPUT = flags.DEFINE_string("output", "compare.html", "The page to write.")
 # Where a run lacks a number or a key.
@@ -42,18 +43,18 @@ def compare(paths, output):
     histories = dict(zip(names, map(_history, folders), strict=True))
     numbers, best = _numbers([_parsed(RunFolder.read_result, folder) for folder in folders])
     differences = _differences([_parsed(RunFolder.stored_config, folder) for folder in folders])
-    palette = dict(zip(names, report_pictures.colours(len(names)), strict=True))
-    charts = report_pictures.metric_charts(histories, palette, runs=2)
+    palette = dict(zip(names, colors(len(names)), strict=True))
+    charts = metric_charts(histories, palette, runs=2)
     parts = {
-        "Numbers": report_page.table(numbers, ["", *names], best) if numbers else "",
-        "Differences in config": report_page.table(differences, ["", *names])
+        "Numbers": page.table(numbers, ["", *names], best) if numbers else "",
+        "Differences in config": page.table(differences, ["", *names])
         if differences
-        else report_page.paragraph("The configs are the same."),
-        "Curves": charts and report_page.legend(palette.items()) + charts,
+        else page.paragraph("The configs are the same."),
+        "Curves": charts and page.legend(palette.items()) + charts,
     }
     sections = [Section(title, html) for title, html in parts.items() if html]
     title = f"{len(names)} runs compared"
-    report_page.write_page(output, report_page.page(title, ", ".join(names), sections))
+    page.write_page(output, page.page(title, ", ".join(names), sections))
     return _aligned([["", *names], *numbers])
 
 
@@ -117,12 +118,12 @@ def _numbers(results):
     rows, best = [], []
     for key in dict.fromkeys(key for result in results for key in result):
         values = [result.get(key) for result in results]
-        present = [value for value in values if report_page.is_number(value)]
+        present = [value for value in values if page.is_number(value)]
         if not present:
             continue
-        cells = [readable(v, key) if report_page.is_number(v) else _NOTHING for v in values]
+        cells = [readable(v, key) if page.is_number(v) else _NOTHING for v in values]
         rows.append([title_of(key), *cells])
-        ranked = report_page.is_percentage(key) and not key.startswith("untrained_")
+        ranked = page.is_share(key) and not key.startswith("untrained_")
         best.append({p for p, v in enumerate(values) if v == max(present)} if ranked else set())
     return rows, best
 

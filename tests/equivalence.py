@@ -19,43 +19,48 @@ import numpy as np
 import tensorflow as tf
 
 import sogclr_tf
-from sogclr_tf import checkpoint, replica
-from sogclr_tf.objectives import build_objective, objective_names
+from sogclr_tf.losses.registry import build_loss
+from sogclr_tf.losses.registry import loss_names
+from sogclr_tf.training import checkpoint
+from sogclr_tf.losses import replica
+from sogclr_tf.training.strategy import build_strategy
+
+
 
 NUM_EXAMPLES, BATCH, STEPS, RATE = 48, 16, 5, 0.005
-LEARNT = {"temperature_scheme": "global", "temperature": 0.5, "rho": 1.0}
+LEARNED = {"temperature_scheme": "global", "temperature": 0.5, "rho": 1.0}
 # Between them the objectives take every path that differs across replicas.
 OPTIONS = {
     "dcl": {"negatives": "other"},
     "sogclr": {"gamma_decay_steps": STEPS},
     "isogclr": {"eta": 0.05, "gamma": 0.5},
-    "two_way": {**LEARNT, "gamma_decay_steps": STEPS},
-    "two_tower": LEARNT,
-    "two_way_individual": {**LEARNT, "temperature_scheme": "individual", "gamma": 0.5},
+    "two_way": {**LEARNED, "gamma_decay_steps": STEPS},
+    "two_tower": LEARNED,
+    "two_way_individual": {**LEARNED, "temperature_scheme": "individual", "gamma": 0.5},
 }
 # Beside the objectives: one of their variants, and the model of images and texts.
-CASES = [*objective_names(), "two_way_individual", "two_tower"]
+CASES = [*loss_names(), "two_way_individual", "two_tower"]
 WORDS = ["", "[UNK]", *"abcdefgh"]
 
 
 def stream(name):
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (NUM_EXAMPLES, 8, 8, 3), np.uint8)
-    policy = sogclr_tf.augment.Policy(size=8, min_area=0.5)
+    policy = sogclr_tf.Policy(size=8, min_area=0.5)
     if name == "two_tower":
         texts = [" ".join(words) for words in random.choice(WORDS[2:], (NUM_EXAMPLES, 3))]
         return sogclr_tf.training_pairs(images, texts, batch_size=BATCH, policy=policy)
-    labelled = sogclr_tf.sources.ArraySource(images, random.integers(0, 3, NUM_EXAMPLES))
-    return sogclr_tf.training_views(labelled, batch_size=BATCH, policy=policy)
+    labeled = sogclr_tf.ArraySource(images, random.integers(0, 3, NUM_EXAMPLES))
+    return sogclr_tf.training_views(labeled, batch_size=BATCH, policy=policy)
 
 
 def model(name):
-    """A small network with batch normalisation, whose loss is smooth enough to compare."""
+    """A small network with batch normalization, whose loss is smooth enough to compare."""
     keras.utils.set_random_seed(0)
     encoder = keras.Sequential(
         [
             keras.Input((8, 8, 3)),
-            # A bias before the normalisation would have no gradient but rounding.
+            # A bias before the normalization would have no gradient but rounding.
             keras.layers.Conv2D(6, 3, strides=2, use_bias=False),
             keras.layers.BatchNormalization(synchronized=True),
             keras.layers.Activation("tanh"),
@@ -63,15 +68,15 @@ def model(name):
         ]
     )
     projector = keras.Sequential([keras.Input((54,)), keras.layers.Dense(8)])
-    objective = build_objective(
-        name if name in objective_names() else "two_way", NUM_EXAMPLES, **OPTIONS.get(name, {})
+    contrastive_loss = build_loss(
+        name if name in loss_names() else "two_way", NUM_EXAMPLES, **OPTIONS.get(name, {})
     )
     if name == "two_tower":
         text_encoder = sogclr_tf.TextEncoder(WORDS, length=4, width=8, heads=2)
         parts = (projector, keras.layers.Dense(8))
-        built = sogclr_tf.TwoTowerSogCLR(encoder, text_encoder, objective, *parts)
+        built = sogclr_tf.TwoTowerSogCLR(encoder, text_encoder, contrastive_loss, *parts)
     else:
-        built = sogclr_tf.SogCLR(encoder, objective, projector, sogclr_tf.OnlineProbe(3))
+        built = sogclr_tf.SogCLR(encoder, contrastive_loss, projector, sogclr_tf.OnlineProbe(3))
     built.compile(optimizer=keras.optimizers.SGD(RATE, momentum=0.9), jit_compile=False)
     return built
 
@@ -95,7 +100,7 @@ def train(strategy, steps, folder):
     for name in CASES:
         with strategy.scope():
             built = model(name)
-        kept = checkpoint.Checkpoints(built, folder / name) if folder else None
+        kept = sogclr_tf.Checkpoints(built, folder / name) if folder else None
         first_gradient = FirstGradient()
         history = built.fit(
             stream(name),
@@ -136,7 +141,7 @@ def main():
     if options.cut:
         cut_gather()
     several = "mirrored" if options.devices > 1 else "one"
-    strategy = sogclr_tf.strategy.build_strategy(
+    strategy = build_strategy(
         "multiworker" if "TF_CONFIG" in os.environ else several
     )
     np.savez(options.file, **train(strategy, options.steps, options.folder))

@@ -65,12 +65,12 @@ def shapes(depth, cifar, width, classes):
     return [*found, ("fc.weight", (classes, channels)), ("fc.bias", (classes,))]
 
 
-def _convolution(convolution, normalisation, into, out, size):
+def _convolution(convolution, normalization, into, out, size):
     vectors = ("weight", "bias", "running_mean", "running_var")
     return [
         (f"{convolution}.weight", (out, into, size, size)),
-        *((f"{normalisation}.{name}", (out,)) for name in vectors),
-        (f"{normalisation}.num_batches_tracked", ()),
+        *((f"{normalization}.{name}", (out,)) for name in vectors),
+        (f"{normalization}.num_batches_tracked", ()),
     ]
 
 
@@ -96,7 +96,7 @@ def network(arrays):
     import torch
     from torch import nn
 
-    def normalised(into, out, size, stride):
+    def normalized(into, out, size, stride):
         convolution = nn.Conv2d(into, out, size, stride, padding=size // 2, bias=False)
         return convolution, nn.BatchNorm2d(out)
 
@@ -107,11 +107,11 @@ def network(arrays):
             where = next(k for k, (*_, size) in enumerate(sizes) if size == 3)
             self.count = len(sizes)
             for k, (into, out, size) in enumerate(sizes):
-                layers = normalised(into, out, size, stride if k == where else 1)
+                layers = normalized(into, out, size, stride if k == where else 1)
                 setattr(self, f"conv{k + 1}", layers[0])
                 setattr(self, f"bn{k + 1}", layers[1])
             into, out = sizes[0][0], sizes[-1][1]
-            self.downsample = nn.Sequential(*normalised(into, out, 1, stride)) if shortcut else None
+            self.downsample = nn.Sequential(*normalized(into, out, 1, stride)) if shortcut else None
 
         def forward(self, x):
             y = x
@@ -124,7 +124,7 @@ def network(arrays):
         def __init__(self):
             super().__init__()
             width, _, size, _ = arrays["conv1.weight"].shape
-            self.conv1, self.bn1 = normalised(3, width, size, 2 if size == 7 else 1)
+            self.conv1, self.bn1 = normalized(3, width, size, 2 if size == 7 else 1)
             self.maxpool = nn.MaxPool2d(3, 2, 1) if size == 7 else nn.Identity()
             for stage in range(1, 5):
                 setattr(self, f"layer{stage}", nn.Sequential(*self.blocks(stage)))
@@ -152,12 +152,12 @@ def network(arrays):
 
 
 def features(built, batch):
-    """float32 [B, C] of images in 0..1, normalised as torchvision's weights expect."""
+    """float32 [B, C] of images in 0..1, normalized as torchvision's weights expect."""
     import torch
 
-    normalised = ((batch - np.float32(MEAN)) / np.float32(DEVIATION)).astype(np.float32)
+    normalized = ((batch - np.float32(MEAN)) / np.float32(DEVIATION)).astype(np.float32)
     with torch.no_grad():
-        return built(torch.tensor(normalised.transpose(0, 3, 1, 2))).numpy()
+        return built(torch.tensor(normalized.transpose(0, 3, 1, 2))).numpy()
 
 
 def write_golden(folder):

@@ -3,13 +3,13 @@
 import numpy as np
 
 
-def normalised(x):
+def normalized(x):
     x = np.asarray(x, np.float64)
     return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
 def anchors(a, b, which):
-    """(view, example, anchor, positive, negatives) of every anchor of normalised a and b."""
+    """(view, example, anchor, positive, negatives) of every anchor of normalized a and b."""
     for view, (own, other) in enumerate(((a, b), (b, a))):
         sides = (a, b) if which == "both" else (other,)
         for i in range(len(a)):
@@ -47,7 +47,7 @@ class GlobalContrastive:
 
     def step(self, a, b, index):
         """(value, surrogate(a, b)) of a batch of raw projections; updates the tables."""
-        a, b = normalised(a), normalised(b)
+        a, b = normalized(a), normalized(b)
         tau = self.tau[index]
         log_u, values = np.zeros((2, len(a))), []
         weights, slopes = np.zeros((2, len(a))), np.zeros((2, len(a)))
@@ -65,7 +65,7 @@ class GlobalContrastive:
         return np.mean(values), lambda a, b: self._surrogate(a, b, weights, tau)
 
     def _surrogate(self, a, b, weights, tau):
-        a, b = normalised(a), normalised(b)
+        a, b = normalized(a), normalized(b)
         total = 0.0
         for view, i, anchor, positive, others in anchors(a, b, self.negatives):
             log_g = log_mean_exp([anchor @ other / tau[i] for other in others])
@@ -125,7 +125,7 @@ class TwoWayGlobalContrastive:
 
     def step(self, a, b, index):
         """(value, surrogate(a, b), slope) of a batch of raw projections; updates the tables."""
-        a, b = normalised(a), normalised(b)
+        a, b = normalized(a), normalized(b)
         tau, old = self.tau[:, index], self.log_u[:, index]
         weights, slopes, rows = (np.zeros((2, len(a))) for _ in range(3))
         values = []
@@ -145,7 +145,7 @@ class TwoWayGlobalContrastive:
         return np.mean(values), lambda a, b: self._surrogate(a, b, weights, tau), slopes.mean()
 
     def _surrogate(self, a, b, weights, tau):
-        a, b = normalised(a), normalised(b)
+        a, b = normalized(a), normalized(b)
         total = 0.0
         for side, i, anchor, positive, others in anchors(a, b, "other"):
             t = tau[side, i]
@@ -156,7 +156,7 @@ class TwoWayGlobalContrastive:
 
 def clip(a, b, temperature):
     """arXiv 2103.00020, figure 3: the mean of both directions' cross-entropies."""
-    a, b = normalised(a), normalised(b)
+    a, b = normalized(a), normalized(b)
     total = 0.0
     for _, _, anchor, positive, others in anchors(a, b, "other"):
         logits = [anchor @ z / temperature for z in [positive, *others]]
@@ -166,7 +166,7 @@ def clip(a, b, temperature):
 
 def nt_xent(a, b, temperature, negatives="both"):
     """arXiv 2002.05709, eq. (1), summed over both directions and averaged over examples."""
-    a, b = normalised(a), normalised(b)
+    a, b = normalized(a), normalized(b)
     total = 0.0
     for _, _, anchor, positive, others in anchors(a, b, negatives):
         everyone = [positive, *others]
@@ -177,7 +177,7 @@ def nt_xent(a, b, temperature, negatives="both"):
 
 def decoupled(a, b, temperature, negatives="both"):
     """arXiv 2110.06848, L_DC: as NT-Xent, but the sum leaves the positive out."""
-    a, b = normalised(a), normalised(b)
+    a, b = normalized(a), normalized(b)
     total = 0.0
     for _, _, anchor, positive, others in anchors(a, b, negatives):
         log_sum = log_mean_exp([anchor @ z / temperature for z in others]) + np.log(len(others))
@@ -187,7 +187,7 @@ def decoupled(a, b, temperature, negatives="both"):
 
 def global_objective(a, b, temperature, negatives="both"):
     """arXiv 2202.12387, F over all of the examples, from raw projections."""
-    a, b = normalised(a), normalised(b)
+    a, b = normalized(a), normalized(b)
     tau = np.broadcast_to(temperature, len(a))
     return np.mean(
         [

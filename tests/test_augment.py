@@ -10,10 +10,12 @@ import scipy.ndimage
 import tensorflow as tf
 from numerics import assert_close
 
-from sogclr_tf import augment, policies
-from sogclr_tf.augment import Policy
+from sogclr_tf import Policy
+from sogclr_tf.data import augment
+from sogclr_tf.data import policies
 
-EVERYTHING = Policy(size=24, jitter=0.9, grey=0.4, blur=0.5, solarise=0.4)
+
+EVERYTHING = Policy(size=24, jitter=0.9, grayscale=0.4, blur=0.5, solarize=0.4)
 COUNT = 2000
 
 
@@ -38,11 +40,11 @@ def rows_with(count=1, **values):
     """Rows of draws, 0 but where named by an entry of the layout of draws."""
     rows = np.zeros((count, augment._DRAWS), np.float32)
     for name, value in values.items():
-        rows[:, {**augment._GEOMETRY, **augment._COLOUR}[name]] = value
+        rows[:, {**augment._GEOMETRY, **augment._COLOR}[name]] = value
     return rows
 
 
-def colour(pictures, rows, policy):
+def color(pictures, rows, policy):
     """What a policy does after the flip."""
     return augment.finish(pictures, rows, dataclasses.replace(policy, flip=0)).numpy()
 
@@ -200,14 +202,14 @@ class TestCrop:
         assert view.shape == (4, 4, 3)
 
     def test_whole_square_image_when_cropping_is_off(self, many_rows):
-        policy = Policy(size=13, min_area=1, max_aspect=1, flip=0, jitter=0, grey=0)
+        policy = Policy(size=13, min_area=1, max_aspect=1, flip=0, jitter=0, grayscale=0)
         image = images(1, 13, 13)[0]
         for row in many_rows[:5]:
             np.testing.assert_array_equal(augment.view(image, row, policy), image)
 
     def test_the_box_is_what_is_resized(self, many_rows):
         image = images(1, 40, 30)[0]
-        policy = Policy(size=8, flip=0, jitter=0, grey=0)
+        policy = Policy(size=8, flip=0, jitter=0, grayscale=0)
         for row, (top, left, height, width) in zip(
             many_rows[:5], boxes(40, 30, many_rows[:5], policy), strict=True
         ):
@@ -228,7 +230,7 @@ class TestFlip:
     def _flipped(self, rows, probability):
         image = np.zeros((2, 2, 3), np.float32)
         image[:, 0] = 1
-        policy = Policy(size=2, flip=probability, jitter=0, grey=0)
+        policy = Policy(size=2, flip=probability, jitter=0, grayscale=0)
         return augment.finish(np.stack([image] * len(rows)), rows, policy).numpy()[:, 0, 1, 0] > 0.5
 
 
@@ -272,9 +274,9 @@ class TestJitter:
     def test_each_operation_alone(self, name, draw, strength):
         """From the least to the greatest amount; the other three draw their neutral middle."""
         rows = rows_with(2, **{**NEUTRAL, name: draw})
-        policy = Policy(size=6, jitter=1, strength=strength, grey=0)
+        policy = Policy(size=6, jitter=1, strength=strength, grayscale=0)
         pictures = floats(2)
-        got = colour(pictures, rows, policy)
+        got = color(pictures, rows, policy)
         if name == "hue":
             amount = 0.2 * strength * (2 * draw - 1)
         else:
@@ -288,8 +290,8 @@ class TestJitter:
         rows = rows_with(1, **{**NEUTRAL, "saturation": draw, "brightness": 0.0})
         # Neither runs into its borders, so that their order does not matter.
         picture = 0.1 + floats(1) / 2
-        policy = Policy(size=6, jitter=1, strength=0.5, saturation=0.4, grey=0)
-        got = colour(picture, rows, policy)[0]
+        policy = Policy(size=6, jitter=1, strength=0.5, saturation=0.4, grayscale=0)
+        got = color(picture, rows, policy)[0]
         want = 0.6 * saturation(picture[0], 1 + 0.2 * (2 * draw - 1))
         assert_close(got, want)
 
@@ -301,9 +303,9 @@ class TestJitter:
         permutations = list(itertools.permutations(range(4)))
         rows = rows_with(24, **draw)
         for row, permutation in zip(rows, permutations, strict=True):
-            row[augment._COLOUR["order"]][list(permutation)] = [0.1, 0.2, 0.3, 0.4]
+            row[augment._COLOR["order"]][list(permutation)] = [0.1, 0.2, 0.3, 0.4]
         pictures = np.repeat(floats(1), 24, axis=0)
-        got = colour(pictures, rows, Policy(size=6, jitter=1, grey=0))
+        got = color(pictures, rows, Policy(size=6, jitter=1, grayscale=0))
         for result, permutation in zip(got, permutations, strict=True):
             want = pictures[0]
             for name in (list(REFERENCE)[place] for place in permutation):
@@ -311,33 +313,33 @@ class TestJitter:
             assert_close(result, want)
         assert len({result.round(3).tobytes() for result in got}) > 6
 
-        drawn = np.argsort(many_rows[:, augment._COLOUR["order"]], axis=1)
+        drawn = np.argsort(many_rows[:, augment._COLOR["order"]], axis=1)
         _, counts = np.unique(drawn, axis=0, return_counts=True)
         assert len(counts) == 24
         assert (np.abs(counts - COUNT / 24) < 5 * np.sqrt(COUNT / 24)).all()
 
     def test_rate(self, many_rows):
         pictures = np.repeat(floats(1, 2, 2), COUNT, axis=0)
-        got = colour(pictures, many_rows, Policy(size=2, jitter=0.8, grey=0))
+        got = color(pictures, many_rows, Policy(size=2, jitter=0.8, grayscale=0))
         changed = (got != pictures).any(axis=(1, 2, 3))
         assert changed.mean() == pytest.approx(0.8, abs=4 * np.sqrt(0.16 / COUNT))
 
 
-class TestOtherColours:
-    def test_grey_is_luma_at_its_rate(self, many_rows):
+class TestOtherColors:
+    def test_gray_is_luma_at_its_rate(self, many_rows):
         pictures = floats(COUNT, 2, 2)
-        got = colour(pictures, many_rows, Policy(size=2, jitter=0, grey=0.2))
-        grey = (got == got[..., :1]).all(axis=(1, 2, 3))
-        assert grey.mean() == pytest.approx(0.2, abs=4 * np.sqrt(0.16 / COUNT))
+        got = color(pictures, many_rows, Policy(size=2, jitter=0, grayscale=0.2))
+        gray = (got == got[..., :1]).all(axis=(1, 2, 3))
+        assert gray.mean() == pytest.approx(0.2, abs=4 * np.sqrt(0.16 / COUNT))
         luma = pictures @ np.array([0.2989, 0.587, 0.114])
-        assert_close(got[grey][..., 0], luma[grey], terms=4)
-        np.testing.assert_array_equal(got[~grey], pictures[~grey])
+        assert_close(got[gray][..., 0], luma[gray], terms=4)
+        np.testing.assert_array_equal(got[~gray], pictures[~gray])
 
-    def test_solarise_inverts_the_bright_at_its_rate(self, many_rows):
+    def test_solarize_inverts_the_bright_at_its_rate(self, many_rows):
         pictures = floats(COUNT, 2, 2)
         pictures[:, 0, 0, 0] = 0.5
-        policy = Policy(size=2, jitter=0, grey=0, solarise=0.2)
-        got = colour(pictures, many_rows, policy)
+        policy = Policy(size=2, jitter=0, grayscale=0, solarize=0.2)
+        got = color(pictures, many_rows, policy)
         inverted = np.where(pictures < 0.5, pictures, 1 - pictures)
         changed = (got != pictures).any(axis=(1, 2, 3))
         assert changed.mean() == pytest.approx(0.2, abs=4 * np.sqrt(0.16 / COUNT))
@@ -345,44 +347,44 @@ class TestOtherColours:
 
     def test_blur_draws_its_sigma_at_its_rate(self, many_rows):
         pictures = floats(COUNT, 6, 6)
-        policy = Policy(size=6, jitter=0, grey=0, blur=0.5)
-        got = colour(pictures, many_rows, policy)
-        chosen = many_rows[:, augment._COLOUR["blur"]] < 0.5
+        policy = Policy(size=6, jitter=0, grayscale=0, blur=0.5)
+        got = color(pictures, many_rows, policy)
+        chosen = many_rows[:, augment._COLOR["blur"]] < 0.5
         assert chosen.mean() == pytest.approx(0.5, abs=4 * np.sqrt(0.25 / COUNT))
         np.testing.assert_array_equal(got[~chosen], pictures[~chosen])
-        sigma = 0.1 + 1.9 * many_rows[:, augment._COLOUR["sigma"]]
+        sigma = 0.1 + 1.9 * many_rows[:, augment._COLOR["sigma"]]
         for place in np.flatnonzero(chosen)[:20]:
             want = blurred(pictures[place], sigma[place], radius=1)
             assert_close(got[place], want)
 
     def test_a_probability_of_one_always_applies(self, many_rows):
         pictures = floats(50, 6, 6)
-        for name in ("jitter", "grey", "blur", "solarise"):
-            policy = Policy(size=6, **{"jitter": 0, "grey": 0, name: 1})
-            got = colour(pictures, many_rows[:50], policy)
+        for name in ("jitter", "grayscale", "blur", "solarize"):
+            policy = Policy(size=6, **{"jitter": 0, "grayscale": 0, name: 1})
+            got = color(pictures, many_rows[:50], policy)
             # The least blur, of sigma 0.1, changes nothing.
             assert (got != pictures).any(axis=(1, 2, 3)).mean() > 0.9
 
     def test_a_probability_of_zero_changes_no_bit(self, many_rows):
         pictures = floats(50, 6, 6)
         for off in ({"jitter": 0}, {"strength": 0}):
-            policy = Policy(size=6, grey=0, **off)
-            got = colour(pictures, many_rows[:50], policy)
+            policy = Policy(size=6, grayscale=0, **off)
+            got = color(pictures, many_rows[:50], policy)
             np.testing.assert_array_equal(got, pictures)
 
     @pytest.mark.parametrize("extreme", [0.0, 1.0])
     def test_values_stay_in_range(self, many_rows, extreme):
-        policy = Policy(size=24, strength=2, blur=0.9, solarise=0.5)
+        policy = Policy(size=24, strength=2, blur=0.9, solarize=0.5)
         pictures = np.random.default_rng(0).choice([extreme, 0.5], (100, 24, 24, 3), p=[0.9, 0.1])
         for picture in (pictures, np.full_like(pictures, extreme)):
-            got = colour(picture.astype(np.float32), many_rows[:100], policy)
+            got = color(picture.astype(np.float32), many_rows[:100], policy)
             assert got.min() >= 0
             assert got.max() <= 1
 
     def test_bicubic_overshoot_is_cut(self, many_rows):
         image = np.random.default_rng(0).choice([0, 255], (9, 9, 3)).astype(np.uint8)
         for row in many_rows[:5]:
-            view = augment.view(image, row, Policy(size=32, jitter=0, grey=0)).numpy()
+            view = augment.view(image, row, Policy(size=32, jitter=0, grayscale=0)).numpy()
             assert view.min() == 0
             assert view.max() == 255
 
@@ -393,36 +395,36 @@ class TestPublished:
     """What views of a published method show, against what its paper says."""
 
     RATES = {
-        "simclr": {"jitter": [0.8, 0.8], "grey": [0.2, 0.2], "blur": [0.5, 0.5]},
-        "simclr-cifar": {"jitter": [0.8, 0.8], "grey": [0.2, 0.2]},
+        "simclr": {"jitter": [0.8, 0.8], "grayscale": [0.2, 0.2], "blur": [0.5, 0.5]},
+        "simclr-cifar": {"jitter": [0.8, 0.8], "grayscale": [0.2, 0.2]},
         "byol": {
             "jitter": [0.8, 0.8],
-            "grey": [0.2, 0.2],
+            "grayscale": [0.2, 0.2],
             "blur": [1.0, 0.1],
-            "solarise": [0.0, 0.2],
+            "solarize": [0.0, 0.2],
         },
     }
     # Brightness is scaled within 1 +- it.
     REACH = {"simclr": 0.8, "simclr-cifar": 0.4, "byol": 0.4}
 
-    @pytest.mark.parametrize("operation", ["jitter", "grey", "blur", "solarise"])
+    @pytest.mark.parametrize("operation", ["jitter", "grayscale", "blur", "solarize"])
     def test_rates(self, name, view, operation, many_rows):
-        off = dict.fromkeys({"jitter", "grey", "blur", "solarise"} - {operation}, 0)
+        off = dict.fromkeys({"jitter", "grayscale", "blur", "solarize"} - {operation}, 0)
         policy = dataclasses.replace(policies.by_name(name, 3)[view], **off)
         rows = many_rows.copy()
         # The least blurs change nothing.
-        rows[:, augment._COLOUR["sigma"]] = 0.5
+        rows[:, augment._COLOR["sigma"]] = 0.5
         pictures = floats(COUNT, 3, 3)
-        got = colour(pictures, rows, policy)
+        got = color(pictures, rows, policy)
         rate = self.RATES[name].get(operation, [0, 0])[view]
         changed = (np.abs(got - pictures) > 1e-4).any(axis=(1, 2, 3)).mean()
         assert changed == pytest.approx(rate, abs=4 * np.sqrt(rate * (1 - rate) / COUNT) + 1e-9)
 
     def test_range_of_brightness(self, name, view, many_rows):
-        """Of plain grey, which contrast, saturation and hue leave alone."""
-        policy = dataclasses.replace(policies.by_name(name, 2)[view], jitter=1, blur=0, solarise=0)
+        """Of plain gray, which contrast, saturation and hue leave alone."""
+        policy = dataclasses.replace(policies.by_name(name, 2)[view], jitter=1, blur=0, solarize=0)
         pictures = np.full((COUNT, 2, 2, 3), 0.25, np.float32)
-        factor = colour(pictures, many_rows, policy)[:, 0, 0, 0] / 0.25
+        factor = color(pictures, many_rows, policy)[:, 0, 0, 0] / 0.25
         reach = self.REACH[name]
         assert 1 - reach - 1e-3 <= factor.min() < 1 - 0.98 * reach
         assert 1 + 0.98 * reach < factor.max() <= 1 + reach + 1e-3
@@ -436,14 +438,14 @@ class TestBlur:
         sigma = np.array([0.1, 0.7, 2.0], np.float32)
         pictures = floats(3, side, side)
         rows = rows_with(3, sigma=(sigma - 0.1) / 1.9)
-        got = colour(pictures, rows, Policy(size=side, jitter=0, grey=0, blur=1))
+        got = color(pictures, rows, Policy(size=side, jitter=0, grayscale=0, blur=1))
         for picture, width, result in zip(pictures, sigma, got, strict=True):
             assert_close(result, blurred(picture, width, radius))
 
     @pytest.mark.parametrize("side", [1, 2])
     def test_the_smallest_images(self, side):
         pictures = floats(1, side, side)
-        got = colour(pictures, rows_with(sigma=0.5), Policy(size=side, jitter=0, grey=0, blur=1))
+        got = color(pictures, rows_with(sigma=0.5), Policy(size=side, jitter=0, grayscale=0, blur=1))
         np.testing.assert_allclose(got.mean(), pictures.mean(), atol=0.2)
         assert got.shape == pictures.shape
 
@@ -487,7 +489,7 @@ class TestPolicy:
         with pytest.raises(ValueError, match=f"{name} is {wrong}: it must be a number >= 0"):
             Policy(size=8, **{name: wrong})
 
-    @pytest.mark.parametrize("name", ["flip", "jitter", "grey", "blur", "solarise"])
+    @pytest.mark.parametrize("name", ["flip", "jitter", "grayscale", "blur", "solarize"])
     @pytest.mark.parametrize("wrong", [-0.1, 1.1, float("nan")])
     def test_probabilities(self, name, wrong):
         with pytest.raises(ValueError, match=rf"{name} is {wrong}: a probability is in \[0, 1\]"):

@@ -6,7 +6,8 @@ import pathlib
 
 import pytest
 
-from sogclr_tf.objectives import objective_names
+import sogclr_tf
+from sogclr_tf.losses.registry import loss_names
 
 TOOLS = pathlib.Path(__file__).parents[1] / "tools"
 SMALL = ["--encoder", "small_resnet", "--widths", "4", "--side", "16"]
@@ -38,7 +39,7 @@ def benchmark(tools, tmp_path, capsys):
 def test_loss(benchmark):
     arguments = ["--batch", "8", "--examples", "1e2", "1e3", "--width", "16", "--rounds", "2"]
     found, written = benchmark("loss", *arguments)
-    assert {row["objective"] for row in found} >= {*objective_names(), "sogclr, whole table"}
+    assert {row["objective"] for row in found} >= {*loss_names(), "sogclr, whole table"}
     assert {row["examples"] for row in found} == {None, 100, 1000}
     for row in found:
         assert 0 < row["time"]["low"] <= row["time"]["median"] <= row["time"]["high"]
@@ -114,8 +115,8 @@ class TestScaling:
         assert reduced == {
             "gradients of the projections",
             "gradients of the weights",
-            "gradients of batch normalisation",
-            "statistics of batch normalisation",
+            "gradients of batch normalization",
+            "statistics of batch normalization",
             "means to read",
             "the probe",
         }
@@ -187,8 +188,8 @@ def test_the_same_network_in_pytorch():
     pytest.importorskip("torch")
     from benchmarks.torch_network import Network
 
-    import sogclr_tf
-    from sogclr_tf.resnet import build_encoder
+    pass
+    from sogclr_tf.networks.resnet import build_encoder
 
     for name in ("resnet18", "resnet50"):
         encoder = build_encoder(name, (32, 32, 3), stem="cifar")

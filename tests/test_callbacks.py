@@ -8,7 +8,8 @@ import pytest
 from test_model import N, encoder, views
 
 import sogclr_tf
-from sogclr_tf import callbacks
+from sogclr_tf.training import callbacks
+
 
 
 def collapsed():

@@ -13,9 +13,14 @@ import pytest
 from streams import traced_once
 
 import sogclr_tf
-from sogclr_tf.callbacks import SaveCheckpoints
-from sogclr_tf.checkpoint import Checkpoints
-from sogclr_tf.preemption import StopOnSignal, Stopped
+from sogclr_tf import SaveCheckpoints
+from sogclr_tf import Checkpoints
+from sogclr_tf.training.preemption import StopOnSignal
+from sogclr_tf.training.preemption import Stopped
+from sogclr_tf.training import strategy
+
+
+
 
 N, BATCH, EPOCHS = 24, 4, 3
 STEPS = N // BATCH
@@ -24,7 +29,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (N, 8, 8, 3), np.uint8)
 
 @functools.cache
 def views():
-    policy = sogclr_tf.augment.Policy(size=8, min_area=0.5)
+    policy = sogclr_tf.Policy(size=8, min_area=0.5)
     return traced_once(sogclr_tf.training_views(IMAGES, batch_size=BATCH, policy=policy))
 
 
@@ -144,10 +149,10 @@ class TestResume:
         assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
 
     def test_a_tpu_leaves_reading_and_writing_to_this_machine(self, tmp_path, whole, monkeypatch):
-        monkeypatch.setattr(sogclr_tf.strategy, "_is_tpu", lambda _: True)
+        monkeypatch.setattr(strategy, "_is_tpu", lambda _: True)
         with pytest.raises(EOFError):
             train(tmp_path, AtStep(STEPS, power_cut))
-        options = sogclr_tf.strategy.checkpoint_options(whole[0].distribute_strategy)
+        options = strategy.checkpoint_options(whole[0].distribute_strategy)
         assert options.experimental_io_device == "/job:localhost"
         assert_same(whole[0], train(tmp_path)[0])
 

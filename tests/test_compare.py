@@ -7,7 +7,8 @@ import pytest
 from chromium import complaints, read_page
 
 from sogclr_tf.compare import compare
-from sogclr_tf.run_folder import RunFolder
+from sogclr_tf.experiment.folder import RunFolder
+
 
 EVIL = "<script>alert('1')</script>&amp;"
 
@@ -131,7 +132,7 @@ class TestPage:
         assert compare(paths, output) == "  a  b\n"
         assert read_page(output).count("section") == 1
 
-    def test_many_runs_have_colours_of_their_own(self, tmp_path, output):
+    def test_many_runs_have_colors_of_their_own(self, tmp_path, output):
         compare([make_run(tmp_path / f"run{k}") for k in range(12)], output)
         swatches = [found["style"] for tag, found in read_page(output).tags if tag == "i"]
         assert len(set(swatches)) == 12

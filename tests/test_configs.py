@@ -16,7 +16,9 @@ from ml_collections import config_flags
 from numerics import assert_close
 
 import sogclr_tf
-from sogclr_tf import image_text_run, run, sources
+from sogclr_tf.experiment import image_text_task
+from sogclr_tf import run
+
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 NAMES = sorted(path.stem for path in CONFIGS.glob("*.py"))
@@ -100,8 +102,8 @@ class TestConfig:
 
     @pytest.mark.parametrize("name", OF_IMAGES)
     def test_knn_is_left_out_by_an_empty_tuple(self, name, monkeypatch):
-        argument = "--config.evaluation.knn_neighbours=()"
-        assert parsed(name, argument, monkeypatch=monkeypatch).evaluation.knn_neighbours == ()
+        argument = "--config.evaluation.knn_neighbors=()"
+        assert parsed(name, argument, monkeypatch=monkeypatch).evaluation.knn_neighbors == ()
 
     @pytest.mark.parametrize("name", [name for name in NAMES if name != sibling(name)])
     def test_simclr_differs_in_the_loss_alone(self, name):
@@ -112,7 +114,7 @@ class TestConfig:
     @pytest.mark.parametrize("name", OF_IMAGES)
     def test_views_have_the_settings(self, name, monkeypatch):
         config, _ = of(name)
-        source = sources.ArraySource(np.zeros((config.batch_size, 8, 8, 3), np.uint8))
+        source = sogclr_tf.ArraySource(np.zeros((config.batch_size, 8, 8, 3), np.uint8))
         monkeypatch.setattr(run, "_source", lambda *_: source)
         policy = run._views(config).policy_a
         assert policy.size == config.data.image_size
@@ -165,7 +167,7 @@ class TestOptimizer:
             assert_close(optimizer.learning_rate, rate, terms=10000)
 
     @pytest.mark.parametrize("name", ["imagenet", "cifar10"])
-    def test_moves_normalisation_without_decay(self, name):
+    def test_moves_normalization_without_decay(self, name):
         """Of the recipe's own encoder: LARS leaves alone what has one dimension."""
         config, _ = of(name)
         encoder = run._encoder(config)
@@ -173,7 +175,7 @@ class TestOptimizer:
         optimizer = run._optimizer(config, types.SimpleNamespace(steps_per_epoch=100))
         left_out = [weight.name in optimizer.exclude for weight in encoder.trainable_weights]
         assert left_out == [len(weight.shape) == 1 for weight in encoder.trainable_weights]
-        # Each of the 53 convolutions has a normalisation with gamma and beta.
+        # Each of the 53 convolutions has a normalization with gamma and beta.
         assert sum(left_out) == 2 * 53
 
 
@@ -198,9 +200,9 @@ class TestTwoSteps:
         if name not in OF_IMAGES:
             config.data.data_dir = str(request.getfixturevalue("emoji_dir"))
             config.data.train_split = f"train[:{2 * BATCH}]"
-            return image_text_run.stream(config)
+            return image_text_task.stream(config)
         images = np.random.default_rng(0).integers(0, 256, (2 * BATCH, 40, 40, 3), np.uint8)
-        source = sources.ArraySource(images, np.arange(2 * BATCH) % 2)
+        source = sogclr_tf.ArraySource(images, np.arange(2 * BATCH) % 2)
         monkeypatch.setattr(run, "_source", lambda *_: source)
         return run._views(config)
 
@@ -214,7 +216,7 @@ class TestTwoSteps:
         before = [weight.numpy() for weight in model.trainable_weights]
         history = model.fit(views, epochs=1, verbose=0).history
         assert model.trained_steps == 2
-        assert model.objective.name == config.loss.name
+        assert model.contrastive_loss.name == config.loss.name
         assert np.isfinite(history["loss"]).all()
         assert_close(model.optimizer.learning_rate, rate_after(2, config, views.steps_per_epoch))
         after = [weight.numpy() for weight in model.trainable_weights]

@@ -9,14 +9,19 @@ import tensorflow as tf
 from files import write_folder, write_shards
 from numerics import assert_close
 
-from sogclr_tf import augment, policies, sources
-from sogclr_tf.augment import Policy
-from sogclr_tf.data import evaluation_set, training_views
+import sogclr_tf
+from sogclr_tf import Policy
+from sogclr_tf.data.views import evaluation_set
+from sogclr_tf import training_views
+from sogclr_tf.data import augment
+from sogclr_tf.data import policies
+
+
 
 N, BATCH = 22, 4
-COLOURFUL = Policy(size=6, blur=0.3, solarise=0.2)
-# Quick to trace, where colours are of no interest.
-PLAIN = Policy(size=6, jitter=0, grey=0)
+COLORFUL = Policy(size=6, blur=0.3, solarize=0.2)
+# Quick to trace, where colors are of no interest.
+PLAIN = Policy(size=6, jitter=0, grayscale=0)
 
 
 def images(count=N, height=8, width=7):
@@ -48,7 +53,7 @@ def indices(batches):
 def stream_views(request, tmp_path):
     if request.param == "tfds":
         folder = request.getfixturevalue("data_dir")
-        return views(sources.TfdsSource("cifar10", "train[49%:51%]", folder), batch_size=300)
+        return views(sogclr_tf.TfdsSource("cifar10", "train[49%:51%]", folder), batch_size=300)
     if request.param == "dataset":
         return views(tf.data.Dataset.from_tensor_slices(images()))
     if request.param == "folder":
@@ -60,7 +65,7 @@ def stream_views(request, tmp_path):
 
 class TestStream:
     def test_elements(self):
-        made = views(policy_b=Policy(size=5, jitter=0, grey=0))
+        made = views(policy_b=Policy(size=5, jitter=0, grayscale=0))
         want = {
             "view_a": tf.TensorSpec([BATCH, 6, 6, 3], tf.uint8),
             "view_b": tf.TensorSpec([BATCH, 5, 5, 3], tf.uint8),
@@ -119,7 +124,7 @@ class TestStream:
         assert len(take(views(seed=2**31 - 1).epoch(0))) == N // BATCH
 
     def test_threads_do_not_matter(self, stream_views):
-        epoch = dataclasses.replace(stream_views, policy_a=COLOURFUL).epoch(1)
+        epoch = dataclasses.replace(stream_views, policy_a=COLORFUL).epoch(1)
         results = []
         for threads in (1, 7):
             options = tf.data.Options()
@@ -142,7 +147,7 @@ class TestStream:
 class TestIndexStability:
     """The same image has the same index, whichever way leads to it."""
 
-    WHOLE = Policy(size=8, min_area=1, max_aspect=1, flip=0, jitter=0, grey=0)
+    WHOLE = Policy(size=8, min_area=1, max_aspect=1, flip=0, jitter=0, grayscale=0)
 
     def images_by_index(self, source, seed, hosts=1):
         """{index: bytes of the image} of a pass of each host through its share of an epoch."""
@@ -162,10 +167,10 @@ class TestIndexStability:
     def source(self, request, tmp_path):
         pictures = images(60, 8, 8)
         if request.param == "folder":
-            return sources.FolderSource(write_folder(tmp_path, pictures))
+            return sogclr_tf.FolderSource(write_folder(tmp_path, pictures))
         if request.param == "tfrecords":
-            return sources.TFRecordSource(write_shards(tmp_path, pictures, np.zeros(60), shards=5))
-        return sources.TfdsSource("cifar10", "test[1%:2%]", request.getfixturevalue("data_dir"))
+            return sogclr_tf.TFRecordSource(write_shards(tmp_path, pictures, np.zeros(60), shards=5))
+        return sogclr_tf.TfdsSource("cifar10", "test[1%:2%]", request.getfixturevalue("data_dir"))
 
     def test_whatever_the_order_and_the_workers(self, source):
         policy = self.WHOLE
@@ -179,10 +184,10 @@ class TestIndexStability:
             assert found.items() <= truth.items()
 
     def test_whatever_the_slice(self, data_dir):
-        whole = sources.TfdsSource("cifar10", "test", data_dir)
+        whole = sogclr_tf.TfdsSource("cifar10", "test", data_dir)
         truth = {int(e["index"]): e["image"].numpy() for e in whole.examples(1).take(10_000)}
         for split in ("test[50%:]", "test[:1%]", "test[37%:38%]"):
-            part = sources.TfdsSource("cifar10", split, data_dir)
+            part = sogclr_tf.TfdsSource("cifar10", split, data_dir)
             found = {int(e["index"]): e["image"].numpy() for e in part.examples(2)}
             assert len(found) == part.size
             assert found.items() <= truth.items()
@@ -224,8 +229,8 @@ class TestOwnFunction:
 
     def test_beside_a_policy(self):
         """The function changes nothing of the other view."""
-        alone, beside = views(policy=COLOURFUL), views(policy=COLOURFUL, policy_b=own_view)
-        for one, other in zip(take(alone.epoch(0)), take(beside.epoch(0)), strict=True):
+        alone, after_step = views(policy=COLORFUL), views(policy=COLORFUL, policy_b=own_view)
+        for one, other in zip(take(alone.epoch(0)), take(after_step.epoch(0)), strict=True):
             np.testing.assert_array_equal(one["view_a"], other["view_a"])
             assert other["view_b"].shape == (BATCH, 5, 4, 3)
 
@@ -265,7 +270,7 @@ class TestOwnFunction:
 class TestViews:
     def test_pixels_are_those_of_seed_epoch_index_and_view(self):
         pictures = images()
-        made = views(seed=3, policy=COLOURFUL, policy_b=Policy(size=6, min_area=0.5, jitter=0))
+        made = views(seed=3, policy=COLORFUL, policy_b=Policy(size=6, min_area=0.5, jitter=0))
         for batch in take(made.epoch(2)):
             for place, index in enumerate(batch["index"]):
                 rows = augment.draws(3, 2, index)
@@ -282,7 +287,7 @@ class TestViews:
                 for index, view in zip(batch["index"], batch["view_a"], strict=True)
             }
 
-        small, large = (by_index(views(batch_size=size, policy=COLOURFUL)) for size in (2, 11))
+        small, large = (by_index(views(batch_size=size, policy=COLORFUL)) for size in (2, 11))
         assert small == large
 
     @pytest.mark.parametrize("first_step", [0, 3])
@@ -303,12 +308,12 @@ class TestViews:
     def test_a_host_decodes_its_share_alone(self):
         decoded = set()
 
-        class Watched(sources.ArraySource):
+        class Watched(sogclr_tf.ArraySource):
             def decode(self, image):
-                tf.py_function(lambda colour: decoded.add(int(colour)), [image[0, 0, 0]], [])
+                tf.py_function(lambda color: decoded.add(int(color)), [image[0, 0, 0]], [])
                 return super().decode(image)
 
-        # The colour of an image says which it is; an epoch is longer than the pipeline runs ahead.
+        # The color of an image says which it is; an epoch is longer than the pipeline runs ahead.
         numbered = np.arange(240, dtype=np.uint8)[:, np.newaxis, np.newaxis, np.newaxis]
         made = views(Watched(np.tile(numbered, [1, 8, 7, 3])))
         first, second = (tf.distribute.InputContext(2, host, 2) for host in range(2))
@@ -399,13 +404,13 @@ class TestErrors:
 class TestEvaluationSet:
     def test_middle_squares_in_order_with_labels(self):
         labels = np.arange(N) % 3
-        pictures, got = evaluation_set(sources.ArraySource(images(), labels), 7)
+        pictures, got = evaluation_set(sogclr_tf.ArraySource(images(), labels), 7)
         assert pictures.element_spec == tf.TensorSpec([7, 7, 3], tf.float32)
         assert int(pictures.cardinality()) == N
         assert_close(take(pictures), images()[:, :7] / 255, terms=4)
         np.testing.assert_array_equal(got, labels)
 
     def test_without_labels(self):
-        pictures, labels = evaluation_set(sources.ArraySource(images()), 4)
+        pictures, labels = evaluation_set(sogclr_tf.ArraySource(images()), 4)
         assert labels is None
         assert all(picture.shape == (4, 4, 3) for picture in pictures)

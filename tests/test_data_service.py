@@ -8,8 +8,9 @@ import pytest
 import tensorflow as tf
 from files import write_folder, write_shards
 
-from sogclr_tf.augment import Policy
-from sogclr_tf.data import training_views
+from sogclr_tf import Policy
+from sogclr_tf import training_views
+
 
 N, BATCH = 50, 8
 POLICY = Policy(size=6, blur=0.3)

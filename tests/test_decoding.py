@@ -11,7 +11,7 @@ import tensorflow as tf
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from sogclr_tf import decoding
+from sogclr_tf.data import decoding
 
 HEIGHT, WIDTH = 61, 90
 
@@ -48,8 +48,8 @@ TURNED = photo().rotate(180)
 SIXTEEN = np.random.default_rng(0).integers(0, 2**16, (HEIGHT, WIDTH), dtype=np.uint16)
 EXACT = {
     "png": (encoded(photo(), "PNG"), photo()),
-    "png grey": (encoded(photo().convert("L"), "PNG"), photo().convert("L")),
-    "png grey and alpha": (encoded(photo().convert("LA"), "PNG"), photo().convert("L")),
+    "png gray": (encoded(photo().convert("L"), "PNG"), photo().convert("L")),
+    "png gray and alpha": (encoded(photo().convert("LA"), "PNG"), photo().convert("L")),
     "png alpha": (encoded(with_alpha(photo()), "PNG"), photo()),
     "png palette": (encoded(PALETTE, "PNG"), PALETTE),
     "png palette, transparent": (encoded(PALETTE, "PNG", transparency=3), PALETTE),
@@ -62,7 +62,7 @@ EXACT = {
     "webp lossless alpha": (encoded(with_alpha(photo()), "WEBP", lossless=True), photo()),
     "webp with metadata": (encoded(photo(), "WEBP", lossless=True, exif=b"Exif\0\0x"), photo()),
     "bmp": (encoded(photo(), "BMP"), photo()),
-    "bmp grey": (encoded(photo().convert("L"), "BMP"), photo().convert("L")),
+    "bmp gray": (encoded(photo().convert("L"), "BMP"), photo().convert("L")),
     "bmp palette": (encoded(PALETTE, "BMP"), PALETTE),
     "bmp alpha": (encoded(with_alpha(photo()), "BMP"), photo()),
     "gif": (encoded(PALETTE, "GIF"), PALETTE),
@@ -79,7 +79,7 @@ LOSSY = {
     "jpeg 4:4:4": encoded(photo(), "JPEG", subsampling=0),
     "jpeg 4:1:1": encoded(photo(), "JPEG", subsampling="4:1:1"),
     "jpeg progressive": encoded(photo(), "JPEG", progressive=True),
-    "jpeg grey": encoded(photo().convert("L"), "JPEG"),
+    "jpeg gray": encoded(photo().convert("L"), "JPEG"),
     "jpeg cmyk": encoded(photo().convert("CMYK"), "JPEG"),
     "jpeg with a tail": encoded(photo(), "JPEG") + b"made by a camera",
     "webp": encoded(photo(), "WEBP"),

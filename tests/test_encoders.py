@@ -7,8 +7,16 @@ import tensorflow as tf
 from numerics import assert_close
 
 import sogclr_tf
-from sogclr_tf import checkpoint, evaluate, fine_tune, labelled, linear, sources
-from sogclr_tf.encoders import ServedEncoder, load_encoder
+from sogclr_tf.export.load import ServedEncoder
+from sogclr_tf import load_encoder
+from sogclr_tf.evaluation import evaluate_encoder
+from sogclr_tf.evaluation import fine_tune
+from sogclr_tf.data import labeled
+from sogclr_tf.evaluation import linear_evaluation
+from sogclr_tf.networks import text_encoder
+from sogclr_tf.data.sources.digits import digits
+
+
 
 IMAGES = np.random.default_rng(0).random((5, 8, 8, 3)).astype(np.float32)
 
@@ -28,7 +36,7 @@ def run(tmp_path_factory):
     keras.utils.set_random_seed(0)
     model = sogclr_tf.SogCLR(new(), sogclr_tf.GlobalContrastiveLoss(num_examples=8))
     model.compile(optimizer=keras.optimizers.Adam(0.01))
-    checkpoints = checkpoint.Checkpoints(model, folder / "checkpoints")
+    checkpoints = sogclr_tf.Checkpoints(model, folder / "checkpoints")
     checkpoints.save()
     first = features(model.encoder)
     views = sogclr_tf.training_views(np.tile(IMAGES, (2, 1, 1, 1))[:8], batch_size=4)
@@ -57,11 +65,11 @@ def test_an_older_checkpoint_is_chosen_by_its_name(run):
 
 
 def test_the_image_encoder_of_two_towers(tmp_path):
-    texts = sogclr_tf.TextEncoder(sogclr_tf.text.vocabulary(["a cat", "a dog"]))
+    texts = sogclr_tf.TextEncoder(text_encoder.vocabulary(["a cat", "a dog"]))
     loss = sogclr_tf.TwoWayGlobalContrastiveLoss(num_examples=8)
     model = sogclr_tf.TwoTowerSogCLR(new(), texts, loss)
     model.compile(optimizer=keras.optimizers.SGD(0.1))
-    checkpoint.Checkpoints(model, tmp_path).save()
+    sogclr_tf.Checkpoints(model, tmp_path).save()
     encoder = load_encoder(tmp_path, new())
     np.testing.assert_array_equal(features(encoder), features(model.image_encoder))
 
@@ -117,14 +125,14 @@ def test_a_saved_model_is_an_encoder(run, path):
     assert encoder.path == folder / "saved_model" / "2"
     assert encoder.input_shape == (None, 8, 8, 3)
     assert_close(features(encoder), expected)
-    extracted = evaluate.extract_features(encoder, IMAGES, batch_size=2)
+    extracted = evaluate_encoder.extract_features(encoder, IMAGES, batch_size=2)
     assert_close(extracted, expected)
 
 
 def test_a_saved_model_is_judged_but_not_trained(run):
     encoder = load_encoder(run[0] / "saved_model")
-    digits, policy = sources.digits("train"), labelled.crops_and_flips(8)
-    found = linear.linear_evaluation(encoder, digits, digits, policy, epochs=1, verbose=0)
+    digits, policy = digits("train"), labeled.crops_and_flips(8)
+    found = linear_evaluation.linear_evaluation(encoder, digits, digits, policy, epochs=1, verbose=0)
     assert found.predictions.shape == (digits.size,)
     with pytest.raises(TypeError, match=r"saved_model/2 cannot be fine-tuned, as it is no Keras"):
         fine_tune.fine_tune(encoder, digits, digits, policy, percent=10)

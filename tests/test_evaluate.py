@@ -9,7 +9,9 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler, normalize
 
 import sogclr_tf
-from sogclr_tf import evaluate
+from sogclr_tf.evaluation import evaluate_encoder
+from sogclr_tf.data import sources
+
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +38,8 @@ def encoder():
 
 @pytest.fixture(scope="module")
 def images(digits):
-    grey = np.concatenate([digits[0], digits[2]]).reshape(-1, 8, 8, 1)
-    return np.round(np.repeat(grey, 3, axis=-1) * 255).astype(np.uint8)
+    gray = np.concatenate([digits[0], digits[2]]).reshape(-1, 8, 8, 1)
+    return np.round(np.repeat(gray, 3, axis=-1) * 255).astype(np.uint8)
 
 
 def agreement(predicted, expected):
@@ -51,7 +53,7 @@ def test_knn_agrees_with_scikit_learn(digits, k, temperature):
     reference = KNeighborsClassifier(
         k, weights=lambda distance: np.exp((1 - distance**2 / 2) / temperature)
     ).fit(normalize(train), labels)
-    predicted = evaluate.knn_predict(
+    predicted = evaluate_encoder.knn_predict(
         train, labels, test, k=k, temperature=temperature, num_classes=10
     )
     assert predicted.dtype == np.int32
@@ -64,7 +66,7 @@ def test_knn_in_the_head():
     query = np.array([[1.0, 0.5]])  # cosines 0.894, 0.447, 0.447, -0.894
 
     def predicted(**settings):
-        return evaluate.knn_predict(train, labels, query, num_classes=3, **settings).tolist()
+        return evaluate_encoder.knn_predict(train, labels, query, num_classes=3, **settings).tolist()
 
     assert predicted(k=1, temperature=0.1) == [2]
     assert predicted(k=3, temperature=0.1) == [2]  # e^8.94 against 2 e^4.47
@@ -74,20 +76,20 @@ def test_knn_in_the_head():
 
 def test_knn_equal_votes_go_to_the_lowest_class():
     train = np.array([[1.0, 1.0], [1.0, -1.0]])
-    predicted = evaluate.knn_predict(train, [1, 0], [[1.0, 0.0]], num_classes=2)
+    predicted = evaluate_encoder.knn_predict(train, [1, 0], [[1.0, 0.0]], num_classes=2)
     assert predicted.tolist() == [0]
 
 
 def test_knn_does_not_depend_on_the_block_size(digits, monkeypatch):
     train, labels, test, _ = digits
-    whole = evaluate.knn_predict(train, labels, test, k=20, num_classes=10)
+    whole = evaluate_encoder.knn_predict(train, labels, test, k=20, num_classes=10)
     for block_size in (1, 7, len(test), 10_000):
-        blocked = evaluate.knn_predict(
+        blocked = evaluate_encoder.knn_predict(
             train, labels, test, k=20, num_classes=10, block_size=block_size
         )
         np.testing.assert_array_equal(blocked, whole)
-    monkeypatch.setattr(evaluate, "SIMILARITIES_PER_BLOCK", 1)
-    bounded = evaluate.knn_predict(train, labels, test, k=20, num_classes=10)
+    monkeypatch.setattr(evaluate_encoder, "SIMILARITIES_PER_BLOCK", 1)
+    bounded = evaluate_encoder.knn_predict(train, labels, test, k=20, num_classes=10)
     np.testing.assert_array_equal(bounded, whole)
 
 
@@ -95,13 +97,13 @@ def test_knn_does_not_depend_on_the_block_size(digits, monkeypatch):
 def test_nearest_agrees_with_a_loop(block_size):
     features = np.random.default_rng(0).normal(size=(40, 6))
     queries = features[10:20] * 3
-    found = evaluate.nearest(queries, features, 5, own_rows=range(10, 20), block_size=block_size)
+    found = evaluate_encoder.nearest(queries, features, 5, own_rows=range(10, 20), block_size=block_size)
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)
     for query, rows in enumerate(found, start=10):
         others = [row for row in range(40) if row != query]
         expected = sorted(others, key=lambda row, query=query: -unit[query] @ unit[row])[:5]
         assert rows.tolist() == expected
-    with_own = evaluate.nearest(queries, features, 1, block_size=block_size)
+    with_own = evaluate_encoder.nearest(queries, features, 1, block_size=block_size)
     assert with_own.dtype == np.int64
     assert with_own[:, 0].tolist() == list(range(10, 20))
 
@@ -119,27 +121,27 @@ def test_nearest_agrees_with_a_loop(block_size):
 def test_nearest_refuses(changes, message):
     arguments = {"queries": np.ones((2, 3)), "features": np.ones((4, 3)), "k": 1}
     with pytest.raises(ValueError, match=message):
-        evaluate.nearest(**(arguments | {"own_rows": [0, 1]} | changes))
+        evaluate_encoder.nearest(**(arguments | {"own_rows": [0, 1]} | changes))
 
 
 def test_alignment_in_the_head():
     # The lengths do not count: the same direction, a right angle, the opposite.
     a = np.array([[1.0, 0], [0, 2], [1, 0]])
     b = np.array([[5.0, 0], [3, 0], [-1, 0]])
-    assert evaluate.alignment(a[:1], b[:1]) == 0
-    assert evaluate.alignment(a[1:2], b[1:2]) == 2
-    assert evaluate.alignment(a[2:], b[2:]) == 4
-    assert evaluate.alignment(a, b) == 2
+    assert evaluate_encoder.alignment(a[:1], b[:1]) == 0
+    assert evaluate_encoder.alignment(a[1:2], b[1:2]) == 2
+    assert evaluate_encoder.alignment(a[2:], b[2:]) == 4
+    assert evaluate_encoder.alignment(a, b) == 2
 
 
 def test_uniformity_in_the_head():
-    assert evaluate.uniformity([[1.0, 0], [3, 0]]) == 0
-    assert evaluate.uniformity([[1.0, 0], [-1, 0]]) == close(-2 * 4, terms=4)
+    assert evaluate_encoder.uniformity([[1.0, 0], [3, 0]]) == 0
+    assert evaluate_encoder.uniformity([[1.0, 0], [-1, 0]]) == close(-2 * 4, terms=4)
     # A cross has four right angles, at distance 2, and two pairs of opposites, at 4.
     cross = [[1.0, 0], [0, 1], [-1, 0], [0, -1]]
     expected = np.log((4 * np.exp(-4) + 2 * np.exp(-8)) / 6)
-    assert evaluate.uniformity(cross) == close(expected, terms=4)
-    assert evaluate.uniformity(np.eye(1000)) == close(-4, terms=4)
+    assert evaluate_encoder.uniformity(cross) == close(expected, terms=4)
+    assert evaluate_encoder.uniformity(np.eye(1000)) == close(-4, terms=4)
 
 
 @pytest.mark.parametrize("block_size", [None, 1, 7, 100])
@@ -148,31 +150,31 @@ def test_alignment_and_uniformity_agree_with_loops(block_size, t):
     a, b = np.random.default_rng(0).normal(size=(2, 30, 5))
     a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (a, b))
     distances = [sum((a[i, c] - b[i, c]) ** 2 for c in range(5)) for i in range(30)]
-    assert evaluate.alignment(2 * a, b) == close(np.mean(distances))
+    assert evaluate_encoder.alignment(2 * a, b) == close(np.mean(distances))
     potentials = [np.exp(-t * np.sum((a[i] - a[j]) ** 2)) for j in range(30) for i in range(j)]
-    uniformity = evaluate.uniformity(3 * a, t=t, block_size=block_size)
+    uniformity = evaluate_encoder.uniformity(3 * a, t=t, block_size=block_size)
     assert uniformity == close(np.log(np.mean(potentials)))
 
 
 def test_alignment_and_uniformity_refuse():
     with pytest.raises(ValueError, match="features_a holds 2 examples, features_b 3"):
-        evaluate.alignment(np.ones((2, 4)), np.ones((3, 4)))
+        evaluate_encoder.alignment(np.ones((2, 4)), np.ones((3, 4)))
     with pytest.raises(ValueError, match="features_b must be finite"):
-        evaluate.alignment(np.ones((1, 2)), np.full((1, 2), np.nan))
+        evaluate_encoder.alignment(np.ones((1, 2)), np.full((1, 2), np.nan))
     with pytest.raises(ValueError, match=r"compares pairs, got features of shape \(1, 4\)"):
-        evaluate.uniformity(np.ones((1, 4)))
+        evaluate_encoder.uniformity(np.ones((1, 4)))
     with pytest.raises(ValueError, match="t must be above 0, got 0"):
-        evaluate.uniformity(np.ones((2, 4)), t=0)
+        evaluate_encoder.uniformity(np.ones((2, 4)), t=0)
 
 
 def test_top_k_in_the_head():
     scores = np.array([[3.0, 2, 1], [3, 2, 1], [3, 2, 1], [1, 1, 1]])
     labels = np.array([0, 1, 2, 1])  # first, second, third; second of equals
-    assert [evaluate.top_k(scores, labels, k) for k in (1, 2, 3)] == [25, 75, 100]
-    assert evaluate.top_k(scores, np.full(4, 7), 3) == 0
+    assert [evaluate_encoder.top_k(scores, labels, k) for k in (1, 2, 3)] == [25, 75, 100]
+    assert evaluate_encoder.top_k(scores, np.full(4, 7), 3) == 0
     untrained = np.array([[0.0, -np.inf]])
-    assert evaluate.top_k(untrained, [1], 2) == 0
-    assert evaluate.top_k(untrained, [0], 1) == 100
+    assert evaluate_encoder.top_k(untrained, [1], 2) == 0
+    assert evaluate_encoder.top_k(untrained, [0], 1) == 100
 
 
 @pytest.mark.parametrize(
@@ -186,23 +188,23 @@ def test_top_k_in_the_head():
 )
 def test_top_k_refuses(scores, k, message):
     with pytest.raises(ValueError, match=message):
-        evaluate.top_k(scores, [0, 1, 1], k)
+        evaluate_encoder.top_k(scores, [0, 1, 1], k)
 
 
 def test_classify_gives_top5_of_more_than_five_classes():
     scores = np.random.default_rng(0).normal(size=(50, 6))
-    classified = evaluate.classify(scores, np.zeros(50, int))
-    assert classified.top5 == evaluate.top_k(scores, np.zeros(50, int), 5)
+    classified = evaluate_encoder.classify(scores, np.zeros(50, int))
+    assert classified.top5 == evaluate_encoder.top_k(scores, np.zeros(50, int), 5)
     assert classified.predictions.dtype == np.int32
     assert classified.top1 == 100 * np.mean(classified.predictions == 0)
-    assert evaluate.classify(scores[:, :5], np.zeros(50, int)).top5 is None
+    assert evaluate_encoder.classify(scores[:, :5], np.zeros(50, int)).top5 is None
 
 
 def test_linear_scores_are_those_of_scikit_learn(digits):
     train, labels, test, _ = digits
     for wanted in ((3, 5), (3, 5, 8)):  # of two classes it gives the difference alone
         rows = np.isin(labels, wanted)
-        scores = evaluate.linear_scores(train[rows], labels[rows], test, regularisation=0.1)
+        scores = evaluate_encoder.linear_scores(train[rows], labels[rows], test, regularization=0.1)
         scaler = StandardScaler().fit(train[rows])
         reference = LogisticRegression(C=0.1).fit(scaler.transform(train[rows]), labels[rows])
         probabilities = tf.nn.softmax(scores).numpy()
@@ -216,7 +218,7 @@ def test_linear_probe_agrees_with_plain_logistic_regression(digits):
     train, labels, test, test_labels = digits
     scaler = StandardScaler().fit(train)
     reference = LogisticRegression(C=0.1, max_iter=1000).fit(scaler.transform(train), labels)
-    predicted = evaluate.linear_probe(train, labels, test, regularisation=0.1)
+    predicted = evaluate_encoder.linear_probe(train, labels, test, regularization=0.1)
     assert predicted.dtype == np.int32
     expected = reference.predict(scaler.transform(test))
     assert abs(agreement(predicted, test_labels) - agreement(expected, test_labels)) <= 0.5
@@ -226,17 +228,17 @@ def test_linear_probe_agrees_with_plain_logistic_regression(digits):
 def test_linear_probe_chooses_the_strength(digits):
     train, labels, test, _ = digits
     # At 1e-7 the weights stay near 0 and all examples fall into the largest class.
-    poor = evaluate.linear_probe(train, labels, test, regularisation=1e-7)
-    good = evaluate.linear_probe(train, labels, test, regularisation=0.1)
-    chosen = evaluate.linear_probe(train, labels, test, regularisation=(1e-7, 0.1))
+    poor = evaluate_encoder.linear_probe(train, labels, test, regularization=1e-7)
+    good = evaluate_encoder.linear_probe(train, labels, test, regularization=0.1)
+    chosen = evaluate_encoder.linear_probe(train, labels, test, regularization=(1e-7, 0.1))
     assert agreement(poor, good) < 90
     np.testing.assert_array_equal(chosen, good)
 
 
 def test_linear_probe_repeats_by_seed_and_warns_of_nothing(digits, recwarn):
     train, labels, test, _ = digits
-    first = evaluate.linear_probe(train, labels, test, seed=3, max_iterations=5)
-    second = evaluate.linear_probe(train, labels, test, seed=3, max_iterations=5)
+    first = evaluate_encoder.linear_probe(train, labels, test, seed=3, max_iterations=5)
+    second = evaluate_encoder.linear_probe(train, labels, test, seed=3, max_iterations=5)
     np.testing.assert_array_equal(first, second)
     assert not recwarn.list
 
@@ -245,29 +247,29 @@ def test_linear_probe_keeps_every_class_in_the_fit():
     features = np.eye(3)[[0, 1, 2, 2, 2, 2]]
     labels = np.array([0, 1, 2, 2, 2, 2])
     for seed in range(5):
-        predicted = evaluate.linear_probe(features, labels, np.eye(3), seed=seed)
+        predicted = evaluate_encoder.linear_probe(features, labels, np.eye(3), seed=seed)
         assert predicted.shape == (3,)
 
 
 def test_extract_features_equals_predict(encoder, images):
     expected = encoder.predict(images[:50] / np.float32(255), verbose=0)
-    extracted = evaluate.extract_features(encoder, images[:50], batch_size=16)
+    extracted = evaluate_encoder.extract_features(encoder, images[:50], batch_size=16)
     assert extracted.dtype == np.float32
     assert_close(extracted, expected)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 50, 64])
 def test_extract_features_does_not_depend_on_the_batch_size(encoder, images, batch_size):
-    expected = evaluate.extract_features(encoder, images[:50], batch_size=10)
-    extracted = evaluate.extract_features(encoder, images[:50], batch_size=batch_size)
+    expected = evaluate_encoder.extract_features(encoder, images[:50], batch_size=10)
+    extracted = evaluate_encoder.extract_features(encoder, images[:50], batch_size=batch_size)
     assert_close(extracted, expected)
 
 
 def test_extract_features_takes_datasets_and_floats(encoder, images):
-    expected = evaluate.extract_features(encoder, images[:20], batch_size=8)
+    expected = evaluate_encoder.extract_features(encoder, images[:20], batch_size=8)
     dataset = tf.data.Dataset.from_tensor_slices(images[:20])
     for source in (dataset, images[:20] / 255, dataset.map(lambda x: tf.cast(x, tf.float32) / 255)):
-        extracted = evaluate.extract_features(encoder, source, batch_size=8)
+        extracted = evaluate_encoder.extract_features(encoder, source, batch_size=8)
         assert_close(extracted, expected)
 
 
@@ -279,7 +281,7 @@ def test_extract_features_traces_once(images):
         assert training is False
         return tf.reduce_mean(batch, axis=(1, 2))
 
-    evaluate.extract_features(encoder, images[:50], batch_size=16)
+    evaluate_encoder.extract_features(encoder, images[:50], batch_size=16)
     assert shapes == [(16, 8, 8, 3)]
 
 
@@ -291,16 +293,16 @@ def test_extract_features_are_float32_under_bfloat16(images):
             keras.layers.GlobalAveragePooling2D(dtype="mixed_bfloat16"),
         ]
     )
-    assert evaluate.extract_features(encoder, images[:3]).dtype == np.float32
+    assert evaluate_encoder.extract_features(encoder, images[:3]).dtype == np.float32
 
 
 def test_judge(encoder, images, digits):
     _, labels, _, test_labels = digits
-    scores = evaluate.judge(encoder, images[:1200], labels, images[1200:], test_labels, k=20)
-    features = evaluate.extract_features(encoder, images)
+    scores = evaluate_encoder.judge(encoder, images[:1200], labels, images[1200:], test_labels, k=20)
+    features = evaluate_encoder.extract_features(encoder, images)
     assert_close(scores.train_features, features[:1200])
     assert_close(scores.test_features, features[1200:])
-    predicted = evaluate.knn_predict(features[:1200], labels, features[1200:], k=20, num_classes=10)
+    predicted = evaluate_encoder.knn_predict(features[:1200], labels, features[1200:], k=20, num_classes=10)
     assert scores.knn_top1 == {20: pytest.approx(agreement(predicted, test_labels), abs=0.2)}
     assert 85 < scores.knn_top1[20] <= 100
     assert 85 < scores.linear_top1 < scores.linear_top5 <= 100
@@ -321,7 +323,7 @@ def test_judge_runs_the_encoder_once_whatever_is_asked(images):
     assert list(scores.knn_top1) == [1, 3, 99]
     features = images[:20].reshape(20, -1)
     for k, top1 in scores.knn_top1.items():
-        predicted = evaluate.knn_predict(
+        predicted = evaluate_encoder.knn_predict(
             features, np.arange(20) % 2, features[:10], k=k, num_classes=2
         )
         assert top1 == agreement(predicted, np.arange(10) % 2)
@@ -332,7 +334,7 @@ def test_judge_counts_a_class_that_training_lacks_as_wrong(images, digits):
     labels = digits[1][:100]
     unseen = np.full(20, 11)
     flatten = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
-    scores = evaluate.judge(flatten, images[:100], labels, images[:20], unseen)
+    scores = evaluate_encoder.judge(flatten, images[:100], labels, images[:20], unseen)
     assert (scores.knn_top1, scores.linear_top1, scores.linear_top5) == ({20: 0, 200: 0}, 0, 0)
 
 
@@ -341,18 +343,18 @@ def test_both_agree_with_scikit_learn_on_cifar10(data_dir):
     encoder = sogclr_tf.small_resnet(widths=(16, 32), stem_stride=4)
     sets = []
     for split in ("train[:2000]", "test[:1000]"):
-        source = sogclr_tf.sources.from_name("cifar10", split, data_dir)
+        source = sources.from_name("cifar10", split, data_dir)
         images, labels = source.images_and_labels()
-        sets += [evaluate.extract_features(encoder, images), labels]
+        sets += [evaluate_encoder.extract_features(encoder, images), labels]
     train, labels, test, test_labels = sets
 
-    predicted = evaluate.knn_predict(train, labels, test, k=20, num_classes=10)
+    predicted = evaluate_encoder.knn_predict(train, labels, test, k=20, num_classes=10)
     voters = KNeighborsClassifier(20, weights=lambda d: np.exp((1 - d**2 / 2) / 0.07))
     expected = voters.fit(normalize(train), labels).predict(normalize(test))
     assert agreement(predicted, test_labels) > 15
     assert abs(agreement(predicted, test_labels) - agreement(expected, test_labels)) <= 0.5
 
-    predicted = evaluate.linear_probe(train, labels, test, regularisation=0.01)
+    predicted = evaluate_encoder.linear_probe(train, labels, test, regularization=0.01)
     scaler = StandardScaler().fit(train)
     regression = LogisticRegression(C=0.01).fit(scaler.transform(train), labels)
     expected = regression.predict(scaler.transform(test))
@@ -367,7 +369,7 @@ def judge_with(encoder, images, **changes):
         "test_images": images[:10],
         "test_labels": np.arange(10) % 2,
     }
-    return evaluate.judge(encoder, **(arguments | changes))
+    return evaluate_encoder.judge(encoder, **(arguments | changes))
 
 
 @pytest.mark.parametrize(
@@ -416,13 +418,13 @@ def test_judge_counts_the_images_of_a_dataset(encoder, images):
 )
 def test_extract_features_refuses(encoder, images, message):
     with pytest.raises(ValueError, match=message):
-        evaluate.extract_features(encoder, images)
+        evaluate_encoder.extract_features(encoder, images)
 
 
 def test_extract_features_refuses_a_feature_map(images):
     encoder = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3)])
     with pytest.raises(ValueError, match=r"features \[B, D\], got shape \(4, 6, 6, 2\)"):
-        evaluate.extract_features(encoder, images[:4], batch_size=4)
+        evaluate_encoder.extract_features(encoder, images[:4], batch_size=4)
 
 
 @pytest.mark.parametrize(
@@ -446,14 +448,14 @@ def test_knn_refuses(changes, message):
         "num_classes": 3,
     }
     with pytest.raises(ValueError, match=message):
-        evaluate.knn_predict(**(arguments | changes))
+        evaluate_encoder.knn_predict(**(arguments | changes))
 
 
 def test_linear_probe_refuses():
     features = np.ones((4, 3))
-    with pytest.raises(ValueError, match="regularisation must be numbers above 0, got -1"):
-        evaluate.linear_probe(features, [0, 1, 0, 1], features, regularisation=-1)
+    with pytest.raises(ValueError, match="regularization must be numbers above 0, got -1"):
+        evaluate_encoder.linear_probe(features, [0, 1, 0, 1], features, regularization=-1)
     with pytest.raises(ValueError, match="at least 2 different classes, got 1"):
-        evaluate.linear_probe(features, [1, 1, 1, 1], features)
+        evaluate_encoder.linear_probe(features, [1, 1, 1, 1], features)
     with pytest.raises(ValueError, match="No class has two of the 4 training examples"):
-        evaluate.linear_probe(features, [0, 1, 2, 3], features)
+        evaluate_encoder.linear_probe(features, [0, 1, 2, 3], features)

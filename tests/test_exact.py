@@ -14,6 +14,7 @@ import sogclr_tf
 from sogclr_tf import exact_global_objective
 
 
+
 def projections(count, width, seed=0):
     a, b = np.random.default_rng(seed).normal(size=(2, count, width)).astype(np.float32)
     return 3 * a, a + 0.5 * b
@@ -76,10 +77,10 @@ class TestProjections:
     def test_sogclr_estimates_it(self, temperature):
         """With all examples in one batch, at their first visit, the estimate is exact."""
         a, b = (tf.constant(x) for x in projections(12, 8))
-        objective = sogclr_tf.GlobalContrastiveLoss(12, temperature)
+        contrastive_loss = sogclr_tf.GlobalContrastiveLoss(12, temperature)
         with tf.GradientTape() as tape:
             tape.watch([a, b])
-            loss = objective(a, b, tf.range(12))
+            loss = contrastive_loss(a, b, tf.range(12))
         want = exact_global_objective((a, b), temperature=temperature)
         assert float(loss) == close(want.value, terms=4)
         for got, half in zip(tape.gradient(loss, [a, b]), want.gradients, strict=True):
@@ -134,11 +135,11 @@ class TestModel:
     def test_temperatures_of_isogclr(self):
         built, data = model("isogclr"), whole()
         temperatures = np.linspace(0.1, 0.6, N).astype(np.float32)
-        built.objective.temperatures.assign(temperatures)
+        built.contrastive_loss.temperatures.assign(temperatures)
         got = exact_global_objective(built, data)
         a, b = (built.project(data[key]).numpy() for key in ("view_a", "view_b"))
         plain = exact_global_objective((a, b), temperature=temperatures[data["index"]])
-        rho = built.objective.rho * temperatures.mean()
+        rho = built.contrastive_loss.rho * temperatures.mean()
         assert got.value == close(plain.value + rho, terms=4)
 
     def test_a_step_along_the_gradient_lowers_it(self):

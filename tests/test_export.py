@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from numerics import assert_close
 
-from sogclr_tf.export import export_encoder
+from sogclr_tf import export_encoder
 
 
 def make_encoder(height=8, width=8):

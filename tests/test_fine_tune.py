@@ -3,14 +3,18 @@ import numpy as np
 import pytest
 
 import sogclr_tf
-from sogclr_tf import augment, fine_tune, sources
+from sogclr_tf.data import augment
+from sogclr_tf.evaluation import fine_tune
+from sogclr_tf.data import sources
+from sogclr_tf.data.sources.digits import digits
 
-POLICY = augment.Policy(8, min_area=0.7, flip=0, jitter=0, grey=0)
+
+POLICY = sogclr_tf.Policy(8, min_area=0.7, flip=0, jitter=0, grayscale=0)
 
 
 @pytest.fixture(scope="module")
 def digits():
-    return sources.digits("train"), sources.digits("test")
+    return digits("train"), digits("test")
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +46,7 @@ def test_a_frozen_encoder_is_trained_all_the_same():
     encoder = sogclr_tf.small_resnet(widths=(4,), input_shape=(8, 8, 3))
     encoder.trainable = False
     copy = fine_tune.copied(encoder)
-    assert len(copy.trainable_weights) == len(copy.weights) - 2 * 3  # of 3 batch normalisations
+    assert len(copy.trainable_weights) == len(copy.weights) - 2 * 3  # of 3 batch normalizations
     assert not encoder.trainable_weights
 
 
@@ -67,10 +71,10 @@ class Plain(keras.Model):
 
 def test_it_refuses(digits, encoder):
     train, test = digits
-    rare = sources.ArraySource(np.zeros((201, 8, 8, 3), np.uint8), [0] * 100 + [1] * 100 + [3])
+    rare = sogclr_tf.ArraySource(np.zeros((201, 8, 8, 3), np.uint8), [0] * 100 + [1] * 100 + [3])
     with pytest.raises(ValueError, match="1% of the 1 examples of class 3 is none"):
         tuned(encoder, (rare, test), percent=1)
-    bare = sources.ArraySource(np.zeros((4, 8, 8, 3), np.uint8), name="bare")
+    bare = sogclr_tf.ArraySource(np.zeros((4, 8, 8, 3), np.uint8), name="bare")
     with pytest.raises(ValueError, match="bare has no labels"):
         tuned(encoder, (bare, test))
     with pytest.raises(ValueError, match="bare has no labels"):

@@ -8,8 +8,11 @@ import pytest
 import tensorflow as tf
 from files import write_folder
 
-from sogclr_tf import sources
-from sogclr_tf.sources import FolderSource, listing, manifest
+from sogclr_tf import FolderSource
+from sogclr_tf.data import sources
+from sogclr_tf.data.sources import folder_listing
+from sogclr_tf.data.sources import file_cache
+
 
 N = 12
 
@@ -28,7 +31,7 @@ def touch(folder, *names):
 
 def paths(folder):
     """All paths of a listing, as text."""
-    found = listing.list_images(str(folder))
+    found = folder_listing.list_images(str(folder))
     text, starts = found.text.decode(), found.starts
     return [text[a:b] for a, b in zip(starts, starts[1:], strict=False)]
 
@@ -44,13 +47,13 @@ def settle(folder):
 def walks(monkeypatch):
     """The folders that were listed, one by one."""
     listed = []
-    plain = listing._list_local
+    plain = folder_listing._list_local
 
     def watched(root, relative):
         listed.append(relative.decode())
         return plain(root, relative)
 
-    monkeypatch.setattr(listing, "_list_local", watched)
+    monkeypatch.setattr(folder_listing, "_list_local", watched)
     return listed
 
 
@@ -98,7 +101,7 @@ class TestPaths:
             tf.io.gfile.makedirs(f"{folder}/{name[:2]}")
             with tf.io.gfile.GFile(f"{folder}/{name}", "w") as file:
                 file.write("x")
-        monkeypatch.setattr(listing, "_REQUESTS", 3)
+        monkeypatch.setattr(folder_listing, "_REQUESTS", 3)
         assert paths(folder) == names
 
 
@@ -115,7 +118,7 @@ class TestLabels:
     @pytest.mark.parametrize("names", [["1.png", "2.png"], ["1.png", "a/b/c/2.png", "a/b/3.png"]])
     def test_images_outside_of_classes_have_no_labels(self, tmp_path, names):
         source = FolderSource(touch(tmp_path, *names))
-        assert not source.labelled
+        assert not source.labeled
         assert source.class_names is None
         assert sorted(source.examples().element_spec) == ["image", "index"]
         assert source.images_and_labels()[1] is None
@@ -156,9 +159,9 @@ class TestManifest:
     def test_a_second_start_lists_nothing(self, tmp_path, walks):
         touch(tmp_path, "a/1.png", "b/c/2.png", "b/3.png")
         settle(tmp_path)
-        first = listing.list_images(str(tmp_path))
+        first = folder_listing.list_images(str(tmp_path))
         assert walks == ["", "a/", "b/", "b/c/"]
-        again = listing.list_images(str(tmp_path))
+        again = folder_listing.list_images(str(tmp_path))
         assert len(walks) == 4
         assert again.text == first.text
         assert again.group_names == first.group_names == ["a", "b"]
@@ -201,7 +204,7 @@ class TestManifest:
         touch(tmp_path, "1.png")
         settle(tmp_path)
         paths(tmp_path)
-        path = manifest._path("folder", str(tmp_path))
+        path = file_cache._path("folder", str(tmp_path))
         for content in (b"", path.read_bytes()[:-40]):
             path.write_bytes(content)
             assert paths(tmp_path) == ["1.png"]
@@ -222,9 +225,9 @@ class TestManifest:
 
         before = sorted(manifests.iterdir())
         monkeypatch.setattr(np, "savez", full)
-        manifest.save("folder", "/somewhere", text=np.zeros(3))
+        file_cache.save("folder", "/somewhere", text=np.zeros(3))
         assert sorted(manifests.iterdir()) == before
-        assert manifest.load("folder", "/somewhere") is None
+        assert file_cache.load("folder", "/somewhere") is None
 
     def test_the_folder_is_not_written_to(self, tmp_path):
         touch(tmp_path, "1.png")
@@ -235,9 +238,9 @@ class TestManifest:
         for name in ("SOGCLR_TF_CACHE", "XDG_CACHE_HOME"):
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("HOME", str(tmp_path))
-        assert manifest._path("a", "b").parent == tmp_path / ".cache" / "sogclr_tf"
+        assert file_cache._path("a", "b").parent == tmp_path / ".cache" / "sogclr_tf"
         monkeypatch.setenv("XDG_CACHE_HOME", "/x")
-        assert str(manifest._path("a", "b").parent) == "/x/sogclr_tf"
+        assert str(file_cache._path("a", "b").parent) == "/x/sogclr_tf"
 
 
 class TestErrors:

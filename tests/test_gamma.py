@@ -9,12 +9,15 @@ from reference import GlobalContrastive
 from test_model import N, encoder, views
 
 import sogclr_tf
-from sogclr_tf.checkpoint import Checkpoints
-from sogclr_tf.objectives import gamma
+from sogclr_tf import Checkpoints
+from sogclr_tf.losses import registry
+from sogclr_tf.losses import gamma_schedule
+
+
 
 
 def falling_loss(name="sogclr", decay_steps=5):
-    return sogclr_tf.objectives.build_objective(
+    return registry.build_loss(
         name, N, temperature=0.5, gamma=0.3, gamma_decay_steps=decay_steps
     )
 
@@ -35,23 +38,23 @@ class TestCourse:
         ("step", "want"), [(0, 1.0), (50, 0.6), (100, 0.2), (101, 0.2), (10**9, 0.2)]
     )
     def test_values_of_the_docstring(self, step, want):
-        assert float(gamma.falling(0.2, 100, tf.constant(step))) == close(want, terms=4)
+        assert float(gamma_schedule.falling(0.2, 100, tf.constant(step))) == close(want, terms=4)
 
     def test_it_falls_at_every_step_within_its_bounds(self):
-        values = np.array([gamma.falling(0.1, 7, tf.constant(step)) for step in range(8)])
+        values = np.array([gamma_schedule.falling(0.1, 7, tf.constant(step)) for step in range(8)])
         assert (np.diff(values) < 0).all()
         assert values.min() >= np.float32(0.1)
         assert values.max() <= 1
 
     def test_objective_averages_with_the_gamma_of_its_step(self):
-        objective, reference = falling_loss(), GlobalContrastive(N, 0.5, 1.0)
+        contrastive_loss, reference = falling_loss(), GlobalContrastive(N, 0.5, 1.0)
         rng = np.random.default_rng(0)
         for step in range(8):
             a, b = rng.normal(size=(2, 4, 8)).astype(np.float32)
             reference.gamma = 0.3 + 0.7 * (1 + np.cos(np.pi * min(step / 5, 1))) / 2
             value, _ = reference.step(a, b, np.arange(4))
-            assert float(objective(a, b, np.arange(4))) == close(value, terms=4)
-        assert_close(objective.log_u, reference.log_u)
+            assert float(contrastive_loss(a, b, np.arange(4))) == close(value, terms=4)
+        assert_close(contrastive_loss.log_u, reference.log_u)
 
     @pytest.mark.parametrize("wrong", [-1, 2.5])
     def test_bad_decay_steps(self, wrong):
@@ -65,11 +68,11 @@ class TestCounter:
         assert [tuple(weight.shape) for weight in falling_loss().weights] == [(N,), ()]
 
     def test_it_counts_training_steps_alone(self):
-        objective = falling_loss()
+        contrastive_loss = falling_loss()
         a, b = np.random.default_rng(0).normal(size=(2, 4, 8)).astype(np.float32)
         for training in (True, False, True, False, False, True):
-            objective(a, b, np.arange(4), training=training)
-        assert int(objective.weights[-1]) == 3
+            contrastive_loss(a, b, np.arange(4), training=training)
+        assert int(contrastive_loss.weights[-1]) == 3
 
     @pytest.mark.parametrize("jit_compile", [False, True])
     def test_graph_and_xla_equal_eager(self, jit_compile):
@@ -120,6 +123,6 @@ class TestFit:
         else:
             built.save_weights(path)
             again.load_weights(path)
-        assert again.objective.get_config() == built.objective.get_config()
+        assert again.contrastive_loss.get_config() == built.contrastive_loss.get_config()
         assert_same_weights(again, built)
-        assert int(again.objective.weights[-1]) == 2
+        assert int(again.contrastive_loss.weights[-1]) == 2

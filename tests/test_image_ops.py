@@ -8,7 +8,8 @@ import scipy.ndimage
 import tensorflow as tf
 from numerics import assert_close
 
-from sogclr_tf.image_ops import adjust_hsv_in_yiq, gaussian_filter2d
+from sogclr_tf.data.image_ops import adjust_hsv_in_yiq
+from sogclr_tf.data.image_ops import gaussian_filter2d
 
 
 def floats(*shape):
@@ -101,7 +102,7 @@ class TestHsv:
         assert_close(adjust_hsv_in_yiq(turned, -0.8), images)
 
     def test_the_direction_of_a_turn(self):
-        """Red goes by way of magenta: down the circle of HSV, from 1 towards 2/3."""
+        """Red goes by way of magenta: down the circle of HSV, from 1 toward 2/3."""
         hues = [
             colorsys.rgb_to_hsv(*np.clip(adjust_hsv_in_yiq([[[0.6, 0.2, 0.2]]], turn)[0, 0], 0, 1))[
                 0

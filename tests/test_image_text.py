@@ -5,13 +5,14 @@ import pytest
 import tensorflow as tf
 
 import sogclr_tf
-from sogclr_tf import image_text, sources
+from sogclr_tf.data import image_text
+
 
 N = 10
 # An image is as bright as its index; its text says it.
 IMAGES = np.repeat(np.arange(N, dtype=np.uint8), 8 * 8 * 3).reshape(N, 8, 8, 3) * 20
 TEXTS = [f"number {number}" for number in range(N)]
-STILL = sogclr_tf.augment.Policy(size=8, min_area=1, max_aspect=1, flip=0, jitter=0, grey=0)
+STILL = sogclr_tf.Policy(size=8, min_area=1, max_aspect=1, flip=0, jitter=0, grayscale=0)
 
 
 def seen(stream):
@@ -44,9 +45,9 @@ class TestPairs:
             for key in want:
                 np.testing.assert_array_equal(got[key], want[key])
 
-    def test_mild_views_keep_side_and_colour(self):
+    def test_mild_views_keep_side_and_color(self):
         policy = sogclr_tf.training_pairs(IMAGES, TEXTS, batch_size=3).policy_a
-        assert (policy.size, policy.flip, policy.grey) == (8, 0, 0)
+        assert (policy.size, policy.flip, policy.grayscale) == (8, 0, 0)
         assert policy.min_area >= 0.5
 
     def test_samples(self):
@@ -63,7 +64,7 @@ class TestPairs:
             ((IMAGES, TEXTS[:3]), "expected 10 strings"),
             ((IMAGES, np.arange(N)), "expected 10 strings"),
             ((IMAGES,), "the array has no texts"),
-            ((sources.ArraySource(IMAGES), TEXTS), "texts belong inside the source"),
+            ((sogclr_tf.ArraySource(IMAGES), TEXTS), "texts belong inside the source"),
         ],
     )
     def test_bad_input(self, given, message):
@@ -77,7 +78,7 @@ class TestPairs:
 
 @pytest.fixture(scope="module")
 def emoji(emoji_dir):
-    return sources.TfdsSource("emoji", "test", emoji_dir, text="caption")
+    return sogclr_tf.TfdsSource("emoji", "test", emoji_dir, text="caption")
 
 
 class TestEmoji:
@@ -91,12 +92,12 @@ class TestEmoji:
         assert [by_index[i] for i in range(193)] == texts
 
     def test_slices_keep_index_and_text(self, emoji, emoji_dir):
-        part = sources.TfdsSource("emoji", "test[50%:]", emoji_dir, text="caption")
+        part = sogclr_tf.TfdsSource("emoji", "test[50%:]", emoji_dir, text="caption")
         for example in part.examples(seed=1).take(20):
             assert emoji.texts()[int(example["index"])] == example["text"].numpy().decode()
 
     def test_unknown_text_lists_the_valid_ones(self, emoji_dir):
         with pytest.raises(ValueError, match="has no text 'name': choose one of caption"):
-            sources.TfdsSource("emoji", "test", emoji_dir, text="name")
+            sogclr_tf.TfdsSource("emoji", "test", emoji_dir, text="name")
         with pytest.raises(ValueError, match="has no text 'label'"):
-            sources.TfdsSource("emoji", "test", emoji_dir, text="label")
+            sogclr_tf.TfdsSource("emoji", "test", emoji_dir, text="label")

@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 from test_run import command
 
-from sogclr_tf.run_folder import RunFolder
+import sogclr_tf
+from sogclr_tf.experiment.folder import RunFolder
 
 SMALL = [
     "--config=configs/emoji_text.py",
@@ -54,15 +55,17 @@ def test_every_file_is_there(finished):
 
 def test_both_towers_are_served_and_agree_with_the_scores(finished, emoji_dir):
     """The recall of the exported towers, fed with files' own images and strings."""
-    from sogclr_tf import data, retrieval, sources
+    from sogclr_tf.data import views
+    from sogclr_tf.evaluation import retrieval
+    from sogclr_tf.data import sources
 
     folder, _ = finished
     image, text = (
         tf.saved_model.load(str(folder.saved_model / side / "20")).signatures["serving_default"]
         for side in ("image", "text")
     )
-    test = sources.TfdsSource("emoji", "test", emoji_dir, text="caption")
-    images, _ = data.evaluation_set(test, 32)
+    test = sogclr_tf.TfdsSource("emoji", "test", emoji_dir, text="caption")
+    images, _ = views.evaluation_set(test, 32)
     of_images = image(images=tf.constant(np.stack(list(images))))["embeddings"]
     of_texts = text(texts=tf.constant(test.texts()))["embeddings"]
     found = retrieval.recall(of_images, of_texts, (10,))

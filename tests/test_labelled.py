@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
 
-from sogclr_tf import labelled, sources
+from sogclr_tf.data import labeled
+from sogclr_tf.data.sources.digits import digits
 
 
 @pytest.fixture(scope="module")
 def source():
-    return sources.digits("train")
+    return digits("train")
 
 
 def batches(dataset, count):
@@ -14,9 +15,9 @@ def batches(dataset, count):
 
 
 def test_a_view_comes_with_the_label_of_its_image(source):
-    plain = labelled.crops_and_flips(8, min_area=1, flip=0)
+    plain = labeled.crops_and_flips(8, min_area=1, flip=0)
     plain = type(plain)(**{**vars(plain), "max_aspect": 1.0})
-    views = labelled.labelled_views(source, 100, plain)
+    views = labeled.labeled_views(source, 100, plain)
     assert views.steps_per_epoch == 11
     images, labels = source.images_and_labels()
     images = np.stack(list(images.as_numpy_iterator()))
@@ -31,30 +32,30 @@ def test_a_view_comes_with_the_label_of_its_image(source):
 
 
 def test_a_stream_goes_on_where_it_was_left(source):
-    views = labelled.labelled_views(source, 400, labelled.crops_and_flips(8), seed=3)
+    views = labeled.labeled_views(source, 400, labeled.crops_and_flips(8), seed=3)
     whole = batches(views.stream(), 5)
     for expected, batch in zip(whole[3:], batches(views.stream(3), 2), strict=True):
         for key in views.keys:
             np.testing.assert_array_equal(batch[key], expected[key])
-    other = batches(labelled.labelled_views(source, 400, views.policy_a, seed=4).stream(), 1)
+    other = batches(labeled.labeled_views(source, 400, views.policy_a, seed=4).stream(), 1)
     assert (other[0]["index"] != whole[0]["index"]).any()
 
 
 def test_samples_are_images_to_look_at(source):
-    views = labelled.labelled_views(source, 10, labelled.crops_and_flips(12))
+    views = labeled.labeled_views(source, 10, labeled.crops_and_flips(12))
     originals, first, second = views.samples(3)
     assert [image.shape for image in originals] == [(8, 8, 3)] * 3
     assert [view.shape for view in first + second] == [(12, 12, 3)] * 6
     assert any((a != b).any() for a, b in zip(first, second, strict=True))
 
 
-def test_crops_and_flips_change_no_colour():
-    policy = labelled.crops_and_flips(32, flip=0.25)
+def test_crops_and_flips_change_no_color():
+    policy = labeled.crops_and_flips(32, flip=0.25)
     assert (policy.size, policy.min_area, policy.flip) == (32, 0.08, 0.25)
-    assert (policy.jitter, policy.grey, policy.blur, policy.solarise) == (0, 0, 0, 0)
+    assert (policy.jitter, policy.grayscale, policy.blur, policy.solarize) == (0, 0, 0, 0)
 
 
 def test_a_source_without_labels_is_refused():
     images = np.zeros((4, 8, 8, 3), np.uint8)
     with pytest.raises(ValueError, match="the array has no labels: give one for each image"):
-        labelled.labelled_views(images, 2, labelled.crops_and_flips(8))
+        labeled.labeled_views(images, 2, labeled.crops_and_flips(8))

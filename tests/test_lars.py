@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from numerics import assert_all_close, assert_close
 
-from sogclr_tf.lars import LARS
+from sogclr_tf import LARS
 
 GOLDEN = Path(__file__).parent / "golden" / "simclr_lars.npz"
 

@@ -5,15 +5,22 @@ import tensorflow as tf
 from numerics import close
 
 import sogclr_tf
-from sogclr_tf import augment, data, evaluate, labelled, linear, sources
+from sogclr_tf.data import augment
+from sogclr_tf.data import views
+from sogclr_tf.evaluation import evaluate_encoder
+from sogclr_tf.data import labeled
+from sogclr_tf.evaluation import linear_evaluation
+from sogclr_tf.data import sources
+from sogclr_tf.data.sources.digits import digits
+
 
 # The whole image: an 8% crop of a digit is no digit.
-POLICY = augment.Policy(8, min_area=1, max_aspect=1, flip=0, jitter=0, grey=0)
+POLICY = sogclr_tf.Policy(8, min_area=1, max_aspect=1, flip=0, jitter=0, grayscale=0)
 
 
 @pytest.fixture(scope="module")
 def digits():
-    return sources.digits("train"), sources.digits("test")
+    return digits("train"), digits("test")
 
 
 @pytest.fixture(scope="module")
@@ -31,15 +38,15 @@ def pixels():
 
 def evaluated(encoder, train, test, policy=POLICY, **changes):
     settings = {"epochs": 1, "verbose": 0} | changes
-    return linear.linear_evaluation(encoder, train, test, policy, **settings)
+    return linear_evaluation.linear_evaluation(encoder, train, test, policy, **settings)
 
 
 def test_it_comes_close_to_logistic_regression(digits):
     found = evaluated(pixels(), *digits, epochs=12, batch_size=64, learning_rate=0.3)
-    (train, labels), (test, test_labels) = [data.evaluation_set(x, 8) for x in digits]
-    train, test = (evaluate.extract_features(pixels(), images) for images in (train, test))
-    expected = evaluate.linear_scores(train, labels, test, regularisation=0.1)
-    assert found.top1 == pytest.approx(evaluate.top_k(expected, test_labels, 1), abs=3)
+    (train, labels), (test, test_labels) = [views.evaluation_set(x, 8) for x in digits]
+    train, test = (evaluate_encoder.extract_features(pixels(), images) for images in (train, test))
+    expected = evaluate_encoder.linear_scores(train, labels, test, regularization=0.1)
+    assert found.top1 == pytest.approx(evaluate_encoder.top_k(expected, test_labels, 1), abs=3)
     assert found.top1 == 100 * np.mean(found.predictions == test_labels)
     assert 98 < found.top5 <= 100
     assert found.predictions.dtype == np.int32
@@ -65,7 +72,7 @@ def test_the_encoder_is_in_inference_mode(digits):
 
 
 def test_the_head_is_what_is_trained(encoder):
-    model = linear.Classifier(encoder, 3, frozen=True)
+    model = linear_evaluation.Classifier(encoder, 3, frozen=True)
     assert model(np.zeros((2, 8, 8, 3), np.uint8), training=True).shape == (2, 3)
     assert [weight.path for weight in model.trainable_weights] == [
         "classifier/head/kernel",
@@ -74,7 +81,7 @@ def test_the_head_is_what_is_trained(encoder):
 
 
 def test_it_repeats_by_seed(digits):
-    policy = labelled.crops_and_flips(8)
+    policy = labeled.crops_and_flips(8)
     first, second, other = (
         evaluated(pixels(), *digits, policy, seed=seed).predictions for seed in (1, 1, 2)
     )
@@ -86,7 +93,7 @@ def test_classes_that_training_lacks_are_wrong(digits):
     train, test = digits
     images, labels = train.images_and_labels()
     images = np.stack(list(images.as_numpy_iterator()))
-    few = sources.ArraySource(images[labels % 2 == 1], labels[labels % 2 == 1])
+    few = sogclr_tf.ArraySource(images[labels % 2 == 1], labels[labels % 2 == 1])
     found = evaluated(pixels(), few, test, epochs=3)
     assert set(found.predictions.tolist()) <= {1, 3, 5, 7, 9}
     odd = np.mean(test.images_and_labels()[1] % 2 == 1)
@@ -102,21 +109,21 @@ def test_it_shows_one_bar_of_progress(digits, capsys):
     assert "8/8" in capsys.readouterr().out
 
 
-def unlabelled(source):
-    return sources.ArraySource(np.zeros((4, 8, 8, 3), np.uint8), name=f"bare {source.name}")
+def unlabeled(source):
+    return sogclr_tf.ArraySource(np.zeros((4, 8, 8, 3), np.uint8), name=f"bare {source.name}")
 
 
 def test_it_refuses(digits, encoder):
     train, test = digits
     with pytest.raises(ValueError, match=r"bare digits\[train\] has no labels"):
-        evaluated(encoder, unlabelled(train), test)
+        evaluated(encoder, unlabeled(train), test)
     with pytest.raises(ValueError, match=r"bare digits\[test\] has no labels"):
-        evaluated(encoder, train, unlabelled(test))
+        evaluated(encoder, train, unlabeled(test))
     with pytest.raises(ValueError, match=r"the encoder takes \(None, 8, 8, 3\), but 'image' is"):
-        evaluated(encoder, train, test, labelled.crops_and_flips(9))
+        evaluated(encoder, train, test, labeled.crops_and_flips(9))
     with pytest.raises(ValueError, match=r"must return features \[B, D\], got shape \(1, 8"):
         evaluated(lambda images, training: images, train, test)  # noqa: ARG005
-    one_class = sources.ArraySource(np.zeros((4, 8, 8, 3), np.uint8), [1] * 4, name="ones")
+    one_class = sogclr_tf.ArraySource(np.zeros((4, 8, 8, 3), np.uint8), [1] * 4, name="ones")
     with pytest.raises(ValueError, match="labels of ones must hold at least 2 different classes"):
         evaluated(encoder, one_class, test)
     with pytest.raises(ValueError, match="peak is 0.0; give a learning rate > 0"):

@@ -4,14 +4,20 @@ import tensorflow as tf
 from numerics import assert_close
 
 import sogclr_tf
-from sogclr_tf import evaluate, labelled, linear, sources
-from sogclr_tf.linear_head import LinearHead
+from sogclr_tf.models.linear_probe import LinearProbe
+from sogclr_tf.data import views
+from sogclr_tf.evaluation import evaluate_encoder
+from sogclr_tf.data import labeled
+from sogclr_tf.evaluation import linear_evaluation
+from sogclr_tf.data.sources.digits import digits
+
+
 
 RANDOM = np.random.default_rng(0)
 
 
 def head(classes=3, width=5):
-    return LinearHead(
+    return LinearProbe(
         *(
             RANDOM.normal(size=size).astype(np.float32)
             for size in (width, (width, classes), classes)
@@ -26,10 +32,10 @@ def test_scores_are_a_linear_function():
         assert_close(scores, expected)
 
 
-def test_of_standardised():
+def test_of_standardized():
     mean, deviation = RANDOM.normal(size=5), RANDOM.uniform(0.5, 2, 5)
     kernel, bias, features = (RANDOM.normal(size=size) for size in ((5, 3), 3, (4, 5)))
-    made = LinearHead.of_standardised(mean, deviation, kernel, bias)
+    made = LinearProbe.from_standardized(mean, deviation, kernel, bias)
     expected = (features - mean) / deviation @ kernel + bias
     assert_close(made.scores(features), expected)
 
@@ -38,7 +44,7 @@ def test_features_that_hardly_differ():
     features = (1000 + RANDOM.normal(size=(50, 5)) / 100).astype(np.float32)
     mean, deviation = features.mean(0, np.float64), features.std(0, dtype=np.float64)
     kernel, bias = RANDOM.normal(size=(5, 3)), np.zeros(3)
-    made = LinearHead.of_standardised(mean, deviation, kernel, bias)
+    made = LinearProbe.from_standardized(mean, deviation, kernel, bias)
     expected = (features - mean) / deviation @ kernel
     # The mean itself is kept in float32, which is 1e-4 of 1000, or 1e-2 of the deviation.
     np.testing.assert_allclose(made.scores(features), expected, atol=0.05)
@@ -55,7 +61,7 @@ def test_the_layer_computes_the_scores():
 def test_the_file_keeps_all(tmp_path, names):
     made = head()
     (tmp_path / "head.npz").write_bytes(made.to_bytes(names, "step-7"))
-    read, class_names, encoder = LinearHead.from_file(tmp_path / "head.npz")
+    read, class_names, encoder = LinearProbe.from_file(tmp_path / "head.npz")
     assert (class_names, encoder) == (names, "step-7")
     for field, again in zip(made, read, strict=True):
         np.testing.assert_array_equal(field, again)
@@ -65,29 +71,29 @@ def test_the_file_keeps_all(tmp_path, names):
 def test_the_regression_is_kept(classes):
     labels = np.arange(60) % classes
     features = (RANDOM.normal(size=(60, 5)) + 2 * np.eye(5)[labels]).astype(np.float32)
-    made = evaluate.linear_head(features, labels)
+    made = evaluate_encoder.linear_head(features, labels)
     predicted = made.scores(features).argmax(1)
-    np.testing.assert_array_equal(predicted, evaluate.linear_probe(features, labels, features))
+    np.testing.assert_array_equal(predicted, evaluate_encoder.linear_probe(features, labels, features))
     assert np.mean(predicted == labels) > 0.8
 
 
 def test_a_class_that_training_lacked_has_no_probability():
     labels = np.array([0, 3, 0, 3, 0, 3] * 4)
     features = RANDOM.normal(size=(24, 5)).astype(np.float32) + labels[:, None]
-    made = evaluate.linear_head(features, labels)
+    made = evaluate_encoder.linear_head(features, labels)
     probabilities = tf.nn.softmax(made.layer()(features)).numpy()
     assert np.all(probabilities[:, 1:3] == 0)
     assert_close(probabilities.sum(1), 1, terms=4)
 
 
 def test_the_head_of_the_papers_linear_evaluation():
-    digits = sources.digits("test")
+    digits = digits("test")
     encoder = sogclr_tf.small_resnet(widths=(4, 6), input_shape=(8, 8, 3))
-    found = linear.linear_evaluation(
-        encoder, digits, digits, labelled.crops_and_flips(8), epochs=1, verbose=0
+    found = linear_evaluation.linear_evaluation(
+        encoder, digits, digits, labeled.crops_and_flips(8), epochs=1, verbose=0
     )
-    images, _ = sogclr_tf.data.evaluation_set(digits, 8)
-    scores = found.head.scores(evaluate.extract_features(encoder, images))
+    images, _ = views.evaluation_set(digits, 8)
+    scores = found.head.scores(evaluate_encoder.extract_features(encoder, images))
     np.testing.assert_array_equal(scores.argmax(1), found.predictions)
 
 

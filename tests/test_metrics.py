@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from numerics import close
 
-from sogclr_tf import metrics
+from sogclr_tf.models import metrics
 
 
 def test_log_mean_exp():

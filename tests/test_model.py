@@ -7,8 +7,11 @@ import tensorflow as tf
 from numerics import assert_all_close, assert_close, close
 
 import sogclr_tf
-from sogclr_tf.checkpoint import Checkpoints
-from sogclr_tf.objectives import build_objective, objective_names
+from sogclr_tf import Checkpoints
+from sogclr_tf.losses.registry import build_loss
+from sogclr_tf.losses.registry import loss_names
+
+
 
 N, BATCH, RATE = 24, 8, 0.01
 LOGS = {"loss", "contrast_accuracy", "alignment", "uniformity", "feature_std"}
@@ -16,7 +19,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (N, 8, 8, 3), np.uint8)
 
 
 def views(images=IMAGES, batch_size=BATCH, **policy):
-    policy = sogclr_tf.augment.Policy(size=8, **{"min_area": 0.5, **policy})
+    policy = sogclr_tf.Policy(size=8, **{"min_area": 0.5, **policy})
     return sogclr_tf.training_views(images, batch_size=batch_size, policy=policy)
 
 
@@ -34,14 +37,14 @@ def encoder(seed=0, channels=3, regularizer=None):
 
 
 def model(loss="sogclr", num_examples=N, **compile_options):
-    built = sogclr_tf.SogCLR(encoder(), build_objective(loss, num_examples, temperature=0.5))
-    # The projector starts small, before a batch normalisation: its gradients start large.
+    built = sogclr_tf.SogCLR(encoder(), build_loss(loss, num_examples, temperature=0.5))
+    # The projector starts small, before a batch normalization: its gradients start large.
     built.compile(optimizer=keras.optimizers.SGD(RATE), **compile_options)
     return built
 
 
 def table(built):
-    return built.objective.log_u.numpy()
+    return built.contrastive_loss.log_u.numpy()
 
 
 class TestFit:
@@ -56,7 +59,7 @@ class TestFit:
         """Identical views leave only the spreading of examples, which every step improves."""
         built = model()
         built.compile(optimizer=keras.optimizers.Adam(1e-3))
-        still = views(batch_size=N, min_area=1, max_aspect=1, flip=0, jitter=0, grey=0)
+        still = views(batch_size=N, min_area=1, max_aspect=1, flip=0, jitter=0, grayscale=0)
         losses = built.fit(still, epochs=20, verbose=0).history["loss"]
         assert losses[-1] < losses[0] - 0.02
 
@@ -68,7 +71,7 @@ class TestFit:
         with tf.GradientTape() as tape:
             both = tf.concat([batch["view_a"], batch["view_b"]], axis=0)
             a, b = tf.split(by_hand.project(both, training=True), 2)
-            loss = by_hand.objective(a, b, batch["index"])
+            loss = by_hand.contrastive_loss(a, b, batch["index"])
         gradients = tape.gradient(loss, by_hand.trainable_weights)
         for weight, gradient in zip(by_hand.trainable_weights, gradients, strict=True):
             weight.assign_sub(RATE * gradient)
@@ -105,7 +108,7 @@ class TestFit:
         built.fit(arrays, batch_size=BATCH, verbose=0)
         assert np.isfinite(table(built)).all()
 
-    def test_regularisation_of_the_encoder_counts(self):
+    def test_regularization_of_the_encoder_counts(self):
         kernels = []
         for regularizer in (None, keras.regularizers.L2(1.0)):
             net = encoder(regularizer=regularizer)
@@ -140,10 +143,10 @@ class TestFit:
         finally:
             keras.mixed_precision.set_dtype_policy("float32")
         assert np.isfinite(loss)
-        assert built.objective.log_u.dtype == tf.float32
+        assert built.contrastive_loss.log_u.dtype == tf.float32
         assert np.isfinite(table(built)).all()
 
-    @pytest.mark.parametrize("loss", objective_names())
+    @pytest.mark.parametrize("loss", loss_names())
     def test_the_whole_step_compiles_under_xla(self, loss):
         with tf.device("CPU:0"):
             plain, compiled = model(loss, jit_compile=False), model(loss, jit_compile=True)
@@ -216,15 +219,15 @@ class TestUse:
 
     def test_own_training_loop(self):
         """The objective alone, in a loop that knows nothing of Keras's fit."""
-        net, objective = encoder(), sogclr_tf.GlobalContrastiveLoss(N)
+        net, contrastive_loss = encoder(), sogclr_tf.GlobalContrastiveLoss(N)
         optimizer = keras.optimizers.SGD(0.1)
         for batch in views().epoch(0):
             with tf.GradientTape() as tape:
                 a, b = net(batch["view_a"], training=True), net(batch["view_b"], training=True)
-                loss = objective(a, b, batch["index"])
+                loss = contrastive_loss(a, b, batch["index"])
             gradients = tape.gradient(loss, net.trainable_weights)
             optimizer.apply_gradients(zip(gradients, net.trainable_weights, strict=True))
-        assert np.isfinite(objective.log_u.numpy()).all()
+        assert np.isfinite(contrastive_loss.log_u.numpy()).all()
 
 
 class TestBadInput:
@@ -292,7 +295,7 @@ class TestBadInput:
 
         built = model()
         checkpoints = Checkpoints(built, tmp_path)
-        save = sogclr_tf.callbacks.SaveCheckpoints(checkpoints)
+        save = sogclr_tf.SaveCheckpoints(checkpoints)
         with pytest.raises(FloatingPointError, match="loss is nan at step 3"):
             built.fit(views(), callbacks=[Poison(), save], verbose=0)
         assert not list(tmp_path.iterdir())

@@ -5,28 +5,29 @@ import numpy as np
 import pytest
 from numerics import close
 from test_model import IMAGES
-from test_probe import LABELS, labelled, model
+from test_probe import LABELS, labeled, model
 
-from sogclr_tf import evaluate, monitors
+import sogclr_tf
+from sogclr_tf.evaluation import evaluate_encoder
 
 
 def held_out(every_epochs=1, **options):
-    return monitors.HeldOutAccuracy(
+    return sogclr_tf.HeldOutAccuracy(
         (IMAGES[:16], LABELS[:16]),
         (IMAGES[16:], LABELS[16:]),
         every_epochs=every_epochs,
-        neighbours=3,
+        neighbors=3,
         **options,
     )
 
 
 def test_it_is_what_evaluation_says():
     built, monitor = model(), held_out()
-    history = built.fit(labelled(), epochs=2, callbacks=[monitor], verbose=0).history
+    history = built.fit(labeled(), epochs=2, callbacks=[monitor], verbose=0).history
     bank, queries = (
-        evaluate.extract_features(built.encoder, x) for x in (IMAGES[:16], IMAGES[16:])
+        evaluate_encoder.extract_features(built.encoder, x) for x in (IMAGES[:16], IMAGES[16:])
     )
-    guessed = evaluate.knn_predict(bank, LABELS[:16], queries, k=3, num_classes=3)
+    guessed = evaluate_encoder.knn_predict(bank, LABELS[:16], queries, k=3, num_classes=3)
     assert history["knn_top1"][-1] == close(100 * np.mean(guessed == LABELS[16:]), terms=4)
     guessed = built.probe.classify(queries, population=bank).numpy()
     assert history["probe_top1"][-1] == close(100 * np.mean(guessed == LABELS[16:]), terms=4)
@@ -37,14 +38,14 @@ def test_every_so_many_epochs_and_at_the_end():
     epochs = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: measured.append((epoch, "knn_top1" in logs))
     )
-    built.fit(labelled(), epochs=5, callbacks=[monitor, epochs], verbose=0)
+    built.fit(labeled(), epochs=5, callbacks=[monitor, epochs], verbose=0)
     assert measured == [(0, False), (1, True), (2, False), (3, True), (4, True)]
     assert set(monitor.measure()) == {"knn_top1"}
 
 
 def test_the_encoder_is_traced_once_and_left_alone():
     built, monitor, traced = model(), held_out(), []
-    built.fit(labelled(), callbacks=[monitor], verbose=0)
+    built.fit(labeled(), callbacks=[monitor], verbose=0)
     weights = built.encoder.get_weights()
     call = built.encoder.call
     built.encoder.call = lambda *args, **options: traced.append(1) or call(*args, **options)

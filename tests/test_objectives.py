@@ -18,19 +18,20 @@ from reference import (
     numeric_gradient,
 )
 
-from sogclr_tf import (
-    CLIPLoss,
-    DecoupledContrastiveLoss,
-    GlobalContrastiveLoss,
-    NTXentLoss,
-    RobustGlobalContrastiveLoss,
-    TwoWayGlobalContrastiveLoss,
-)
-from sogclr_tf.objectives import build_objective, objective_names, objective_options
+from sogclr_tf import CLIPLoss
+from sogclr_tf import DecoupledContrastiveLoss
+from sogclr_tf import GlobalContrastiveLoss
+from sogclr_tf import NTXentLoss
+from sogclr_tf import RobustGlobalContrastiveLoss
+from sogclr_tf import TwoWayGlobalContrastiveLoss
+from sogclr_tf.losses.registry import build_loss
+from sogclr_tf.losses.registry import loss_names
+from sogclr_tf.losses.registry import loss_options
+
 
 N = 12
 # Every objective by its name, and by name/scheme where there are several ways to a temperature.
-NAMES = [*objective_names(), "two_way/global", "two_way/individual", "clip/constant"]
+NAMES = [*loss_names(), "two_way/global", "two_way/individual", "clip/constant"]
 # Room for every temperature that is tested.
 WIDE = {"min_temperature": 0.001, "max_temperature": 2.0}
 
@@ -39,21 +40,21 @@ def build(name, num_examples=N, **options):
     name, _, scheme = name.partition("/")
     if scheme:
         options["temperature_scheme"] = scheme
-    if "min_temperature" in objective_options(name):
+    if "min_temperature" in loss_options(name):
         options = {**WIDE, **options}
-    return build_objective(name, num_examples, **options)
+    return build_loss(name, num_examples, **options)
 
 
 def with_option(option):
     """The names of the objectives that have it."""
-    return [name for name in NAMES if option in objective_options(name.partition("/")[0])]
+    return [name for name in NAMES if option in loss_options(name.partition("/")[0])]
 
 
-def loss_and_gradients(objective, a, b, index):
+def loss_and_gradients(contrastive_loss, a, b, index):
     a, b = tf.constant(a), tf.constant(b)
     with tf.GradientTape() as tape:
         tape.watch([a, b])
-        loss = objective(a, b, index)
+        loss = contrastive_loss(a, b, index)
     return [float(loss), *(g.numpy() for g in tape.gradient(loss, [a, b]))]
 
 
@@ -68,23 +69,23 @@ class TestGolden:
     @pytest.mark.parametrize("setting", ["tau0.1_gamma0.9", "tau0.5_gamma0.3"])
     def test_sogclr_follows_libauc_step_by_step(self, golden, setting):
         want = golden(f"libauc_unimodal_{setting}")
-        objective = GlobalContrastiveLoss(
+        contrastive_loss = GlobalContrastiveLoss(
             int(want["N"]), float(want["temperature"]), float(want["gamma"])
         )
         for step, index in enumerate(want["index"]):
             _, grad_a, grad_b = loss_and_gradients(
-                objective, want["a"][step], want["b"][step], index
+                contrastive_loss, want["a"][step], want["b"][step], index
             )
             assert_close(grad_a, want["grad_a"][step], terms=4)
             assert_close(grad_b, want["grad_b"][step], terms=4)
             visited = want["u"][step] > 0
-            u = np.exp(objective.log_u.numpy())
+            u = np.exp(contrastive_loss.log_u.numpy())
             assert_close(u[visited], want["u"][step][visited])
             assert (u[~visited] == 0).all()
 
     def test_isogclr_follows_libauc_step_by_step(self, golden):
         want = golden("libauc_unimodal_isogclr")
-        objective = RobustGlobalContrastiveLoss(
+        contrastive_loss = RobustGlobalContrastiveLoss(
             int(want["N"]),
             float(want["temperature"]),
             gamma=float(want["gamma"]),
@@ -92,19 +93,19 @@ class TestGolden:
         )
         for step, index in enumerate(want["index"]):
             _, grad_a, grad_b = loss_and_gradients(
-                objective, want["a"][step], want["b"][step], index
+                contrastive_loss, want["a"][step], want["b"][step], index
             )
             assert_close(grad_a, want["grad_a"][step], terms=4)
             assert_close(grad_b, want["grad_b"][step], terms=4)
             visited = want["u"][step] > 0
-            u = np.exp(objective.log_u.numpy())
+            u = np.exp(contrastive_loss.log_u.numpy())
             assert_close(u[visited], want["u"][step][visited])
-            assert_close(objective.temperatures, want["tau"][step], terms=4)
+            assert_close(contrastive_loss.temperatures, want["tau"][step], terms=4)
 
     @pytest.mark.parametrize("setting", ["tau0.03_gamma0.8", "tau0.07_gamma0.9", "isogclr"])
     def test_two_way_follows_libauc_step_by_step(self, golden, setting):
         want = golden(f"libauc_bimodal_{setting}")
-        objective = TwoWayGlobalContrastiveLoss(
+        contrastive_loss = TwoWayGlobalContrastiveLoss(
             int(want["N"]),
             float(want["temperature"]),
             float(want["gamma"]),
@@ -112,28 +113,28 @@ class TestGolden:
         )
         for step, index in enumerate(want["index"]):
             sides = want["a"][step], want["b"][step]
-            _, *gradients = loss_and_gradients(objective, *sides, index)
+            _, *gradients = loss_and_gradients(contrastive_loss, *sides, index)
             for side, z, gradient in zip("ab", sides, gradients, strict=True):
                 theirs = want[f"grad_{side}"][step]
-                # Theirs is by normalised projections: normalisation passes on what stands at a
+                # Theirs is by normalized projections: normalization passes on what stands at a
                 # right angle. Theirs sums over the B - 1 negatives, of which this takes the mean.
                 theirs = theirs - z * np.sum(theirs * z, axis=1, keepdims=True)
                 assert_close(gradient * (len(z) - 1), theirs, terms=16)
-                log_u = getattr(objective, f"log_u_{side}").numpy()
+                log_u = getattr(contrastive_loss, f"log_u_{side}").numpy()
                 visited = np.isfinite(want[f"log_u_{side}"][step])
                 theirs = want[f"log_u_{side}"][step][visited]
                 assert_close(log_u[visited], theirs)
                 assert np.isneginf(log_u[~visited]).all()
                 if setting == "isogclr":
-                    temperatures = getattr(objective, f"temperatures_{side}")
+                    temperatures = getattr(contrastive_loss, f"temperatures_{side}")
                     assert_close(temperatures, want[f"tau_{side}"][step])
 
     @pytest.mark.parametrize("case", range(3))
     def test_nt_xent_equals_simclr(self, golden, case):
         want = golden("simclr_ntxent")
         a, b = np.split(want[f"h{case}"], 2)
-        objective = NTXentLoss(float(want[f"temperature{case}"]))
-        loss, grad_a, grad_b = loss_and_gradients(objective, a, b, np.arange(len(a)))
+        contrastive_loss = NTXentLoss(float(want[f"temperature{case}"]))
+        loss, grad_a, grad_b = loss_and_gradients(contrastive_loss, a, b, np.arange(len(a)))
         assert_close(loss, want[f"loss{case}"], terms=4)
         assert_close(np.concatenate([grad_a, grad_b]), want[f"grad{case}"], terms=4)
 
@@ -147,16 +148,16 @@ def two_way_options(settings):
     return {**options, "temperature_scheme": options["temperature_scheme"].partition("_")[0]}
 
 
-def assert_steps_agree(objective, reference, batch, width, steps=6):
+def assert_steps_agree(contrastive_loss, reference, batch, width, steps=6):
     """Loss, gradients and log u of batches of old and new examples."""
     order = np.random.default_rng(3)
     for step in range(steps):
         index = order.permutation(N)[:batch]
         a, b = projections(batch, width, seed=step)
-        loss, grad_a, grad_b = loss_and_gradients(objective, a, b, index)
+        loss, grad_a, grad_b = loss_and_gradients(contrastive_loss, a, b, index)
         value, surrogate = reference.step(a, b, index)
         assert_close(loss, value)
-        assert_close(objective.log_u, reference.log_u)
+        assert_close(contrastive_loss.log_u, reference.log_u)
         want = numeric_gradient(lambda x, f=surrogate, b=b: f(x, b), a)
         # float32 similarities are off by 1e-7, which temperature 0.01 multiplies by 100.
         assert_close(grad_a, want)
@@ -170,13 +171,13 @@ def assert_steps_agree(objective, reference, batch, width, steps=6):
 class TestReference:
     @pytest.mark.parametrize("gamma", [0.1, 0.9, 1.0])
     def test_sogclr_over_visits(self, batch, width, temperature, gamma, negatives):
-        objective = GlobalContrastiveLoss(N, temperature, gamma, negatives=negatives)
+        contrastive_loss = GlobalContrastiveLoss(N, temperature, gamma, negatives=negatives)
         reference = GlobalContrastive(N, temperature, gamma, negatives)
-        assert_steps_agree(objective, reference, batch, width)
+        assert_steps_agree(contrastive_loss, reference, batch, width)
 
     def test_isogclr_over_visits(self, batch, width, temperature, negatives):
         bounds = (temperature / 2, temperature * 1.2)
-        objective = RobustGlobalContrastiveLoss(
+        contrastive_loss = RobustGlobalContrastiveLoss(
             N,
             temperature,
             gamma=0.7,
@@ -190,19 +191,19 @@ class TestReference:
         reference = RobustGlobalContrastive(
             N, temperature, 0.7, 0.2, 0.05 * temperature, 0.8, bounds, negatives
         )
-        assert_steps_agree(objective, reference, batch, width)
-        assert len(np.unique(objective.temperatures)) > 2
-        assert_close(objective.temperatures, reference.tau)
+        assert_steps_agree(contrastive_loss, reference, batch, width)
+        assert len(np.unique(contrastive_loss.temperatures)) > 2
+        assert_close(contrastive_loss.temperatures, reference.tau)
 
     @pytest.mark.parametrize(
         ("objective", "reference"),
         [(NTXentLoss, nt_xent), (DecoupledContrastiveLoss, decoupled)],
         ids=["simclr", "dcl"],
     )
-    def test_in_batch(self, objective, reference, batch, width, temperature, negatives):
+    def test_in_batch(self, contrastive_loss, reference, batch, width, temperature, negatives):
         a, b = projections(batch, width, seed=0)
         loss, grad_a, grad_b = loss_and_gradients(
-            objective(temperature, negatives), a, b, np.arange(batch)
+            contrastive_loss(temperature, negatives), a, b, np.arange(batch)
         )
         want = reference(a, b, temperature, negatives)
         assert_close(loss, want)
@@ -215,7 +216,7 @@ class TestReference:
 @pytest.mark.parametrize("temperature", [0.01, 0.1, 1.0])
 @pytest.mark.parametrize(("batch", "width"), [(2, 3), (5, 8)])
 class TestPairsReference:
-    """Between images and texts, where the temperature is learnt too."""
+    """Between images and texts, where the temperature is learned too."""
 
     @pytest.mark.parametrize("gamma", [0.3, 1.0])
     @pytest.mark.parametrize("scheme", ["constant", "global", "individual"])
@@ -223,7 +224,7 @@ class TestPairsReference:
         moving = {"eta": 0.05 * temperature, "beta": 0.8}
         bounds = (temperature / 2, temperature * 1.2)
         options = {"min_temperature": bounds[0], "max_temperature": bounds[1]}
-        objective = TwoWayGlobalContrastiveLoss(
+        contrastive_loss = TwoWayGlobalContrastiveLoss(
             N, temperature, gamma, temperature_scheme=scheme, rho=0.7, **moving, **options
         )
         reference = TwoWayGlobalContrastive(
@@ -238,11 +239,11 @@ class TestPairsReference:
         for step in range(6):
             index = order.permutation(N)[:batch]
             a, b = projections(batch, width, seed=step)
-            loss, grad_a, grad_b, *slope = gradients_with_weights(objective, a, b, index)
+            loss, grad_a, grad_b, *slope = gradients_with_weights(contrastive_loss, a, b, index)
             value, surrogate, want_slope = reference.step(a, b, index)
             assert loss == close(value)
             for got, want in zip(
-                (objective.log_u_a, objective.log_u_b), reference.log_u, strict=True
+                (contrastive_loss.log_u_a, contrastive_loss.log_u_b), reference.log_u, strict=True
             ):
                 assert_close(got, want)
             want = numeric_gradient(lambda x, f=surrogate, b=b: f(x, b), a)
@@ -252,14 +253,14 @@ class TestPairsReference:
             if scheme == "global":
                 assert slope == close([temperature * want_slope], terms=10000)
         if scheme == "individual":
-            got = [objective.temperatures_a, objective.temperatures_b]
+            got = [contrastive_loss.temperatures_a, contrastive_loss.temperatures_b]
             assert len(np.unique(got)) > 2
             assert_close(got, reference.tau)
 
     def test_clip(self, batch, width, temperature):
         a, b = projections(batch, width, seed=0)
-        objective = CLIPLoss(temperature)
-        loss, grad_a, grad_b, slope = gradients_with_weights(objective, a, b, np.arange(batch))
+        contrastive_loss = CLIPLoss(temperature)
+        loss, grad_a, grad_b, slope = gradients_with_weights(contrastive_loss, a, b, np.arange(batch))
         assert loss == close(clip(a, b, temperature))
         want = numeric_gradient(lambda x: clip(x, b, temperature), a)
         assert_close(grad_a, want)
@@ -269,13 +270,13 @@ class TestPairsReference:
         assert slope == close(float(want), terms=10000)
 
 
-def gradients_with_weights(objective, a, b, index):
+def gradients_with_weights(contrastive_loss, a, b, index):
     """As `loss_and_gradients`, then the gradients by the objective's trainable weights."""
     a, b = tf.constant(a), tf.constant(b)
-    weights = [weight.value for weight in objective.trainable_weights]
+    weights = [weight.value for weight in contrastive_loss.trainable_weights]
     with tf.GradientTape() as tape:
         tape.watch([a, b])
-        loss = objective(a, b, index)
+        loss = contrastive_loss(a, b, index)
     found = tape.gradient(loss, [a, b, *weights])
     return [float(loss), *(g.numpy() for g in found)]
 
@@ -283,10 +284,10 @@ def gradients_with_weights(objective, a, b, index):
 class TestByHand:
     def test_orthogonal_views_can_be_checked_by_hand(self):
         """Negatives all at similarity 0: g = 1, log u = 0, so F = -<z, z+> = -1."""
-        objective = GlobalContrastiveLoss(4)
+        contrastive_loss = GlobalContrastiveLoss(4)
         views = tf.eye(4)
-        assert float(objective(views, views, tf.range(4))) == close(-1, terms=4)
-        assert_close(objective.log_u, 0, terms=4)
+        assert float(contrastive_loss(views, views, tf.range(4))) == close(-1, terms=4)
+        assert_close(contrastive_loss.log_u, 0, terms=4)
 
     def test_negatives_of_the_other_side(self):
         """Two examples whose second views are alike: what is a negative depends on the side."""
@@ -326,11 +327,11 @@ class TestEveryObjective:
     @pytest.mark.parametrize("temperature", [0.005, 1.0])
     def test_no_overflow(self, name, temperature):
         a, b = projections(4, 8, seed=1)
-        objective = build(name, 4, temperature=temperature)
+        contrastive_loss = build(name, 4, temperature=temperature)
         for _ in range(3):
-            for result in loss_and_gradients(objective, a, b, np.arange(4)):
+            for result in loss_and_gradients(contrastive_loss, a, b, np.arange(4)):
                 assert np.isfinite(result).all()
-            for weight in objective.weights:
+            for weight in contrastive_loss.weights:
                 assert np.isfinite(weight).all(), weight.path
 
     def test_zero_projection_gives_finite_gradients(self, name):
@@ -343,10 +344,10 @@ class TestEveryObjective:
         a, b = projections(4, 8, seed=1)
         results = []
         for wrap in (lambda f: f, tf.function, lambda f: tf.function(f, jit_compile=True)):
-            objective = build(name)
-            step = wrap(lambda a, b, index, f=objective: f(a, b, index))
+            contrastive_loss = build(name)
+            step = wrap(lambda a, b, index, f=contrastive_loss: f(a, b, index))
             losses = [float(step(a, b, tf.constant([0, 1, 2, 3 + k]))) for k in range(3)]
-            results.append((losses, [w.numpy() for w in objective.weights]))
+            results.append((losses, [w.numpy() for w in contrastive_loss.weights]))
         for losses, weights in results[1:]:
             assert_close(losses, results[0][0])
             for got, want in zip(weights, results[0][1], strict=True):
@@ -356,11 +357,11 @@ class TestEveryObjective:
         """So a step costs the same whatever N is, and the tables are all that grows with it."""
         size = 10_007
         falling = {"gamma_decay_steps": 9} if name in with_option("gamma_decay_steps") else {}
-        objective = build(name, size, **falling)
+        contrastive_loss = build(name, size, **falling)
 
         @tf.function
         def step(a, b, index):
-            return tf.gradients(objective(a, b, index), [a, b])
+            return tf.gradients(contrastive_loss(a, b, index), [a, b])
 
         spec = tf.TensorSpec([4, 8])
         graph = step.get_concrete_function(spec, spec, tf.TensorSpec([4], tf.int32)).graph
@@ -370,21 +371,21 @@ class TestEveryObjective:
 
     def test_evaluation_leaves_the_table_alone(self, name):
         a, b = projections(4, 8, seed=1)
-        objective = build(name)
-        first = float(objective(a, b, np.arange(4)))
-        before = [w.numpy() for w in objective.weights]
-        held_out = float(objective(b, a, np.arange(4), training=False))
+        contrastive_loss = build(name)
+        first = float(contrastive_loss(a, b, np.arange(4)))
+        before = [w.numpy() for w in contrastive_loss.weights]
+        held_out = float(contrastive_loss(b, a, np.arange(4), training=False))
         assert held_out == close(first)
-        for weight, kept in zip(objective.weights, before, strict=True):
+        for weight, kept in zip(contrastive_loss.weights, before, strict=True):
             np.testing.assert_array_equal(weight, kept)
 
     def test_config_round_trip(self, name):
         other = {"negatives": "other"} if name in with_option("negatives") else {}
-        objective = build(name, temperature=0.3, **other)
-        again = type(objective).from_config(objective.get_config())
-        assert again.get_config() == objective.get_config()
+        contrastive_loss = build(name, temperature=0.3, **other)
+        again = type(contrastive_loss).from_config(contrastive_loss.get_config())
+        assert again.get_config() == contrastive_loss.get_config()
         a, b = projections(4, 8, seed=1)
-        assert float(again(a, b, np.arange(4))) == float(objective(a, b, np.arange(4)))
+        assert float(again(a, b, np.arange(4))) == float(contrastive_loss(a, b, np.arange(4)))
 
     def test_contrast_accuracy(self, name):
         """Two of four examples have identical views; the others' views are swapped."""
@@ -431,22 +432,22 @@ def test_bad_negatives(name):
 class TestTable:
     def test_first_visit_then_average(self):
         """Anchors along one axis: all similarities 1, so g = exp(1/temperature) each time."""
-        objective = GlobalContrastiveLoss(4, temperature=1.0, gamma=0.25)
+        contrastive_loss = GlobalContrastiveLoss(4, temperature=1.0, gamma=0.25)
         alike, apart = np.ones((2, 2), np.float32), np.eye(2, dtype=np.float32)
-        objective(alike, alike, np.array([1, 3]))
-        assert_close(objective.log_u, [-np.inf, 1, -np.inf, 1], terms=4)
-        objective(apart, apart, np.array([1, 2]))
-        u = np.exp(objective.log_u.numpy())
+        contrastive_loss(alike, alike, np.array([1, 3]))
+        assert_close(contrastive_loss.log_u, [-np.inf, 1, -np.inf, 1], terms=4)
+        contrastive_loss(apart, apart, np.array([1, 2]))
+        u = np.exp(contrastive_loss.log_u.numpy())
         assert_close(u, [0, 0.75 * np.e + 0.25, 1, np.e], terms=4)
 
     def test_gamma_one_forgets(self):
-        objective = GlobalContrastiveLoss(2, temperature=0.5, gamma=1.0)
+        contrastive_loss = GlobalContrastiveLoss(2, temperature=0.5, gamma=1.0)
         for seed in range(3):
             a, b = projections(2, 4, seed)
-            objective(a, b, np.arange(2))
+            contrastive_loss(a, b, np.arange(2))
         fresh = GlobalContrastiveLoss(2, temperature=0.5, gamma=0.5)
         fresh(a, b, np.arange(2))
-        assert_close(objective.log_u, fresh.log_u, terms=4)
+        assert_close(contrastive_loss.log_u, fresh.log_u, terms=4)
 
     @pytest.mark.parametrize("name", [name for name in NAMES if build(name).has_table])
     def test_repeated_index_keeps_the_first_occurrence(self, name):
@@ -454,8 +455,8 @@ class TestTable:
         repeated, distinct, untouched = (build(name, 5) for _ in range(3))
         repeated(a, b, np.array([0, 3, 3, 0]))
         distinct(a, b, np.array([0, 3, 1, 2]))
-        objectives = (repeated, distinct, untouched)
-        tables = [[w.numpy() for w in loss.weights if w.shape.rank] for loss in objectives]
+        losses = (repeated, distinct, untouched)
+        tables = [[w.numpy() for w in loss.weights if w.shape.rank] for loss in losses]
         for got, want, initial in zip(*tables, strict=True):
             np.testing.assert_array_equal(got[[0, 3]], want[[0, 3]])
             np.testing.assert_array_equal(got[[1, 2, 4]], initial[[1, 2, 4]])
@@ -492,24 +493,24 @@ class TestTable:
 class TestTemperatures:
     def test_step_can_be_checked_by_hand(self):
         """Negatives all at similarity 0: log u = 0 and no logits, so the gradient is rho."""
-        objective = RobustGlobalContrastiveLoss(5, 0.2, rho=0.5, eta=0.1, beta=0.9)
+        contrastive_loss = RobustGlobalContrastiveLoss(5, 0.2, rho=0.5, eta=0.1, beta=0.9)
         views = tf.eye(4)
-        loss = float(objective(views, views, tf.range(4)))
+        loss = float(contrastive_loss(views, views, tf.range(4)))
         assert loss == close(-1 + 0.2 * 0.5, terms=4)
         velocity = 0.9 * 0.5
         temperature = 0.2 - 0.1 * velocity
-        assert_close(objective.temperatures, [*[temperature] * 4, 0.2], terms=4)
-        objective(views, views, tf.range(4))
+        assert_close(contrastive_loss.temperatures, [*[temperature] * 4, 0.2], terms=4)
+        contrastive_loss(views, views, tf.range(4))
         velocity = 0.1 * velocity + 0.9 * 0.5
         temperature -= 0.1 * velocity
-        assert_close(objective.temperatures, [*[temperature] * 4, 0.2], terms=4)
+        assert_close(contrastive_loss.temperatures, [*[temperature] * 4, 0.2], terms=4)
 
     def test_gradient_is_that_of_the_objective(self):
         """On the first visit u = g: what moves t[i] is N dF/dt[i], here by central differences."""
         a, b = projections(4, 8, seed=2)
-        objective = RobustGlobalContrastiveLoss(4, 0.3, eta=1e-3, beta=1)
-        objective(a, b, np.arange(4))
-        moved = (0.3 - objective.temperatures.numpy().astype(np.float64)) / 1e-3
+        contrastive_loss = RobustGlobalContrastiveLoss(4, 0.3, eta=1e-3, beta=1)
+        contrastive_loss(a, b, np.arange(4))
+        moved = (0.3 - contrastive_loss.temperatures.numpy().astype(np.float64)) / 1e-3
 
         def value(temperatures):
             reference = RobustGlobalContrastive(4, 0.3, 1.0, 0.3, 0.0, 1.0, (0, 1))
@@ -532,20 +533,20 @@ class TestTemperatures:
         np.testing.assert_array_equal(robust.temperatures, np.full(N, 0.2, np.float32))
 
     def test_temperatures_stay_in_their_bounds(self):
-        objective = RobustGlobalContrastiveLoss(
+        contrastive_loss = RobustGlobalContrastiveLoss(
             8, 0.2, eta=100, min_temperature=0.1, max_temperature=0.4
         )
         for seed in range(3):
-            objective(*projections(8, 3, seed), np.arange(8))
-        assert set(np.unique(objective.temperatures)) <= {np.float32(0.1), np.float32(0.4)}
+            contrastive_loss(*projections(8, 3, seed), np.arange(8))
+        assert set(np.unique(contrastive_loss.temperatures)) <= {np.float32(0.1), np.float32(0.4)}
 
     def test_evaluation_is_at_the_initial_temperature(self):
-        objective = RobustGlobalContrastiveLoss(4, 0.2, rho=0.0, eta=0.05)
+        contrastive_loss = RobustGlobalContrastiveLoss(4, 0.2, rho=0.0, eta=0.05)
         a, b = projections(4, 8, seed=1)
         for _ in range(3):
-            objective(a, b, np.arange(4))
+            contrastive_loss(a, b, np.arange(4))
         want = GlobalContrastiveLoss(4, 0.2)(a, b, np.arange(4), training=False)
-        got = objective(a, b, np.arange(4), training=False)
+        got = contrastive_loss(a, b, np.arange(4), training=False)
         assert float(got) == close(float(want), terms=4)
 
     @pytest.mark.parametrize(
@@ -565,30 +566,30 @@ class TestTemperatures:
             RobustGlobalContrastiveLoss(N, **options)
 
 
-class TestLearntTemperature:
-    """One temperature of all, which the optimiser moves as a weight of the loss."""
+class TestLearnedTemperature:
+    """One temperature of all, which the optimizer moves as a weight of the loss."""
 
     @pytest.mark.parametrize("name", ["two_way/global", "clip"])
     def test_optimizer_moves_it_along_its_gradient(self, name):
         a, b = projections(4, 8, seed=1)
-        objective = build(name, temperature=0.1)
-        *_, slope = gradients_with_weights(objective, a, b, np.arange(4))
-        keras.optimizers.SGD(0.1).apply([tf.constant(slope)], objective.trainable_weights)
+        contrastive_loss = build(name, temperature=0.1)
+        *_, slope = gradients_with_weights(contrastive_loss, a, b, np.arange(4))
+        keras.optimizers.SGD(0.1).apply([tf.constant(slope)], contrastive_loss.trainable_weights)
         want = 0.1 * np.exp(-0.1 * slope)
-        assert float(objective.learnt_temperature) == close(want)
+        assert float(contrastive_loss.learned_temperature) == close(want)
 
     @pytest.mark.parametrize("name", ["two_way/global", "clip"])
     @pytest.mark.parametrize(("gradient", "bound"), [(9.0, 0.02), (-9.0, 0.5)])
     def test_optimizer_leaves_it_in_its_bounds(self, name, gradient, bound):
-        objective = build(name, temperature=0.1, min_temperature=0.02, max_temperature=0.5)
-        keras.optimizers.SGD(1.0).apply([tf.constant(gradient)], objective.trainable_weights)
-        assert float(objective.learnt_temperature) == close(bound, terms=4)
+        contrastive_loss = build(name, temperature=0.1, min_temperature=0.02, max_temperature=0.5)
+        keras.optimizers.SGD(1.0).apply([tf.constant(gradient)], contrastive_loss.trainable_weights)
+        assert float(contrastive_loss.learned_temperature) == close(bound, terms=4)
 
     def test_gradient_is_that_of_the_objective(self):
         """On the first visit u = g, so F has this very derivative: by central differences."""
         a, b = projections(4, 8, seed=2)
-        objective = TwoWayGlobalContrastiveLoss(4, 0.3, temperature_scheme="global", rho=2.0)
-        *_, slope = gradients_with_weights(objective, a, b, np.arange(4))
+        contrastive_loss = TwoWayGlobalContrastiveLoss(4, 0.3, temperature_scheme="global", rho=2.0)
+        *_, slope = gradients_with_weights(contrastive_loss, a, b, np.arange(4))
 
         def value(log_temperature):
             fresh = TwoWayGlobalContrastive(4, np.exp(log_temperature), 1.0, rho=2.0)
@@ -601,8 +602,8 @@ class TestLearntTemperature:
         """Of 7 negatives 2 are near, at cosine 0.4: the divergence from evenness by hand."""
         views = np.eye(8, dtype=np.float32)
         near = views + 0.5 * np.roll(views, 1, axis=0)
-        objective = TwoWayGlobalContrastiveLoss(8, 0.2, temperature_scheme="global", rho=rho)
-        *_, slope = gradients_with_weights(objective, near, near, np.arange(8))
+        contrastive_loss = TwoWayGlobalContrastiveLoss(8, 0.2, temperature_scheme="global", rho=rho)
+        *_, slope = gradients_with_weights(contrastive_loss, near, near, np.arange(8))
         share = np.exp([0.4 / 0.2] * 2 + [0.0] * 5)
         share /= share.sum()
         divergence = np.sum(share * np.log(7 * share))
@@ -623,14 +624,14 @@ class TestLearntTemperature:
 
     @pytest.mark.parametrize("name", ["two_way/global", "two_way/individual", "clip"])
     def test_it_is_logged(self, name):
-        objective = build(name, temperature=0.1)
-        assert objective.metric_names == ("contrast_accuracy", "temperature")
+        contrastive_loss = build(name, temperature=0.1)
+        assert contrastive_loss.metric_names == ("contrast_accuracy", "temperature")
         a, b = map(tf.constant, projections(4, 8, seed=1))
-        _, metrics = objective.loss_and_metrics(a, b, tf.range(4))
-        assert set(metrics) == set(objective.metric_names)
+        _, metrics = contrastive_loss.loss_and_metrics(a, b, tf.range(4))
+        assert set(metrics) == set(contrastive_loss.metric_names)
         want = 0.1
         if name == "two_way/individual":
-            want = np.mean([objective.temperatures_a[:4], objective.temperatures_b[:4]])
+            want = np.mean([contrastive_loss.temperatures_a[:4], contrastive_loss.temperatures_b[:4]])
             assert want != close(0.1, terms=4)
         assert float(metrics["temperature"]) == close(want, terms=4)
 

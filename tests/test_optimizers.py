@@ -5,7 +5,9 @@ import tensorflow as tf
 from numerics import assert_close, close
 
 import sogclr_tf
-from sogclr_tf.optimizers import build_optimizer, optimizer_names
+from sogclr_tf.training.optimizers import build_optimizer
+from sogclr_tf.training.optimizers import optimizer_names
+
 
 DECAYING = ("lars", "sgd", "adamw", "lamb")
 
@@ -77,11 +79,11 @@ def test_nothing_decays_unless_asked(name):
 
 
 @pytest.mark.parametrize("name", optimizer_names())
-def test_a_learnt_temperature_never_decays(name):
+def test_a_learned_temperature_never_decays(name):
     loss = sogclr_tf.CLIPLoss(0.07)
     decay = 0.0 if name == "adam" else 0.5
     build_optimizer(name, 0.1, decay).apply([tf.constant(0.0)], loss.trainable_weights)
-    assert float(loss.learnt_temperature) == close(0.07, terms=4)
+    assert float(loss.learned_temperature) == close(0.07, terms=4)
 
 
 @pytest.mark.parametrize("name", optimizer_names())

@@ -4,8 +4,9 @@ from matplotlib import pyplot
 from matplotlib.image import imread
 from sklearn.datasets import load_digits
 
-from sogclr_tf import plots
-from sogclr_tf.report import Example
+from sogclr_tf.report.run_report import Example
+from sogclr_tf.report import figures
+
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +34,12 @@ def history(epochs, **more):
 
 @pytest.mark.parametrize("epochs", [1, 2, 100])
 def test_training_curves(path, epochs):
-    assert_picture(plots.training_curves(history(epochs), path), path)
+    assert_picture(figures.training_curves(history(epochs), path), path)
 
 
 def test_training_curves_draw_a_third_panel_for_the_learning_rate(path, tmp_path):
-    two = plots.training_curves(history(5), path)
-    three = plots.training_curves(
+    two = figures.training_curves(history(5), path)
+    three = figures.training_curves(
         history(5, learning_rate=[0.1, 0.5, 1.0, 0.5, 0.1]), tmp_path / "three.png"
     )
     assert_picture(three, tmp_path / "three.png")
@@ -47,80 +48,80 @@ def test_training_curves_draw_a_third_panel_for_the_learning_rate(path, tmp_path
 
 def test_training_curves_refuse(path):
     with pytest.raises(ValueError, match="history lacks 'loss'"):
-        plots.training_curves({"epoch": [1], "contrast_accuracy": [0.5]}, path)
+        figures.training_curves({"epoch": [1], "contrast_accuracy": [0.5]}, path)
     with pytest.raises(ValueError, match="at least one"):
-        plots.training_curves(history(0), path)
+        figures.training_curves(history(0), path)
     with pytest.raises(ValueError, match="equally long"):
-        plots.training_curves(history(3, loss=[1.0]), path)
+        figures.training_curves(history(3, loss=[1.0]), path)
     assert not path.exists()
 
 
 def test_embedding(path, digits):
     features, labels = digits
     names = [f"digit {number}" for number in range(10)]
-    returned = plots.embedding(features[:300], labels[:300], path, class_names=names, title="Held")
+    returned = figures.embedding(features[:300], labels[:300], path, class_names=names, title="Held")
     assert_picture(returned, path)
 
 
 @pytest.mark.parametrize("count", [2, 3, 40])
-@pytest.mark.parametrize("labelled", [True, False])
-def test_embedding_of_few(path, digits, count, labelled):
-    labels = digits[1][:count] if labelled else None
-    assert_picture(plots.embedding(digits[0][:count], labels, path), path)
+@pytest.mark.parametrize("labeled", [True, False])
+def test_embedding_of_few(path, digits, count, labeled):
+    labels = digits[1][:count] if labeled else None
+    assert_picture(figures.embedding(digits[0][:count], labels, path), path)
 
 
 def test_embedding_of_many_classes(path, digits):
-    assert_picture(plots.embedding(digits[0][:120], np.arange(120) % 60, path), path)
+    assert_picture(figures.embedding(digits[0][:120], np.arange(120) % 60, path), path)
 
 
 @pytest.mark.filterwarnings("error")
 def test_embedding_of_a_collapsed_encoder(path):
-    assert_picture(plots.embedding(np.ones((60, 16)), None, path), path)
+    assert_picture(figures.embedding(np.ones((60, 16)), None, path), path)
 
 
 def test_embedding_draws_the_same_subset_by_seed(path, tmp_path, digits, monkeypatch):
-    monkeypatch.setattr(plots, "EMBEDDED_EXAMPLES", 50)
-    first = imread(plots.embedding(*digits, path, seed=1))
-    again = imread(plots.embedding(*digits, tmp_path / "again.png", seed=1))
-    other = imread(plots.embedding(*digits, tmp_path / "other.png", seed=2))
+    monkeypatch.setattr(figures, "EMBEDDED_EXAMPLES", 50)
+    first = imread(figures.embedding(*digits, path, seed=1))
+    again = imread(figures.embedding(*digits, tmp_path / "again.png", seed=1))
+    other = imread(figures.embedding(*digits, tmp_path / "other.png", seed=2))
     np.testing.assert_array_equal(first, again)
     assert first.shape != other.shape or (first != other).any()
 
 
 def test_embedding_refuses(path):
     with pytest.raises(ValueError, match=r"N at least 2, got shape \(1, 4\)"):
-        plots.embedding(np.ones((1, 4)), None, path)
+        figures.embedding(np.ones((1, 4)), None, path)
     with pytest.raises(ValueError, match="one for each of 5 features: 4"):
-        plots.embedding(np.ones((5, 4)), [0, 1, 0, 1], path)
+        figures.embedding(np.ones((5, 4)), [0, 1, 0, 1], path)
 
 
 @pytest.mark.parametrize("visited", [0, 1, 2000])
 def test_log_u_histogram(path, visited):
     log_u = np.random.default_rng(0).normal(5, 1, 2000)
     log_u[visited:] = -np.inf
-    assert_picture(plots.log_u_histogram(log_u, path), path)
+    assert_picture(figures.log_u_histogram(log_u, path), path)
 
 
 def test_log_u_histogram_refuses(path):
     with pytest.raises(ValueError, match="with 1 NaN and 1"):
-        plots.log_u_histogram([0.0, np.nan, np.inf], path)
+        figures.log_u_histogram([0.0, np.nan, np.inf], path)
     with pytest.raises(ValueError, match=r"shape \(2, 2\)"):
-        plots.log_u_histogram(np.zeros((2, 2)), path)
+        figures.log_u_histogram(np.zeros((2, 2)), path)
 
 
 @pytest.mark.parametrize("count", [1, 5, 16])
 @pytest.mark.parametrize("rows", [None, 1, 4, 99])
 def test_view_sheet(path, digits, count, rows):
-    grey = (digits[0][:count] / 16).reshape(count, 8, 8, 1)
-    colour = np.repeat(grey * 255, 3, axis=-1).astype(np.uint8)
-    returned = plots.view_sheet(colour, grey, grey[:, ::-1].astype(np.float32), path, rows=rows)
+    gray = (digits[0][:count] / 16).reshape(count, 8, 8, 1)
+    color = np.repeat(gray * 255, 3, axis=-1).astype(np.uint8)
+    returned = figures.view_sheet(color, gray, gray[:, ::-1].astype(np.float32), path, rows=rows)
     assert_picture(returned, path)
 
 
 def test_view_sheet_keeps_pixels_crisp(path):
     checks = np.indices((4, 4)).sum(axis=0) % 2 * np.ones((3, 1, 1))
     image = np.moveaxis(checks, 0, -1)
-    plots.view_sheet([image], [image], [image], path)
+    figures.view_sheet([image], [image], [image], path)
     # Below the captions, nearly all is black or white: a smoothed sheet is mostly between.
     levels = imread(path)[40:, :, :3]
     assert np.mean((levels < 0.02) | (levels > 0.98)) > 0.95
@@ -129,21 +130,21 @@ def test_view_sheet_keeps_pixels_crisp(path):
 def test_view_sheet_takes_originals_of_any_sizes(path):
     originals = [np.zeros((30, 50, 3), np.uint8), np.ones((64, 20, 3), np.uint8)]
     views = np.full((2, 16, 16, 3), 0.5, np.float32)
-    assert_picture(plots.view_sheet(originals, views, views, path), path)
+    assert_picture(figures.view_sheet(originals, views, views, path), path)
 
 
 def test_view_sheet_refuses(path):
     images = np.zeros((2, 4, 4, 3))
     with pytest.raises(ValueError, match="same number of images, at least one, got 2, 1 and 2"):
-        plots.view_sheet(images, images[:1], images, path)
+        figures.view_sheet(images, images[:1], images, path)
     with pytest.raises(ValueError, match="got 0, 0 and 0"):
-        plots.view_sheet([], [], [], path)
+        figures.view_sheet([], [], [], path)
     with pytest.raises(ValueError, match="rows must be at least 1, got 0"):
-        plots.view_sheet(images, images, images, path, rows=0)
+        figures.view_sheet(images, images, images, path, rows=0)
     with pytest.raises(ValueError, match=r"got shape \(4, 4, 2\)"):
-        plots.view_sheet(images[..., :2], images, images, path)
+        figures.view_sheet(images[..., :2], images, images, path)
     with pytest.raises(ValueError, match="got dtype int64"):
-        plots.view_sheet(images.astype(np.int64), images, images, path)
+        figures.view_sheet(images.astype(np.int64), images, images, path)
 
 
 @pytest.mark.parametrize("count", [1, 3, 20])
@@ -152,32 +153,32 @@ def test_retrieval_sheet(path, count):
     images = random.uniform(size=(count, 8, 8, 3))
     texts = ["a text that is longer than the line which it has to stand on"] * count
     similarity = random.normal(size=(count, count))
-    assert_picture(plots.retrieval_sheet(texts, images, similarity, path), path)
+    assert_picture(figures.retrieval_sheet(texts, images, similarity, path), path)
 
 
 def test_retrieval_sheet_frames_the_own_image(path):
-    """White images alone, so that all colour is the frames': of the nearest two, or of none."""
+    """White images alone, so that all color is the frames': of the nearest two, or of none."""
     for similarity, framed in ((np.eye(3), True), (-np.eye(3), False)):
-        plots.retrieval_sheet(["x"] * 3, np.ones((3, 4, 4, 3)), similarity, path, columns=2)
+        figures.retrieval_sheet(["x"] * 3, np.ones((3, 4, 4, 3)), similarity, path, columns=2)
         pixels = imread(path)[..., :3]
         assert (pixels.max(-1) - pixels.min(-1) > 0.3).any() == framed
 
 
 @pytest.mark.parametrize("labels", [[0] * 4, [None] * 4, [0, 1, 1, 1]])
-def test_neighbour_sheet_frames_the_own_class(path, labels):
-    """White images alone, so that all colour is the frames'."""
+def test_neighbor_sheet_frames_the_own_class(path, labels):
+    """White images alone, so that all color is the frames'."""
     query, *others = (Example(np.ones((4, 4, 3)), "", label) for label in labels)
-    assert_picture(plots.neighbour_sheet([(query, others)] * 3, path), path)
+    assert_picture(figures.neighbor_sheet([(query, others)] * 3, path), path)
     pixels = imread(path)[..., :3]
     assert (pixels.max(-1) - pixels.min(-1) > 0.3).any() == (labels == [0] * 4)
 
 
-def test_neighbour_sheet_refuses(path):
-    with pytest.raises(ValueError, match="neighbours is empty"):
-        plots.neighbour_sheet([], path)
+def test_neighbor_sheet_refuses(path):
+    with pytest.raises(ValueError, match="neighbors is empty"):
+        figures.neighbor_sheet([], path)
 
 
 def test_pictures_leave_pyplot_alone(path):
     before = pyplot.get_fignums()
-    plots.training_curves(history(2), path)
+    figures.training_curves(history(2), path)
     assert pyplot.get_fignums() == before

@@ -9,12 +9,12 @@ from sklearn.datasets import load_digits
 from test_model import IMAGES, encoder, views
 
 import sogclr_tf
-from sogclr_tf import checkpoint
+
 
 LABELS = np.arange(len(IMAGES)) % 3
 
 
-def labelled():
+def labeled():
     """The images of `test_model`, with labels."""
     return views(tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)))
 
@@ -32,29 +32,29 @@ def model(probe=True, classes=3, **options):
 def test_the_encoder_learns_as_without_it():
     with_probe, without = model(), model(probe=False)
     for built in (with_probe, without):
-        built.fit(labelled(), epochs=2, verbose=0)
+        built.fit(labeled(), epochs=2, verbose=0)
     assert np.abs(with_probe.probe.kernel.numpy()).max() > 0
     assert len(with_probe.trainable_weights) == len(without.trainable_weights)
     for ours, theirs in zip(with_probe.trainable_weights, without.trainable_weights, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("unlabelled", [0, 5])
-def test_a_step_is_that_of_kerass_own_regression(unlabelled):
+@pytest.mark.parametrize("unlabeled", [0, 5])
+def test_a_step_is_that_of_kerass_own_regression(unlabeled):
     """Examples of a negative label count for nothing."""
     random = np.random.default_rng(0)
     features = random.normal(size=(20, 6)).astype(np.float32)
     labels = random.integers(0, 4, 20)
     probe = sogclr_tf.OnlineProbe(4, learning_rate=0.1)
     probe.build((None, 6))
-    known = slice(unlabelled, None)
-    # By the statistics of all, labelled or not.
+    known = slice(unlabeled, None)
+    # By the statistics of all, labeled or not.
     scaled = (features - features.mean(axis=0)) / np.sqrt(features.var(axis=0) + 1e-3)
     reference = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4, None, True, "zeros")])
     reference.compile(
         keras.optimizers.Adam(0.1), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     )
-    labels[:unlabelled] = -1
+    labels[:unlabeled] = -1
     for _ in range(5):
         probe.learn(tf.constant(features), tf.constant(labels))
         reference.train_on_batch(scaled[known], labels[known])
@@ -78,7 +78,7 @@ def test_the_average_follows_the_weights():
     assert 0 < probe.mean_kernel.numpy()[0, 0] < probe.kernel.numpy()[0, 0]
 
 
-def test_accuracy_counts_what_is_labelled():
+def test_accuracy_counts_what_is_labeled():
     probe = sogclr_tf.OnlineProbe(2)
     probe.build((None, 2))
     for kernel in (probe.kernel, probe.mean_kernel):
@@ -124,7 +124,7 @@ def test_labels_of_other_images():
 
 def test_weights_and_optimizer_are_kept_in_every_format(tmp_path):
     built = model()
-    built.fit(labelled(), verbose=0)
+    built.fit(labeled(), verbose=0)
     built.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded.probe.kernel, built.probe.kernel)
@@ -133,11 +133,11 @@ def test_weights_and_optimizer_are_kept_in_every_format(tmp_path):
     fresh = model()
     fresh.load_weights(tmp_path / "model.weights.h5")
     np.testing.assert_array_equal(fresh.probe.bias, built.probe.bias)
-    checkpoint.Checkpoints(built, tmp_path / "checkpoints").save()
+    sogclr_tf.Checkpoints(built, tmp_path / "checkpoints").save()
     resumed = model()
-    step = checkpoint.Checkpoints(resumed, tmp_path / "checkpoints").restore()
+    step = sogclr_tf.Checkpoints(resumed, tmp_path / "checkpoints").restore()
     for both in (built, resumed):
-        both.fit(labelled(), epochs=2, initial_step=step, verbose=0)
+        both.fit(labeled(), epochs=2, initial_step=step, verbose=0)
     np.testing.assert_array_equal(resumed.probe.kernel, built.probe.kernel)
 
 
@@ -145,7 +145,7 @@ def test_under_bfloat16():
     keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
     try:
         built = model()
-        built.fit(labelled(), verbose=0)
+        built.fit(labeled(), verbose=0)
     finally:
         keras.mixed_precision.set_dtype_policy("float32")
     assert built.probe.kernel.dtype == "float32"
@@ -154,9 +154,9 @@ def test_under_bfloat16():
 
 def test_evaluate_scores_without_learning():
     built = model()
-    built.fit(labelled(), verbose=0)
+    built.fit(labeled(), verbose=0)
     before = built.probe.kernel.numpy()
-    logs = built.evaluate(labelled(), verbose=0, return_dict=True)
+    logs = built.evaluate(labeled(), verbose=0, return_dict=True)
     np.testing.assert_array_equal(built.probe.kernel, before)
     assert 0 < logs["probe_accuracy"] <= 1
 

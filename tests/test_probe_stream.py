@@ -1,20 +1,22 @@
-"""Labelled images of another collection beside a training stream."""
+"""Labeled images of another collection beside a training stream."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from test_model import IMAGES, views
 
-from sogclr_tf import labelled, probe_stream, sources
+import sogclr_tf
+from sogclr_tf.data import labeled
+from sogclr_tf.data import probe_stream
 
 OWN = np.random.default_rng(1).integers(0, 256, (20, 8, 8, 3), np.uint8)
 LABELS = np.arange(20) % 4
 
 
 def stream(replicas=1):
-    source = sources.ArraySource(OWN, LABELS)
-    crops = labelled.crops_and_flips(8)
-    return probe_stream.with_labelled(views(batch_size=8), source, crops, replicas)
+    source = sogclr_tf.ArraySource(OWN, LABELS)
+    crops = labeled.crops_and_flips(8)
+    return probe_stream.with_labeled(views(batch_size=8), source, crops, replicas)
 
 
 def batches(stream, first_step, count):
@@ -39,7 +41,7 @@ def test_a_resumed_stream_goes_on_with_the_same_images():
             np.testing.assert_array_equal(ours[key], theirs[key])
 
 
-def test_every_labelled_image_is_seen_once_in_a_pass():
+def test_every_labeled_image_is_seen_once_in_a_pass():
     seen = [batch["probe_label"] for batch in batches(stream(), 0, 10)]
     assert np.bincount(np.concatenate(seen)).tolist() == [5] * 4
 
@@ -56,4 +58,4 @@ def test_every_replica_has_its_share(replicas, share):
 
 def test_images_without_labels_are_refused():
     with pytest.raises(ValueError, match="has no labels: give one for each image"):
-        probe_stream.with_labelled(views(), OWN, labelled.crops_and_flips(8))
+        probe_stream.with_labeled(views(), OWN, labeled.crops_and_flips(8))

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from numerics import assert_close
 
-from sogclr_tf.projector import projection_head
+from sogclr_tf import projection_head
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_number_of_layers(layers, kernels):
 
 
 def test_equals_the_formula_in_training_mode():
-    def normalise(x):
+    def normalize(x):
         return (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + 1e-5)
 
     head = projection_head(6, hidden=5, output=4)
@@ -51,7 +51,7 @@ def test_equals_the_formula_in_training_mode():
     first, second = (
         head.get_layer(name).kernel.numpy() for name in ("hidden1_dense", "output_dense")
     )
-    expected = normalise(np.maximum(normalise(x @ first), 0) @ second)
+    expected = normalize(np.maximum(normalize(x @ first), 0) @ second)
     assert_close(head(x, training=True), expected, terms=10000)
 
 
@@ -60,7 +60,7 @@ def test_kernels_start_with_deviation_one_hundredth():
     assert float(np.std(kernel)) == pytest.approx(0.01, rel=0.03)
 
 
-def test_batch_normalisation_is_synchronised():
+def test_batch_normalization_is_synchronized():
     head = projection_head(6, layers=3)
     for layer in head.layers:
         if isinstance(layer, keras.layers.BatchNormalization):

@@ -7,11 +7,16 @@ import tensorflow as tf
 from files import example, write_folder, write_records
 
 import sogclr_tf
-from sogclr_tf import sources
-from sogclr_tf.augment import Policy
-from sogclr_tf.data import evaluation_set, training_views
+from sogclr_tf import Policy
+from sogclr_tf.data.views import evaluation_set
+from sogclr_tf import training_views
+from sogclr_tf.networks import resnet
+from sogclr_tf.data.sources.readable import readable
 
-POLICY = Policy(size=6, jitter=0, grey=0)
+
+
+
+POLICY = Policy(size=6, jitter=0, grayscale=0)
 
 
 def images(count=12, side=16):
@@ -23,7 +28,7 @@ def broken_folder(folder, bad=(2, 7)):
     for place in bad:
         path = folder / f"{place:05}.png"
         path.write_bytes(path.read_bytes()[:40])
-    return sources.FolderSource(folder)
+    return sogclr_tf.FolderSource(folder)
 
 
 def indices(made, epoch=0):
@@ -76,8 +81,8 @@ class TestFuzz:
         for place in range(500):
             name = f"{place:03}{suffixes[rng.integers(len(suffixes))]}"
             (folder / name).write_bytes(mutated(rng, files))
-        source = sources.FolderSource(folder)
-        left = sources.readable(source)
+        source = sogclr_tf.FolderSource(folder)
+        left = readable(source)
         assert 50 < len(left.skipped) < 450
         assert left.size + len(left.skipped) == left.num_examples == 500
         for index in range(500):
@@ -110,7 +115,7 @@ class TestSkip:
     def test_evaluation_leaves_them_out_with_their_labels(self, tmp_path):
         folder = write_folder(tmp_path / "images", images(), np.arange(12) % 3)
         (folder / "class1" / "00004.png").write_bytes(b"")
-        source = sources.readable(sources.FolderSource(folder))
+        source = readable(sogclr_tf.FolderSource(folder))
         pictures, labels = evaluation_set(source, 16)
         assert len(list(pictures)) == len(labels) == 11
         assert labels.tolist() == [0] * 4 + [1] * 3 + [2] * 4
@@ -118,15 +123,15 @@ class TestSkip:
     def test_all_are_decoded_once(self, tmp_path, monkeypatch):
         broken_folder(tmp_path / "images")
         scans = []
-        scan = sources.readable.__globals__["unreadable"]
+        scan = readable.__globals__["unreadable"]
         monkeypatch.setitem(
-            sources.readable.__globals__, "unreadable", lambda *a: scans.append(1) or scan(*a)
+            readable.__globals__, "unreadable", lambda *a: scans.append(1) or scan(*a)
         )
         for _ in range(2):
-            assert len(sources.readable(sources.FolderSource(tmp_path / "images")).skipped) == 2
+            assert len(readable(sogclr_tf.FolderSource(tmp_path / "images")).skipped) == 2
         assert len(scans) == 1
         write_folder(tmp_path / "images", images()[:3])
-        assert set(sources.readable(sources.FolderSource(tmp_path / "images")).skipped) == {7}
+        assert set(readable(sogclr_tf.FolderSource(tmp_path / "images")).skipped) == {7}
         assert len(scans) == 2
 
     def test_records(self, tmp_path):
@@ -135,26 +140,26 @@ class TestSkip:
         path = write_records(
             tmp_path / "a.tfrecord", [example(image__encoded=data) for data in encoded]
         )
-        left = sources.readable(sources.TFRecordSource(str(path), label=None))
+        left = readable(sogclr_tf.TFRecordSource(str(path), label=None))
         assert list(left.skipped) == [4]
         assert "no image" in left.skipped[4]
 
     def test_nothing_to_skip(self, tmp_path):
-        source = sources.FolderSource(write_folder(tmp_path / "images", images()))
-        assert sources.readable(source) is source
-        array = sources.ArraySource(images())
-        assert sources.readable(array) is array
+        source = sogclr_tf.FolderSource(write_folder(tmp_path / "images", images()))
+        assert readable(source) is source
+        array = sogclr_tf.ArraySource(images())
+        assert readable(array) is array
         assert source.skipped == array.skipped == {}
 
     def test_nothing_left(self, tmp_path):
         source = broken_folder(tmp_path / "images", bad=range(12))
         with pytest.raises(ValueError, match=r"none of the 12 images of .*00000\.png: "):
-            sources.readable(source)
+            readable(source)
 
 
 class TestErrors:
     def model(self, num_examples):
-        encoder = sogclr_tf.resnet.build_encoder("small_resnet", (6, 6, 3), widths=(4,))
+        encoder = resnet.build_encoder("small_resnet", (6, 6, 3), widths=(4,))
         model = sogclr_tf.SogCLR(encoder, sogclr_tf.GlobalContrastiveLoss(num_examples))
         model.compile("sgd")
         return model
@@ -178,7 +183,7 @@ class TestErrors:
         assert set(training_views(source, **options).source.skipped) == {*bad, 9}
 
     def test_a_file_that_went_away(self, tmp_path):
-        source = sources.FolderSource(write_folder(tmp_path / "images", images()))
+        source = sogclr_tf.FolderSource(write_folder(tmp_path / "images", images()))
         (tmp_path / "images" / "00003.png").unlink()
         made = training_views(source, batch_size=4, policy=POLICY)
         with pytest.raises(

@@ -9,8 +9,12 @@ import PIL.Image
 import pytest
 from chromium import complaints, read_page
 
-from sogclr_tf import report, report_page, report_pictures
-from sogclr_tf.report import Example, Material
+from sogclr_tf.report.run_report import Example
+from sogclr_tf.report.run_report import Material
+from sogclr_tf.report import run_report
+from sogclr_tf.report.page import Section, page, write_page
+from sogclr_tf.report import charts
+
 
 EVIL = """<script>alert("1")</script>'&amp;"""
 RANDOM = np.random.default_rng(0)
@@ -19,7 +23,7 @@ SECTIONS = {
     "Numbers": {"result": {}},
     "Curves": {"history": {}},
     "Embedding": {"features": None},
-    "Nearest neighbours": {"neighbours": []},
+    "Nearest neighbors": {"neighbors": []},
     "Hard and easy images": {"log_u": None, "hardest": [], "easiest": []},
     "Confusion": {"confusion": None},
     "Config": {"config": {}},
@@ -32,8 +36,8 @@ def images(count, side=32):
     return RANDOM.integers(0, 256, (count, side, side, 3), np.uint8)
 
 
-def neighbours(queries, nearest, side=32):
-    """The neighbours of query q have the classes 0, 1, ...; its own is 0."""
+def neighbors(queries, nearest, side=32):
+    """The neighbors of query q have the classes 0, 1, ...; its own is 0."""
     return [
         (Example(query, "query", 0), [Example(image, "found", k) for k, image in enumerate(found)])
         for query, found in zip(
@@ -54,7 +58,7 @@ def material(**changes):
         features=RANDOM.normal(size=(60, 16)).astype(np.float32) + labels[:, np.newaxis],
         labels=labels,
         class_names=["cat", "dog", "cow"],
-        neighbours=neighbours(2, 3),
+        neighbors=neighbors(2, 3),
         log_u=np.append(RANDOM.normal(5, 1, 99), -np.inf).astype(np.float32),
         hardest=[Example(image, "dog, 7.1") for image in images(4)],
         easiest=[Example(image, "cat, 2.3") for image in images(4)],
@@ -69,7 +73,7 @@ def path(tmp_path):
 
 
 def written(path, **changes):
-    assert report.write_report(material(**changes), path) == path
+    assert run_report.write_report(material(**changes), path) == path
     return read_page(path)
 
 
@@ -96,8 +100,8 @@ class TestBrowser:
 
     def test_what_comes_from_elsewhere_is_refused(self, path, tmp_path):
         """Were escaping ever to fail, the page's own policy would hold."""
-        section = report_page.Section("x", "<script>console.error('ran')</script>")
-        report_page.write_page(path, report_page.page("x", "", [section]))
+        section = Section("x", "<script>console.error('ran')</script>")
+        write_page(path, page("x", "", [section]))
         (line,) = complaints(path, tmp_path)
         assert "Content Security Policy" in line
 
@@ -121,7 +125,7 @@ class TestSections:
         assert "Hard: the largest u" not in text
 
     def test_a_title_alone(self, path):
-        report.write_report(Material("nothing yet"), path)
+        run_report.write_report(Material("nothing yet"), path)
         page = read_page(path)
         assert page.count("section") == 0
         assert "nothing yet" in page.texts
@@ -190,7 +194,7 @@ class TestEscaping:
             result={EVIL: EVIL, f"{EVIL}_top1": 1.0, "nested": {EVIL: [EVIL]}},
             history={"epoch": [0], EVIL: [1.0]},
             class_names=[EVIL, EVIL, EVIL],
-            neighbours=[(evil, [evil])],
+            neighbors=[(evil, [evil])],
             hardest=[evil],
             easiest=[evil],
         )
@@ -240,13 +244,13 @@ class TestCurves:
         ],
     )
     def test_ticks_are_round(self, last_epoch, low, high, texts):
-        line = report_pictures.Line("run", "#000", [0, last_epoch], [low, high])
-        drawn = report_pictures.line_chart([line], "Loss")
+        line = charts.Line("run", "#000", [0, last_epoch], [low, high])
+        drawn = charts.line_chart([line], "Loss")
         assert re.findall("<text .*?>(.*?)</text>", drawn) == [*texts, "epoch"]
 
     def test_refuses_a_history_without_epochs(self, path):
         with pytest.raises(ValueError, match=r"\['loss'\] lack 'epoch'"):
-            report.write_report(material(history={"loss": [1.0]}), path)
+            run_report.write_report(material(history={"loss": [1.0]}), path)
         assert not path.exists()
 
 
@@ -257,7 +261,7 @@ class TestEmbedding:
         assert dots == [20] * 6
 
     def test_draws_a_part_of_many(self, path, monkeypatch):
-        monkeypatch.setattr(report, "EMBEDDED_EXAMPLES", 40)
+        monkeypatch.setattr(run_report, "EMBEDDED_EXAMPLES", 40)
         page = written(path, labels=None)
         dots = [found["d"].count("M") for tag, found in page.tags if found.get("class") == "points"]
         assert dots == [40, 40]
@@ -296,33 +300,33 @@ class TestEmbedding:
         assert page.count("div", class_="legend") == 0
         assert page.count("td") < 100
         assert path.stat().st_size < 1_500_000
-        assert len(set(report_pictures.colours(1000))) > 300
+        assert len(set(charts.colors(1000))) > 300
 
 
-class TestNeighbours:
+class TestNeighbors:
     def test_frames_tell_the_class(self, path):
-        page = written(path, neighbours=neighbours(16, 6))
+        page = written(path, neighbors=neighbors(16, 6))
         assert page.count("figure", class_="query") == 16
         assert page.count("figure", class_="same") == 16
         assert page.count("figure", class_="other") == 80
-        assert any("16 of 96 neighbours" in text for text in page.texts)
+        assert any("16 of 96 neighbors" in text for text in page.texts)
         assert path.stat().st_size < 1_000_000
 
     def test_no_frames_without_labels(self, path):
         plain = [(Example(images(1)[0], "a"), [Example(images(1)[0], "b")])]
-        page = written(path, neighbours=plain)
+        page = written(path, neighbors=plain)
         assert page.count("figure", class_="same") == page.count("figure", class_="other") == 0
-        assert not any("neighbours have" in text for text in page.texts)
+        assert not any("neighbors have" in text for text in page.texts)
 
-    def test_no_neighbours_found(self, path):
-        assert written(path, neighbours=[(Example(images(1)[0], "a", 0), [])]).count(
+    def test_no_neighbors_found(self, path):
+        assert written(path, neighbors=[(Example(images(1)[0], "a", 0), [])]).count(
             "figure", class_="query"
         )
 
     def test_photographs_stay_small(self, path):
         ramp = np.indices((400, 500)).sum(axis=0)[..., np.newaxis] / 900 * np.ones(3)
         photograph = Example(ramp + RANDOM.normal(0, 0.05, ramp.shape), "photograph", 1)
-        written(path, neighbours=[(photograph, [photograph] * 6)] * 16)
+        written(path, neighbors=[(photograph, [photograph] * 6)] * 16)
         assert path.stat().st_size < 1_500_000
 
 
@@ -344,11 +348,11 @@ class TestImages:
 
     def test_refuses(self):
         with pytest.raises(ValueError, match=r"shape \(4, 4\)"):
-            report_pictures.image(np.zeros((4, 4)))
+            charts.image(np.zeros((4, 4)))
         with pytest.raises(ValueError, match=r"shape \(4, 4, 2\)"):
-            report_pictures.image(np.zeros((4, 4, 2)))
+            charts.image(np.zeros((4, 4, 2)))
         with pytest.raises(ValueError, match="dtype int64"):
-            report_pictures.image(np.zeros((4, 4, 3), np.int64))
+            charts.image(np.zeros((4, 4, 3), np.int64))
 
 
 class TestTableOfU:
@@ -395,7 +399,7 @@ class TestFile:
 
         monkeypatch.setattr(os, "replace", fail)
         with pytest.raises(OSError, match="disk full"):
-            report.write_report(material(), path)
+            run_report.write_report(material(), path)
         assert path.read_text() == "old"
         assert [found.name for found in path.parent.iterdir()] == [path.name]
 
@@ -405,7 +409,7 @@ class TestFile:
 
     def test_needs_its_folder(self, tmp_path):
         with pytest.raises(FileNotFoundError, match="make .*nowhere first"):
-            report.write_report(Material("x"), tmp_path / "nowhere" / "report.html")
+            run_report.write_report(Material("x"), tmp_path / "nowhere" / "report.html")
 
 
 def test_material_refuses():
@@ -419,7 +423,7 @@ def test_material_refuses():
 
 def embedded(pixels):
     """The <img> of an image, and what a reader of it finds inside."""
-    tag = report_pictures.image(pixels)
+    tag = charts.image(pixels)
     inside = re.search('base64,(.*?)"', tag).group(1)
     return tag, PIL.Image.open(io.BytesIO(base64.b64decode(inside)))
 

@@ -3,8 +3,12 @@ import numpy as np
 import pytest
 from numerics import assert_close
 
-from sogclr_tf import resnet
-from sogclr_tf.resnet import ResNet, build_encoder, encoder_names, small_resnet
+from sogclr_tf import ResNet
+from sogclr_tf.networks.resnet import build_encoder
+from sogclr_tf.networks.resnet import encoder_names
+from sogclr_tf import small_resnet
+from sogclr_tf.networks import resnet
+
 
 TRAINABLE_PARAMETERS = {
     18: 11_176_512,
@@ -148,24 +152,24 @@ def test_stride_in_the_first_1x1_convolution():
     assert model.output_shape == (None, 2048)
 
 
-def test_normalisation_is_of_each_channel():
+def test_normalization_is_of_each_channel():
     mean, deviation = (0.5, 0.25, 0.125), (0.5, 2, 1 / 255)
-    model = ResNet(18, normalisation=(mean, deviation), input_shape=(None, None, 3))
+    model = ResNet(18, input_normalization=(mean, deviation), input_shape=(None, None, 3))
     assert [weight.path for weight in model.weights] == [
         weight.path for weight in ResNet(18).weights
     ]
     batch = images(2, 8, 8, 3)
     again = keras.Model.from_config(model.get_config())
     for each in (model, again):
-        output = keras.Model(each.input, each.get_layer("normalisation").output)(batch)
+        output = keras.Model(each.input, each.get_layer("normalization").output)(batch)
         assert_close(output, (batch - mean) / np.asarray(deviation))
 
 
 @pytest.mark.usefixtures("bfloat16_policy")
-def test_normalisation_is_float32_under_mixed_precision():
-    model = ResNet(18, normalisation=((0.5,) * 3, (0.25,) * 3), input_shape=(8, 8, 3))
+def test_normalization_is_float32_under_mixed_precision():
+    model = ResNet(18, input_normalization=((0.5,) * 3, (0.25,) * 3), input_shape=(8, 8, 3))
     batch = images(2, 8, 8, 3)
-    output = keras.Model(model.input, model.get_layer("normalisation").output)(batch)
+    output = keras.Model(model.input, model.get_layer("normalization").output)(batch)
     assert_close(output, (batch - 0.5) * 4, terms=4)
     assert model.get_layer("stem_conv").output.dtype == "bfloat16"
 
@@ -203,7 +207,7 @@ def test_kernels_have_variance_one_over_fan_in():
     assert float(np.var(kernel)) == pytest.approx(1 / (9 * 512), rel=0.02)
 
 
-def test_no_bias_and_batch_normalisation_as_in_simclr():
+def test_no_bias_and_batch_normalization_as_in_simclr():
     model = small_resnet(widths=(4, 8))
     assert {weight.name for weight in model.trainable_variables} == {"kernel", "gamma", "beta"}
     for layer in model.layers:
@@ -253,11 +257,11 @@ def test_build_encoder_by_name():
             r"stride_in is '1x1'; the blocks of depth 34 take only 3x3",
         ),
         (
-            lambda: ResNet(18, normalisation=((0.5,) * 3, (0, 1, 1))),
-            r"normalisation is \(\(0\.5, .*; give \(mean, deviation\), 3 floats each, dev",
+            lambda: ResNet(18, input_normalization=((0.5,) * 3, (0, 1, 1))),
+            r"normalization is \(\(0\.5, .*; give \(mean, deviation\), 3 floats each, dev",
         ),
-        (lambda: ResNet(18, normalisation=((0.5,), (1,))), "3 floats each"),
-        (lambda: ResNet(18, normalisation=0.5), "normalisation is 0.5; give"),
+        (lambda: ResNet(18, input_normalization=((0.5,), (1,))), "3 floats each"),
+        (lambda: ResNet(18, input_normalization=0.5), "normalization is 0.5; give"),
         (lambda: ResNet(18, input_shape=(32, 32)), r"input_shape is \(32, 32\); give \(height"),
         (lambda: small_resnet(widths=()), r"widths is empty"),
         (lambda: small_resnet(widths=(8, 0)), r"each of widths is 0"),
@@ -270,7 +274,7 @@ def test_build_encoder_by_name():
         (
             lambda: build_encoder("resnet18", (32, 32, 3), widths=(8,)),
             r"'resnet18' has no option widths; its options are width_multiplier, stem, "
-            "padding, stride_in, normalisation, name",
+            "padding, stride_in, normalization, name",
         ),
         (
             lambda: build_encoder("small_resnet", (32, 32, 3), stem="cifar", depth=3),

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 import sogclr_tf
+from sogclr_tf.training import callbacks
+from sogclr_tf.training import schedules
 
 N, BATCH, CLASSES = 24, 8, 3
 
@@ -25,7 +27,7 @@ def traces(monkeypatch):
 def views(batch_size=BATCH):
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (N, 8, 8, 3), np.uint8)
-    source = sogclr_tf.sources.ArraySource(images, random.integers(0, CLASSES, N))
+    source = sogclr_tf.ArraySource(images, random.integers(0, CLASSES, N))
     return sogclr_tf.training_views(source, batch_size=batch_size)
 
 
@@ -37,7 +39,7 @@ def model(steps_per_execution=1):
         probe=sogclr_tf.OnlineProbe(CLASSES),
     )
     built.compile(
-        sogclr_tf.LARS(sogclr_tf.schedules.warmup_cosine(0.1, total_steps=12, warmup_steps=2)),
+        sogclr_tf.LARS(schedules.warmup_cosine(0.1, total_steps=12, warmup_steps=2)),
         steps_per_execution=steps_per_execution,
         jit_compile=False,
     )
@@ -47,10 +49,10 @@ def model(steps_per_execution=1):
 def monitors():
     """What the command has beside training, as far as it looks at the model."""
     images = np.random.default_rng(1).integers(0, 256, (12, 8, 8, 3), np.uint8)
-    labelled = images, np.arange(12) % CLASSES
+    labeled = images, np.arange(12) % CLASSES
     return [
-        sogclr_tf.callbacks.Pace(BATCH),
-        sogclr_tf.monitors.HeldOutAccuracy(labelled, labelled, every_epochs=1),
+        callbacks.Pace(BATCH),
+        sogclr_tf.HeldOutAccuracy(labeled, labeled, every_epochs=1),
     ]
 
 
@@ -68,12 +70,12 @@ def test_two_epochs_with_monitors_and_another_fit(traces, steps_per_execution):
 def test_resumed_within_an_epoch(traces, tmp_path):
     built = model()
     built.fit(views(), epochs=1, verbose=0)
-    checkpoints = sogclr_tf.checkpoint.Checkpoints(built, tmp_path)
+    checkpoints = sogclr_tf.Checkpoints(built, tmp_path)
     checkpoints.save()
     traces.clear()
 
     resumed = model()
-    checkpoints = sogclr_tf.checkpoint.Checkpoints(resumed, tmp_path)
+    checkpoints = sogclr_tf.Checkpoints(resumed, tmp_path)
     resumed.fit(views(), epochs=3, initial_step=checkpoints.restore() + 1, verbose=0)
     assert resumed.trained_steps == 8
     assert traces == [BATCH]

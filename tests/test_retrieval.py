@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sogclr_tf import retrieval
+from sogclr_tf.evaluation import retrieval
 
 # Angles in degrees on a circle: what is nearest is plain to see.
 IMAGES, TEXTS = [0, 90, 180, 270], [10, 95, 300, 260]

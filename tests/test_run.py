@@ -17,8 +17,12 @@ import pytest
 import tensorflow as tf
 from files import write_folder, write_shards
 
-from sogclr_tf import policies, run, sources
-from sogclr_tf.run_folder import RunFolder
+import sogclr_tf
+from sogclr_tf.experiment.folder import RunFolder
+from sogclr_tf.data import policies
+from sogclr_tf import run
+from sogclr_tf.data.sources.digits import digits
+
 
 ROOT = pathlib.Path(__file__).parents[1]
 SMALL = [
@@ -63,7 +67,7 @@ class TestWholeRun:
             "curves.png",
             "embedding.png",
             "log_u.png",
-            "neighbours.png",
+            "neighbors.png",
         }
         assert (folder.path / "config.json").exists()
         assert list(folder.events.rglob("events.out.tfevents*"))
@@ -103,7 +107,7 @@ class TestWholeRun:
     def test_the_report_shows_the_run(self, finished):
         folder, process = finished
         page = folder.report.read_text()
-        for part in ("Numbers", "Curves", "Embedding", "Nearest neighbours", "Confusion"):
+        for part in ("Numbers", "Curves", "Embedding", "Nearest neighbors", "Confusion"):
             assert f">{part}</h2>" in page
         assert "--config.epochs=2" in page
         assert "report.html" in process.stdout
@@ -206,8 +210,8 @@ class TestOwnImages:
 
     @pytest.fixture(scope="class")
     def pictures(self):
-        train = sources.digits("train").images_and_labels()
-        test = sources.digits("test").images_and_labels()
+        train = digits("train").images_and_labels()
+        test = digits("test").images_and_labels()
         return {
             split: ([image.numpy() for image in images.take(200)], labels[:200])
             for split, (images, labels) in (("train", train), ("test", test))
@@ -239,13 +243,13 @@ class TestOwnImages:
         assert {"alignment", "uniformity"} <= set(result)
         assert not any("top1" in key for key in result)
         folder = RunFolder(tmp_path / "runs" / "digits")
-        assert (folder.plots / "neighbours.png").exists()
-        assert "Nearest neighbours" in folder.report.read_text()
-        labelled = ["--mode=evaluate", "--config.evaluation.fine_tune=(100,)"]
-        process = command(*self.QUICK, "--config.data.name=./mine", *labelled, cwd=tmp_path)
+        assert (folder.plots / "neighbors.png").exists()
+        assert "Nearest neighbors" in folder.report.read_text()
+        labeled = ["--mode=evaluate", "--config.evaluation.fine_tune=(100,)"]
+        process = command(*self.QUICK, "--config.data.name=./mine", *labeled, cwd=tmp_path)
         assert process.returncode == 1
-        assert "has no labels: give labelled images in evaluation.data" in process.stderr
-        # Unlabelled images to learn from, labelled ones of another set to watch and to judge by.
+        assert "has no labels: give labeled images in evaluation.data" in process.stderr
+        # Unlabeled images to learn from, labeled ones of another set to watch and to judge by.
         other = [f"--config.{part}.data.name=digits" for part in ("monitor", "evaluation")]
         process = command(
             *self.QUICK, "--config.data.name=./mine", *other, "--workdir=watched", cwd=tmp_path
@@ -288,7 +292,7 @@ class TestEvaluate:
 
     def test_transfer_and_fine_tuning_stand_beside_the_scores(self, finished, tmp_path):
         folder, _ = finished
-        images, labels = sources.digits("test").images_and_labels()
+        images, labels = digits("test").images_and_labels()
         pictures = [image.numpy() for image in images.take(120)]
         for split in ("train", "test"):
             write_folder(tmp_path / "other" / split, pictures, labels[:120] // 5)
@@ -336,7 +340,7 @@ class TestExport:
     def test_it_classifies_as_well_as_the_result_says(self, finished):
         folder, _ = finished
         served = tf.saved_model.load(str(folder.saved_model / "36"))
-        images, labels = sources.digits("test").images_and_labels()
+        images, labels = digits("test").images_and_labels()
         files = tf.stack([tf.io.encode_png(image) for image in images])
         answer = served.signatures["classify_bytes"](image_bytes=files)["probabilities"]
         top1 = 100 * np.mean(answer.numpy().argmax(1) == labels)
@@ -444,7 +448,7 @@ class TestConfigs:
         page = (ROOT / "docs" / "augmentation.md").read_text()
         config = runpy.run_path(str(ROOT / "configs" / "imagenet.py"))["get_config"]()
         config.batch_size = 2
-        source = sources.ArraySource(np.zeros((2, 8, 8, 3), np.uint8))
+        source = sogclr_tf.ArraySource(np.zeros((2, 8, 8, 3), np.uint8))
         monkeypatch.setattr(run, "_source", lambda *_: source)
         made = run._views(config)
         assert made.policy_a == made.policy_b == policies.simclr(224)[0]

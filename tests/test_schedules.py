@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 from numerics import assert_close, close
 
-from sogclr_tf.schedules import scaled_learning_rate, warmup_cosine
+from sogclr_tf.training.schedules import scaled_learning_rate
+from sogclr_tf.training.schedules import warmup_cosine
 
 
 @pytest.mark.parametrize(

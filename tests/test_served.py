@@ -13,8 +13,13 @@ import tensorflow as tf
 from numerics import assert_close
 
 import sogclr_tf
-from sogclr_tf import data, sources
-from sogclr_tf.export import export_encoder, export_keras, export_tflite
+from sogclr_tf import export_encoder
+from sogclr_tf import export_keras
+from sogclr_tf import export_tflite
+from sogclr_tf.data import views
+from sogclr_tf.data import sources
+
+
 
 SIDE = 16
 CLASSES = ["zero", "größer", "two words"]
@@ -23,14 +28,14 @@ RANDOM = np.random.default_rng(0)
 
 @pytest.fixture(scope="module")
 def model():
-    """A SogCLR model whose probe has learnt and whose batch statistics have moved."""
+    """A SogCLR model whose probe has learned and whose batch statistics have moved."""
     keras.utils.set_random_seed(0)
     encoder = sogclr_tf.small_resnet(widths=(8, 16), input_shape=(SIDE, SIDE, 3))
     probe = sogclr_tf.OnlineProbe(len(CLASSES))
     made = sogclr_tf.SogCLR(encoder, sogclr_tf.GlobalContrastiveLoss(num_examples=64), probe=probe)
     made.compile(keras.optimizers.SGD(0.1))
     pixels = RANDOM.integers(0, 256, (64, SIDE, SIDE, 3), np.uint8)
-    source = sources.ArraySource(pixels, np.arange(64) % 3)
+    source = sogclr_tf.ArraySource(pixels, np.arange(64) % 3)
     made.fit(sogclr_tf.training_views(source, batch_size=32), epochs=2, verbose=0)
     return made
 
@@ -61,7 +66,7 @@ def evaluation_images(encoded, folder):
     for number, content in enumerate(encoded):
         ending = "jpg" if content.startswith(b"\xff\xd8") else "png"
         (folder / f"{number}.{ending}").write_bytes(content)
-    images, _ = data.evaluation_set(sources.from_path(folder), SIDE)
+    images, _ = views.evaluation_set(sources.from_path(folder), SIDE)
     return np.stack(list(images.as_numpy_iterator()))
 
 
@@ -109,7 +114,7 @@ def test_files_of_cifar10(data_dir, tmp_path):
     pixels = [source.decode(source.read(e["image"])) for e in source.examples()]
     served = tf.saved_model.load(str(export_encoder(encoder, tmp_path))).signatures["serving_bytes"]
     features = served(image_bytes=tf.stack([tf.io.encode_png(x) for x in pixels]))["features"]
-    images, _ = data.evaluation_set(source, 24)
+    images, _ = views.evaluation_set(source, 24)
     expected = encoder(np.stack(list(images.as_numpy_iterator())), training=False)
     assert_close(features, expected)
 
@@ -198,15 +203,15 @@ class TestWeights:
         with pytest.raises(ValueError, match="expected a name that ends in .keras"):
             export_keras(model, tmp_path / "encoder.h5")
 
-    @pytest.mark.parametrize("quantise", [True, False])
-    def test_tflite(self, model, tmp_path, quantise):
-        path = export_tflite(model, tmp_path / "encoder.tflite", quantise=quantise)
+    @pytest.mark.parametrize("quantize", [True, False])
+    def test_tflite(self, model, tmp_path, quantize):
+        path = export_tflite(model, tmp_path / "encoder.tflite", quantize=quantize)
         run = tf.lite.Interpreter(str(path)).get_signature_runner("serving_default")
         for size in (1, 7):
             images = batch(size)
             features = model.encoder(images, training=False).numpy()
             found = run(images=images)["features"]
-            if quantise:
+            if quantize:
                 # Kernels of 8 bits: a step of 1/127 of each channel's largest number.
                 assert_close(found, features, terms=40, dtype="bfloat16")
             else:
@@ -238,7 +243,7 @@ BAD_FILES = {
 }
 BAD_IMAGES = {
     "another size": (lambda: np.zeros([2, 9, 9, 3]), r"\[2,9,9,3\].* expected shape"),
-    "grey": (lambda: np.zeros([2, SIDE, SIDE, 1]), r"expected shape"),
+    "grayscale": (lambda: np.zeros([2, SIDE, SIDE, 1]), r"expected shape"),
     "no batch": (lambda: np.zeros([SIDE, SIDE, 3]), r"expected shape|rank"),
     "an empty batch": (lambda: np.zeros([0, SIDE, SIDE, 3]), "send at least one image"),
 }

@@ -20,6 +20,9 @@ import tensorflow as tf
 from numerics import assert_close
 
 import sogclr_tf
+from sogclr_tf.data import views
+from sogclr_tf.data import sources
+from sogclr_tf.export import warmup
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "serving.md").read_text()
@@ -122,14 +125,14 @@ def loaded(place):
 @functools.cache
 def digits():
     """Digits as an evaluation sees them: float32 [599, 16, 16, 3]."""
-    source = sogclr_tf.sources.from_name("digits", "test")
-    images, _ = sogclr_tf.data.evaluation_set(source, 16)
+    source = sources.from_name("digits", "test")
+    images, _ = views.evaluation_set(source, 16)
     return np.stack(list(images.as_numpy_iterator()))
 
 
 @functools.cache
 def pixels():
-    images, _ = sogclr_tf.sources.from_name("digits", "test").images_and_labels()
+    images, _ = sources.from_name("digits", "test").images_and_labels()
     return list(images.take(64).as_numpy_iterator())
 
 
@@ -149,7 +152,7 @@ def image_files(folder):
 
 
 def as_evaluated(folder):
-    images, _ = sogclr_tf.data.evaluation_set(sogclr_tf.sources.FolderSource(folder), 16)
+    images, _ = views.evaluation_set(sogclr_tf.FolderSource(folder), 16)
     return np.stack(list(images.as_numpy_iterator()))
 
 
@@ -260,7 +263,7 @@ def parsed(printed):
 def test_every_warmup_request_is_answered(place, loaded):
     from tensorflow_serving.apis import prediction_log_pb2
 
-    records = tf.data.TFRecordDataset(str(place / EXPORT / sogclr_tf.warmup.FILE))
+    records = tf.data.TFRecordDataset(str(place / EXPORT / warmup.FILE))
     asked = []
     for record in records.as_numpy_iterator():
         request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request

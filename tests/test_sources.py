@@ -7,14 +7,14 @@ import pytest
 import tensorflow as tf
 from files import write_folder, write_shards
 
-from sogclr_tf import sources
-from sogclr_tf.sources import (
-    ArraySource,
-    DatasetSource,
-    FolderSource,
-    TfdsSource,
-    TFRecordSource,
-)
+from sogclr_tf import ArraySource
+from sogclr_tf import DatasetSource
+from sogclr_tf import FolderSource
+from sogclr_tf import TfdsSource
+from sogclr_tf import TFRecordSource
+from sogclr_tf.data import sources
+from sogclr_tf.data.sources.digits import digits
+
 
 N = 30
 
@@ -52,7 +52,7 @@ IDS = np.random.default_rng(1).permutation(N)
 MAKE = {
     "array": lambda _: ArraySource(images(), labels()),
     "dataset": lambda _: DatasetSource(dataset(images(), labels())),
-    "digits": lambda _: sources.digits("test"),
+    "digits": lambda _: digits("test"),
     "folder": lambda folder: FolderSource(write_folder(folder / "pets", images(), labels())),
     "tfrecords": tfrecords,
     "tfrecords with ids": lambda folder: tfrecords(folder, IDS, index="id"),
@@ -107,7 +107,7 @@ class TestEverySource:
         assert spec["index"] == tf.TensorSpec([], tf.int32)
         assert spec["label"] == tf.TensorSpec([], tf.int32)
         example = next(iter(source.examples()))
-        assert source.labelled
+        assert source.labeled
         picture = source.decode(source.read(example["image"]))
         assert picture.shape == (*(source.image_size or (6, 5)), 3)
 
@@ -128,7 +128,7 @@ class TestEverySource:
         assert source.locate(0) != source.locate(source.num_examples - 1)
 
     def test_the_order_is_a_fair_shuffle(self, source):
-        """Neighbours of a pass are not neighbours of the collection."""
+        """Neighbors of a pass are not neighbors of the collection."""
         order = np.array(indices(source, 2))
         assert np.abs(np.diff(order)).mean() > source.size / 6
 
@@ -142,7 +142,7 @@ class TestArraySource:
             got, np.repeat(pictures, 3, axis=-1)[..., :3] if channels == 1 else pictures[..., :3]
         )
 
-    def test_grey_without_a_channel_axis(self):
+    def test_gray_without_a_channel_axis(self):
         pictures = images()[..., 0]
         source = ArraySource(pictures)
         assert source.image_size == (6, 5)
@@ -168,7 +168,7 @@ class TestArraySource:
 
     def test_without_labels(self):
         source = ArraySource(images())
-        assert not source.labelled
+        assert not source.labeled
         assert source.images_and_labels()[1] is None
         assert sorted(source.examples().element_spec) == ["image", "index"]
 
@@ -219,21 +219,21 @@ class TestArraySource:
 class TestDatasetSource:
     @pytest.mark.parametrize("count", [lambda data: data, uncounted])
     @pytest.mark.parametrize(
-        ("data", "labelled"),
+        ("data", "labeled"),
         [
             (dataset(images()), False),
             (dataset(images(), labels()), True),
             (dataset({"image": images()}), False),
             (dataset({"image": images(), "label": labels(), "id": labels()}), True),
         ],
-        ids=["image", "pair", "dictionary", "labelled dictionary"],
+        ids=["image", "pair", "dictionary", "labeled dictionary"],
     )
-    def test_element_forms(self, data, labelled, count):
+    def test_element_forms(self, data, labeled, count):
         source = DatasetSource(count(data))
-        assert (source.size, source.num_examples, source.labelled) == (N, N, labelled)
+        assert (source.size, source.num_examples, source.labeled) == (N, N, labeled)
         pictures, true_labels = source.images_and_labels()
         np.testing.assert_array_equal(list(pictures.as_numpy_iterator()), images())
-        if labelled:
+        if labeled:
             np.testing.assert_array_equal(true_labels, labels())
         assert indices(source) == list(range(N))
 
@@ -247,7 +247,7 @@ class TestDatasetSource:
         for got, want in zip(source.images_and_labels()[0], pictures, strict=True):
             np.testing.assert_array_equal(got, want)
 
-    def test_grey(self):
+    def test_gray(self):
         source = DatasetSource(dataset(images()[..., 0]))
         assert next(iter(source.images_and_labels()[0])).shape == (6, 5, 3)
 
@@ -297,7 +297,7 @@ class TestLabelsOutOfRange:
 
 class TestDigits:
     def test_splits_part_the_collection(self):
-        train, test = sources.digits("train"), sources.digits("test")
+        train, test = digits("train"), digits("test")
         assert (train.size, test.size) == (1198, 599)
         assert train.image_size == (8, 8)
         assert train.class_names == [str(digit) for digit in range(10)]
@@ -309,7 +309,7 @@ class TestDigits:
 
     def test_unknown_split(self):
         with pytest.raises(ValueError, match="'valid' of digits: choose one of train, test"):
-            sources.digits("valid")
+            digits("valid")
 
 
 class TestTfds:

@@ -3,7 +3,8 @@
 import pytest
 import tensorflow as tf
 
-from sogclr_tf import run, strategy
+from sogclr_tf import run
+from sogclr_tf.training import strategy
 
 
 def test_one_is_the_default():

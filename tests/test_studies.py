@@ -34,10 +34,10 @@ class TestEstimator:
             *((f"SogCLR {gamma}", "sogclr", gamma) for gamma in (0.9, 0.5, 0.1)),
         ],
     )
-    def test_methods(self, method, objective, gamma):
+    def test_methods(self, method, contrastive_loss, gamma):
         assert method in study_estimator.METHODS
-        built = study_estimator.objective(method, 10)
-        assert (built.name, getattr(built, "gamma", None)) == (objective, gamma)
+        built = study_estimator.contrastive_loss(method, 10)
+        assert (built.name, getattr(built, "gamma", None)) == (contrastive_loss, gamma)
         assert built.temperature == study_estimator.TEMPERATURE
 
     def test_half_a_line_is_dropped_for_good(self, tmp_path):

@@ -7,8 +7,10 @@ import pytest
 import tensorflow as tf
 from files import example, write_records, write_shards
 
-from sogclr_tf import sources
-from sogclr_tf.sources import TFRecordSource, record_count
+from sogclr_tf import TFRecordSource
+from sogclr_tf.data import sources
+from sogclr_tf.data.sources import tfrecord_count
+
 
 N = 20
 
@@ -34,7 +36,7 @@ class TestIndex:
     def test_is_the_place_in_the_sorted_files(self, tmp_path, compression):
         files = write_shards(tmp_path, images(), labels(), compression=compression)
         source = TFRecordSource(files)
-        assert (source.size, source.labelled) == (N, False)
+        assert (source.size, source.labeled) == (N, False)
         for seed in (None, 5):
             found = pictures(source, seed)
             np.testing.assert_array_equal([found[i] for i in range(N)], images())
@@ -83,9 +85,9 @@ class TestIndex:
 class TestCount:
     def test_is_remembered_until_a_file_changes(self, tmp_path, monkeypatch):
         files = write_shards(tmp_path, images(), labels())
-        plain, counted = record_count._count_local, []
+        plain, counted = tfrecord_count._count_local, []
         monkeypatch.setattr(
-            record_count, "_count_local", lambda name, _: counted.append(name) or plain(name, _)
+            tfrecord_count, "_count_local", lambda name, _: counted.append(name) or plain(name, _)
         )
         assert [TFRecordSource(files).size for _ in range(2)] == [N, N]
         assert len(counted) == 3
@@ -179,6 +181,6 @@ class TestByName:
         name = f"{tmp_path}/{{split}}/part-*"
         features = {"image": "image/encoded", "label": "image/class/label", "index": ""}
         train, val = (sources.from_name(name, split, None, features) for split in ("train", "val"))
-        assert (train.size, val.size, train.labelled) == (N, 7, True)
+        assert (train.size, val.size, train.labeled) == (N, 7, True)
         with pytest.raises(ValueError, match=r"which files are of which split: put {split} in"):
             sources.from_name(f"{tmp_path}/train/part-*", "train")

@@ -19,27 +19,32 @@ from tensorflow.python.framework import kernels
 from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
 
 import sogclr_tf
-from sogclr_tf import run, strategy
-from sogclr_tf.objectives import objective_names, objective_options
-from sogclr_tf.optimizers import optimizer_names
+from sogclr_tf.losses.registry import loss_names
+from sogclr_tf.losses.registry import loss_options
+from sogclr_tf.training.optimizers import optimizer_names
+from sogclr_tf import run
+from sogclr_tf.training import strategy
+
+
+
 
 CORES = 8
 SMALL = {"name": "small_resnet", "widths": (12,), "stem_stride": 2}
-# Every objective for images with the optimiser of the ImageNet recipe, every optimiser with its
+# Every objective for images with the optimizer of the ImageNet recipe, every optimizer with its
 # objective.
-FOR_IMAGES = [name for name in objective_names() if "negatives" in objective_options(name)]
+FOR_IMAGES = [name for name in loss_names() if "negatives" in loss_options(name)]
 STEPS = [(name, "lars") for name in FOR_IMAGES]
 STEPS += [("sogclr", name) for name in optimizer_names() if name != "lars"]
 each_step = pytest.mark.parametrize(("objective", "optimizer"), STEPS)
 
 
-def imagenet(image_size=8, batch_size=16, encoder=SMALL, objective="sogclr", optimizer="lars"):
+def imagenet(image_size=8, batch_size=16, encoder=SMALL, contrastive_loss="sogclr", optimizer="lars"):
     """The config of the ImageNet recipe, made smaller."""
     config = runpy.run_path(run.config_file("imagenet.py"))["get_config"]()
     config.data.image_size = image_size
     config.batch_size = batch_size
     config.encoder = type(config)(encoder or config.encoder)
-    config.loss.name = objective
+    config.loss.name = contrastive_loss
     config.optimizer.name = optimizer
     if optimizer == "adam":  # which has no decay
         config.optimizer.weight_decay = 0.0
@@ -75,7 +80,7 @@ class TestWiring:
         places = {
             "resolver": (real, "TPUClusterResolver"),
             "connect": (tf.config, "experimental_connect_to_cluster"),
-            "initialise": (tf.tpu.experimental, "initialize_tpu_system"),
+            "initialize": (tf.tpu.experimental, "initialize_tpu_system"),
             "strategy": (tf.distribute, "TPUStrategy"),
         }
         for stage, (module, name) in places.items():
@@ -97,7 +102,7 @@ class TestWiring:
         assert calls.made == [
             ("resolver", {"tpu": tpu, "zone": "z", "project": "p"}),
             ("connect", {"cluster_spec_or_resolver": "the resolver"}),
-            ("initialise", {"cluster_resolver": "the resolver"}),
+            ("initialize", {"cluster_resolver": "the resolver"}),
             ("strategy", {"tpu_cluster_resolver": "the resolver"}),
         ]
 
@@ -105,7 +110,7 @@ class TestWiring:
         """`cluster_spec()` of a local resolver is empty."""
         strategy.build_strategy("tpu", tpu="local")
         stages = [stage for stage, _ in calls.made]
-        assert stages == ["resolver", "initialise", "strategy"]
+        assert stages == ["resolver", "initialize", "strategy"]
         assert calls.made[0][1]["tpu"] == "local"
 
     def test_the_real_local_resolver_has_an_empty_cluster(self):
@@ -113,7 +118,7 @@ class TestWiring:
         assert resolver.cluster_spec().jobs == []
         assert resolver.master() == ""
 
-    @pytest.mark.parametrize("stage", ["resolver", "connect", "initialise", "strategy"])
+    @pytest.mark.parametrize("stage", ["resolver", "connect", "initialize", "strategy"])
     @pytest.mark.parametrize(
         "error",
         [
@@ -208,8 +213,8 @@ class TestTrace:
     """The step under TPUStrategy and its own collectives, traced but not run."""
 
     @each_step
-    def test_every_operation_is_for_a_core(self, tpu, objective, optimizer):
-        config = imagenet(objective=objective, optimizer=optimizer)
+    def test_every_operation_is_for_a_core(self, tpu, contrastive_loss, optimizer):
+        config = imagenet(contrastive_loss=contrastive_loss, optimizer=optimizer)
         nodes = traced(model(config, tpu), tpu, batch_spec(config, CORES))
         assert_fit_for_a_core(nodes)
 
@@ -235,7 +240,7 @@ class TestTrace:
         (write,) = [node for node in nodes if node.type == "ResourceScatterUpdate"]
         table, index, rows = write.inputs
         assert table.op.type == "TPUReplicatedInput"
-        assert len({copy.handle._id for copy in built.objective.log_u.values}) == CORES
+        assert len({copy.handle._id for copy in built.contrastive_loss.log_u.values}) == CORES
         assert index.dtype == tf.int32
         assert index.shape == rows.shape == [config.batch_size]
 
@@ -250,10 +255,10 @@ class TestLowering:
     """The step as XLA's program, for the CPU: no wheel lowers variables for a missing TPU."""
 
     @each_step
-    def test_lowers_whole(self, objective, optimizer):
-        hlo = lower(imagenet(objective=objective, optimizer=optimizer))
+    def test_lowers_whole(self, contrastive_loss, optimizer):
+        hlo = lower(imagenet(contrastive_loss=contrastive_loss, optimizer=optimizer))
         assert_static_program(hlo)
-        assert ("scatter(" in hlo) == (objective in ("sogclr", "isogclr"))
+        assert ("scatter(" in hlo) == (contrastive_loss in ("sogclr", "isogclr"))
 
     def test_the_imagenet_recipe_in_its_own_size(self):
         hlo = lower(imagenet(image_size=224, batch_size=32, encoder=None))
@@ -306,7 +311,7 @@ class TestRehearsal:
         return built
 
     def check_moved(self, before, after):
-        """All but the normalisations behind a last gamma of 0, which the first real step opens."""
+        """All but the normalizations behind a last gamma of 0, which the first real step opens."""
         still = {path for path, old in before.items() if np.array_equal(after[path], old)}
         closed = {path for path in still if re.search(r"_block\d+_bn[12]/(gamma|beta)$", path)}
         assert still - closed == set()
@@ -315,7 +320,7 @@ class TestRehearsal:
         assert opened.isdisjoint(still)
 
     def check_table(self, built, index):
-        table = built.objective.log_u.numpy()
+        table = built.contrastive_loss.log_u.numpy()
         assert table.dtype == np.float32
         assert len(set(index)) == len(index) < len(table)
         assert np.flatnonzero(np.isfinite(table)).tolist() == sorted(index)
@@ -323,7 +328,7 @@ class TestRehearsal:
 
     @pytest.mark.slow
     def test_the_imagenet_recipe(self):
-        """ResNet-50, synchronised batch normalisation, LARS and its schedule; images of 32."""
+        """ResNet-50, synchronized batch normalization, LARS and its schedule; images of 32."""
         mirrored = strategy.build_strategy("mirrored")
         self.rehearse(imagenet(image_size=32, encoder=None), mirrored, steps=2)
 
@@ -333,15 +338,15 @@ class TestRehearsal:
         built = self.rehearse(config, mirrored, steps=2)
         assert built.encoder.layers[1].compute_dtype == "bfloat16"
         assert {weight.dtype for weight in built.trainable_weights} == {"float32"}
-        assert built.objective.compute_dtype == "float32"
+        assert built.contrastive_loss.compute_dtype == "float32"
 
 
 def views(config):
     size = config.data.image_size
     images = np.random.default_rng(0).integers(0, 256, (48, size, size, 3), np.uint8)
-    policy = sogclr_tf.augment.Policy(size=size, **config.augment)
-    labelled = tf.data.Dataset.from_tensor_slices((images, np.arange(48) % 10))
-    return sogclr_tf.training_views(labelled, batch_size=config.batch_size, policy=policy)
+    policy = sogclr_tf.Policy(size=size, **config.augment)
+    labeled = tf.data.Dataset.from_tensor_slices((images, np.arange(48) % 10))
+    return sogclr_tf.training_views(labeled, batch_size=config.batch_size, policy=policy)
 
 
 def visited(config, steps):

@@ -7,9 +7,13 @@ import tensorflow as tf
 from numerics import assert_all_close, assert_close, close
 
 import sogclr_tf
-from sogclr_tf import text
-from sogclr_tf.checkpoint import Checkpoints
-from sogclr_tf.objectives import build_objective, objective_names
+from sogclr_tf import Checkpoints
+from sogclr_tf.losses.registry import build_loss
+from sogclr_tf.losses.registry import loss_names
+from sogclr_tf.networks.text_encoder import vocabulary
+
+
+
 
 N, BATCH, RATE = 24, 8, 0.05
 RANDOM = np.random.default_rng(0)
@@ -19,7 +23,7 @@ GLOBAL = {"temperature_scheme": "global", "rho": 1.0}
 
 
 def pairs(images=IMAGES, texts=TEXTS, batch_size=BATCH):
-    policy = sogclr_tf.augment.Policy(size=8, min_area=0.5)
+    policy = sogclr_tf.Policy(size=8, min_area=0.5)
     return sogclr_tf.training_pairs(images, texts, batch_size=batch_size, policy=policy)
 
 
@@ -34,15 +38,15 @@ def image_encoder():
 
 
 def text_encoder():
-    return sogclr_tf.TextEncoder(text.vocabulary(TEXTS), length=4, width=8, heads=2)
+    return sogclr_tf.TextEncoder(vocabulary(TEXTS), length=4, width=8, heads=2)
 
 
 def model(loss="two_way", towers=None, num_examples=N, options=None, **compile_options):
     keras.utils.set_random_seed(0)
     if options is None:
         options = GLOBAL if loss == "two_way" else {}
-    objective = build_objective(loss, num_examples, temperature=0.2, **options)
-    built = sogclr_tf.TwoTowerSogCLR(*(towers or (image_encoder(), text_encoder())), objective)
+    contrastive_loss = build_loss(loss, num_examples, temperature=0.2, **options)
+    built = sogclr_tf.TwoTowerSogCLR(*(towers or (image_encoder(), text_encoder())), contrastive_loss)
     built.compile(optimizer=keras.optimizers.SGD(RATE, momentum=0.9), **compile_options)
     return built
 
@@ -57,7 +61,7 @@ class TestFit:
         built = model()
         history = built.fit(pairs(), epochs=2, verbose=0).history
         assert set(history) == {"loss", "contrast_accuracy", "temperature", "feature_std"}
-        for table in (built.objective.log_u_a, built.objective.log_u_b):
+        for table in (built.contrastive_loss.log_u_a, built.contrastive_loss.log_u_b):
             assert np.isfinite(table).all()
 
     @pytest.mark.parametrize("loss", ["two_way", "clip"])
@@ -79,28 +83,28 @@ class TestFit:
         batch = next(iter(pairs().stream()))
         by_fit, by_hand = model(), model()
         by_fit.fit(tf.data.Dataset.from_tensors(batch), verbose=0)
-        tokens = {**batch, "text": by_hand.tokenise(batch["text"])}
+        tokens = {**batch, "text": by_hand.tokenize(batch["text"])}
         weights = [weight.value for weight in by_hand.trainable_weights]
         with tf.GradientTape() as tape:
             a, b = by_hand.sides(tokens, training=True)
-            loss = by_hand.objective(a, b, batch["index"])
+            loss = by_hand.contrastive_loss(a, b, batch["index"])
         for weight, gradient in zip(weights, tape.gradient(loss, weights), strict=True):
             weight.assign_sub(RATE * tf.convert_to_tensor(gradient))
         for part in ("image_encoder", "text_encoder", "image_projector", "objective"):
             assert_same_weights(getattr(by_fit, part), getattr(by_hand, part), terms=100)
-        assert float(by_fit.objective.learnt_temperature) != close(0.2, terms=10000)
+        assert float(by_fit.contrastive_loss.learned_temperature) != close(0.2, terms=10000)
 
     def test_strings_and_token_ids_train_alike(self):
         batch = next(iter(pairs(batch_size=N).stream()))
         arrays = {key: value.numpy() for key, value in batch.items()}
         by_strings, by_tokens = model(), model()
-        tokens = {**arrays, "text": by_tokens.tokenise(arrays["text"]).numpy()}
+        tokens = {**arrays, "text": by_tokens.tokenize(arrays["text"]).numpy()}
         by_strings.fit(arrays, batch_size=BATCH, verbose=0)
         by_tokens.fit(tokens, batch_size=BATCH, verbose=0)
         assert_same_weights(by_strings, by_tokens)
 
     def test_any_text_encoder(self):
-        """One of Keras's own layers, without a tokeniser, on token ids."""
+        """One of Keras's own layers, without a tokenizer, on token ids."""
         words = keras.Sequential(
             [
                 keras.Input((4,), dtype="int32"),
@@ -109,20 +113,20 @@ class TestFit:
             ]
         )
         built = model(towers=(image_encoder(), words))
-        with pytest.raises(ValueError, match="has no tokenise.*: give token ids"):
+        with pytest.raises(ValueError, match="has no tokenize.*: give token ids"):
             built.fit(pairs())
-        tokens = text_encoder().tokenise
+        tokens = text_encoder().tokenize
         stream = pairs().epoch(0).map(lambda batch: {**batch, "text": tokens(batch["text"])})
         built.fit(stream, verbose=0)
-        assert np.isfinite(built.objective.log_u_b).all()
+        assert np.isfinite(built.contrastive_loss.log_u_b).all()
 
-    # One with tables and a learnt temperature, one with neither; the others differ in what
+    # One with tables and a learned temperature, one with neither; the others differ in what
     # test_objectives.py compiles, and in nothing of two towers.
     @pytest.mark.parametrize(
         "loss",
         [
             pytest.param(name, marks=[] if name in ("two_way", "clip") else pytest.mark.slow)
-            for name in objective_names()
+            for name in loss_names()
         ],
     )
     def test_the_whole_step_compiles_under_xla(self, loss):
@@ -141,7 +145,7 @@ class TestFit:
         finally:
             keras.mixed_precision.set_dtype_policy("float32")
         assert np.isfinite(loss)
-        assert built.objective.learnt_temperature.dtype == tf.float32
+        assert built.contrastive_loss.learned_temperature.dtype == tf.float32
         assert built.embed_texts(TEXTS[:2]).dtype == tf.float32
 
     def test_evaluate_and_validation_leave_everything_alone(self):
@@ -183,7 +187,7 @@ class TestSaved:
 
     def test_vocabulary_of_other_size_is_refused(self, tmp_path):
         Checkpoints(model(), tmp_path).save()
-        other = sogclr_tf.TextEncoder(text.vocabulary(["x y z"]), length=4, width=8, heads=2)
+        other = sogclr_tf.TextEncoder(vocabulary(["x y z"]), length=4, width=8, heads=2)
         with pytest.raises(ValueError, match="no checkpoint in .* fits this model"):
             Checkpoints(model(towers=(image_encoder(), other)), tmp_path).restore()
 
@@ -226,7 +230,7 @@ class TestExport:
         with pytest.raises(FileExistsError, match="holds version 1"):
             sogclr_tf.export_towers(built, image.parents[1], version=1)
 
-    def test_text_encoder_without_a_tokeniser_takes_tokens(self, tmp_path):
+    def test_text_encoder_without_a_tokenizer_takes_tokens(self, tmp_path):
         words = keras.Sequential(
             [
                 keras.Input((4,), dtype="int32"),
@@ -249,12 +253,12 @@ class TestExactObjective:
     def test_two_way_estimates_it(self, scheme):
         built = model(options={"temperature_scheme": scheme, "rho": 1.5, "eta": 0.01})
         built.fit(pairs(), epochs=2, verbose=0)
-        whole = next(iter(built.on_host(pairs(batch_size=N).stream())))
+        whole = next(iter(built.prepare_dataset(pairs(batch_size=N).stream())))
         got = sogclr_tf.exact_global_objective(built, pairs(batch_size=N), block=10)
-        fresh = build_objective(
+        fresh = build_loss(
             "two_way", N, temperature=0.2, temperature_scheme=scheme, rho=1.5, eta=0.01
         )
-        for mine, theirs in zip(fresh.weights, built.objective.weights, strict=True):
+        for mine, theirs in zip(fresh.weights, built.contrastive_loss.weights, strict=True):
             if "log_u" not in mine.path:
                 mine.assign(theirs)
         weights = [w.value for w in built.trainable_weights if "log_temperature" not in w.path]

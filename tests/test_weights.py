@@ -15,8 +15,11 @@ import safetensors.numpy
 from numerics import assert_close
 
 import sogclr_tf
-from sogclr_tf import encoders, weight_files, weights
-from sogclr_tf.weights import import_resnet
+from sogclr_tf import import_resnet
+from sogclr_tf.networks import weight_files
+from sogclr_tf.networks import pretrained
+
+
 
 ROOT = pathlib.Path(__file__).parents[1]
 TOOL = ROOT / "tools" / "import_weights.py"
@@ -124,10 +127,10 @@ class TestPyTorch:
     def test_same_padding_would_differ(self, imported):
         """The comparison with PyTorch is one that an encoder of another padding fails."""
         _, encoder, _ = imported("torch_resnet18_cifar")
-        config = encoder.get_layer("normalisation")
-        normalisation = config.input_mean, np.sqrt(config.input_variance)
+        config = encoder.get_layer("normalization")
+        input_normalization = config.input_mean, np.sqrt(config.input_variance)
         other = sogclr_tf.ResNet(
-            18, stem="cifar", normalisation=normalisation, input_shape=(None, None, 3)
+            18, stem="cifar", input_normalization=normalization, input_shape=(None, None, 3)
         )
         other.set_weights(encoder.get_weights())
         batch = pytorch_resnet.images(64)
@@ -170,23 +173,23 @@ class TestPyTorch:
     def test_the_network_is_found(self, depth, cifar, width):
         shapes = pytorch_resnet.shapes(depth, cifar, width, 10)
         arrays = {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes}
-        assert weights._network("", arrays, weights._LAYOUTS["PyTorch"], "") == {
+        assert pretrained._network("", arrays, pretrained._LAYOUTS["PyTorch"], "") == {
             "depth": depth,
             "width_multiplier": width // 64,
             "stem": "cifar" if cifar else "imagenet",
         }
 
-    def test_normalisation(self, state, imported):
-        """Of one's own, and none: then images are to come normalised."""
+    def test_normalization(self, state, imported):
+        """Of one's own, and none: then images are to come normalized."""
         batch = pytorch_resnet.images(32)
         mean, deviation = pytorch_resnet.MEAN, pytorch_resnet.DEVIATION
         expected = features(imported("torch_resnet18_cifar")[1], batch)
-        own, _ = import_resnet(state, normalisation=((0.5,) * 3, (0.25,) * 3), **SMALL)
-        none, _ = import_resnet(state, normalisation=None, **SMALL)
-        normalised = ((batch - mean) / np.asarray(deviation)).astype(np.float32)
-        assert "normalisation" not in [layer.name for layer in none.layers]
-        assert_close(features(none, normalised), expected, terms=10000)
-        assert_close(features(own, 0.25 * normalised + 0.5), expected, terms=10000)
+        own, _ = import_resnet(state, input_normalization=((0.5,) * 3, (0.25,) * 3), **SMALL)
+        none, _ = import_resnet(state, input_normalization=None, **SMALL)
+        normalized = ((batch - mean) / np.asarray(deviation)).astype(np.float32)
+        assert "normalization" not in [layer.name for layer in none.layers]
+        assert_close(features(none, normalized), expected, terms=10000)
+        assert_close(features(own, 0.25 * normalized + 0.5), expected, terms=10000)
 
 
 class TestKeras:
@@ -222,9 +225,9 @@ class TestKeras:
         }
         assert_same_weights(encoder, keras_imported[0])
 
-    def test_own_normalisation_takes_red_first(self, keras_network):
+    def test_own_normalization_takes_red_first(self, keras_network):
         """The kernel is turned around for the published order alone."""
-        encoder, _ = import_resnet(keras_network, normalisation=None, **SMALL)
+        encoder, _ = import_resnet(keras_network, input_normalization=None, **SMALL)
         kernel = keras_network.get_layer("conv1_conv").kernel
         np.testing.assert_array_equal(encoder.get_layer("stem_conv").kernel, kernel)
 
@@ -271,7 +274,7 @@ class TestFiles:
             assert arrays.keys() == state.keys()
             for name, array in arrays.items():
                 np.testing.assert_array_equal(array, state[name], strict=True)
-        assert weight_files.read(tmp_path / "a.pth.tar").beside == ["arch", "u"]
+        assert weight_files.read(tmp_path / "a.pth.tar").after_step == ["arch", "u"]
         half = weight_files.read(tmp_path / "c.pth").arrays["a"]
         np.testing.assert_array_equal(half, np.float32([1, 2.5]), strict=True)
 
@@ -475,7 +478,7 @@ class TestCommand:
         assert alone.returncode == 0, alone.stderr
         expected = features(imported("torch_resnet18_cifar")[1], pytorch_resnet.images(32))
         assert_close(np.load(tmp_path / "features.npy"), expected, terms=10000)
-        loaded = encoders.load_encoder(tmp_path / "encoder.keras")
+        loaded = sogclr_tf.load_encoder(tmp_path / "encoder.keras")
         assert_close(features(loaded, pytorch_resnet.images(32)), expected, terms=10000)
 
     @pytest.mark.parametrize(
@@ -485,8 +488,8 @@ class TestCommand:
             (["a.pth", "there.keras"], "there.keras exists: give another name, or --overwrite"),
             (["a.pth", "b.keras", "--mean", "0", "0", "0"], "--mean and --std go together"),
             (
-                ["a.pth", "b.keras", "--no_normalisation", "--std", "1", "1", "1"],
-                "--no_normalisation goes with neither --mean nor --std",
+                ["a.pth", "b.keras", "--no_normalization", "--std", "1", "1", "1"],
+                "--no_normalization goes with neither --mean nor --std",
             ),
             (["a.pth", "b.keras"], "there is no file a.pth"),
         ],

@@ -12,7 +12,7 @@ import numpy as np
 import processes
 import pytest
 
-from sogclr_tf.run_folder import RunFolder
+from sogclr_tf.experiment.folder import RunFolder
 
 ARGUMENTS = [
     "--config.epochs=4",

@@ -1,4 +1,4 @@
-"""How large an encoder is in every form that it is exported in, and how well its neighbours vote.
+"""How large an encoder is in every form that it is exported in, and how well its neighbors vote.
 
     python tools/compare_exports.py runs/cifar10_small/encoder.keras --data=cifar10 --data_dir=DIR
 
@@ -17,7 +17,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 import tensorflow as tf
 
-from sogclr_tf import data, encoders, evaluate, export, sources
+import sogclr_tf
+from sogclr_tf.data import views
+from sogclr_tf.export import load
+from sogclr_tf.evaluation import evaluate_encoder
+from sogclr_tf.export import saved_model
+from sogclr_tf.data import sources
 
 
 class Lite:
@@ -37,13 +42,13 @@ class Lite:
 
 def forms(encoder, folder):
     """Yields (name, bytes on disk, the encoder read back) of every form."""
-    for weights in export.WEIGHTS:
-        path = export.export_encoder(encoder, folder / weights, weights=weights)
-        yield f"SavedModel, {weights}", size(path), encoders.load_encoder(path)
-    path = export.export_keras(encoder, folder / "encoder.keras")
-    yield ".keras", size(path), encoders.load_encoder(path)
-    for name, quantise in (("TFLite, float32", False), ("TFLite, 8-bit kernels", True)):
-        path = export.export_tflite(encoder, folder / f"{name}.tflite", quantise=quantise)
+    for weights in saved_model.WEIGHTS:
+        path = sogclr_tf.export_encoder(encoder, folder / weights, weights=weights)
+        yield f"SavedModel, {weights}", size(path), sogclr_tf.load_encoder(path)
+    path = sogclr_tf.export_keras(encoder, folder / "encoder.keras")
+    yield ".keras", size(path), sogclr_tf.load_encoder(path)
+    for name, quantize in (("TFLite, float32", False), ("TFLite, 8-bit kernels", True)):
+        path = sogclr_tf.export_tflite(encoder, folder / f"{name}.tflite", quantize=quantize)
         yield name, size(path), Lite(path)
 
 
@@ -56,11 +61,11 @@ def size(path):
 def compare(encoder, train, test, k):
     """[{form, bytes, knn, difference}]; the difference is to the original, of its largest."""
     side, found, original = encoder.input_shape[1], [], None
-    sets = [data.evaluation_set(source, side) for source in (train, test)]
+    sets = [views.evaluation_set(source, side) for source in (train, test)]
     with tempfile.TemporaryDirectory() as folder:
         made = [("the Keras model", None, encoder)]
         for name, stored, read in [*made, *forms(encoder, pathlib.Path(folder))]:
-            judged = evaluate.judge(read, *sets[0], *sets[1], k=k, linear=None)
+            judged = evaluate_encoder.judge(read, *sets[0], *sets[1], k=k, linear=None)
             features = judged.test_features
             original = features if original is None else original
             difference = np.abs(features - original).max() / np.abs(original).max()
@@ -81,10 +86,10 @@ def main():
     parser.add_argument("encoder", help="what sogclr_tf.encoders.load_encoder reads: a .keras file")
     parser.add_argument("--data", default="digits", help="a name or a path, as of data.name")
     parser.add_argument("--data_dir", help="where TFDS keeps it")
-    parser.add_argument("--k", type=int, default=200, help="neighbours that vote")
+    parser.add_argument("--k", type=int, default=200, help="neighbors that vote")
     parser.add_argument("--json", help="a file to write the figures to")
     options = parser.parse_args()
-    encoder = encoders.load_encoder(options.encoder)
+    encoder = sogclr_tf.load_encoder(options.encoder)
     train, test = (
         sources.from_name(options.data, split, options.data_dir) for split in ("train", "test")
     )

@@ -18,7 +18,10 @@ import numpy as np
 import PIL.Image
 import sklearn.datasets
 
-from sogclr_tf import data, plots, policies, sources
+import sogclr_tf
+from sogclr_tf.report import figures
+from sogclr_tf.data import policies
+from sogclr_tf.data import sources
 
 COUNT = 16
 # Of a part, in pixels. A photograph of 427x640 holds 2 by 4 of them.
@@ -50,10 +53,10 @@ def main():
         ("byol", photographs(), 224),
     ):
         policy, policy_b = policies.by_name(name, size)
-        views = data.training_views(source, batch_size=COUNT, policy=policy, policy_b=policy_b)
+        views = sogclr_tf.training_views(source, batch_size=COUNT, policy=policy, policy_b=policy_b)
         path = options.folder / f"views-{name}.jpg"
         sheet = io.BytesIO()
-        plots.view_sheet(*views.samples(COUNT), sheet)
+        figures.view_sheet(*views.samples(COUNT), sheet)
         # Photographs of this size would make a PNG of 700 KiB.
         PIL.Image.open(sheet).convert("RGB").save(path, quality=85)
         print(f"{path}  {path.stat().st_size / 1024:.0f} KiB")

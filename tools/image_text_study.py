@@ -22,7 +22,15 @@ import keras
 import numpy as np
 
 import sogclr_tf
-from sogclr_tf import image_text, retrieval, sources, text
+from sogclr_tf.data import views
+from sogclr_tf.evaluation import evaluate_encoder
+from sogclr_tf.data import image_text
+from sogclr_tf.training import optimizers
+from sogclr_tf.evaluation import retrieval
+from sogclr_tf.training import schedules
+from sogclr_tf.data import sources
+from sogclr_tf.networks.text_encoder import vocabulary
+
 
 BATCH, EPOCHS, SIDE = 32, 25, 32
 RATES, TEMPERATURES = (1e-3, 3e-3), (0.03, 0.1)
@@ -34,7 +42,7 @@ TUNED_ON, FINAL = ("train[:90%]", "train[90%:]"), ("train", "test")
 KS = (1, 5, 10)
 
 
-def objective(loss, temperature, source, steps):
+def contrastive_loss(loss, temperature, source, steps):
     if loss == "clip":
         return sogclr_tf.CLIPLoss(temperature)
     scheme = loss.partition("/")[2] or "constant"
@@ -51,7 +59,7 @@ def objective(loss, temperature, source, steps):
 def train(loss, rate, temperature, seed, splits, data_dir):
     """The recalls of one run, with its settings, as a dictionary."""
     source, held_out = (
-        sources.TfdsSource("emoji", split, data_dir, text="caption") for split in splits
+        sogclr_tf.TfdsSource("emoji", split, data_dir, text="caption") for split in splits
     )
     pairs = sogclr_tf.training_pairs(
         source, batch_size=BATCH, policy=image_text.mild(SIDE), seed=seed
@@ -61,16 +69,16 @@ def train(loss, rate, temperature, seed, splits, data_dir):
     image_encoder = sogclr_tf.small_resnet(
         input_shape=(SIDE, SIDE, 3), widths=(16, 32, 64), stem_stride=2
     )
-    text_encoder = sogclr_tf.TextEncoder(text.vocabulary(source.texts()), length=12, width=64)
+    text_encoder = sogclr_tf.TextEncoder(vocabulary(source.texts()), length=12, width=64)
     model = sogclr_tf.TwoTowerSogCLR(
-        image_encoder, text_encoder, objective(loss, temperature, source, steps)
+        image_encoder, text_encoder, contrastive_loss(loss, temperature, source, steps)
     )
-    schedule = sogclr_tf.schedules.warmup_cosine(rate, total_steps=steps, warmup_steps=steps // 20)
-    model.compile(sogclr_tf.optimizers.build_optimizer("adamw", schedule, 1e-2))
+    schedule = schedules.warmup_cosine(rate, total_steps=steps, warmup_steps=steps // 20)
+    model.compile(optimizers.build_optimizer("adamw", schedule, 1e-2))
     history = model.fit(pairs, epochs=EPOCHS, verbose=0).history
-    images, _ = sogclr_tf.data.evaluation_set(held_out, SIDE)
+    images, _ = views.evaluation_set(held_out, SIDE)
     found = retrieval.recall(
-        sogclr_tf.evaluate.extract_features(lambda x, training: model.embed_images(x), images),  # noqa: ARG005
+        evaluate_encoder.extract_features(lambda x, training: model.embed_images(x), images),  # noqa: ARG005
         model.embed_texts(held_out.texts()).numpy(),
         KS,
     )

@@ -1,14 +1,14 @@
 """Makes an encoder of a ResNet that PyTorch or keras.applications trained.
 
     python tools/import_weights.py WEIGHTS ENCODER.keras [--image_size=224] [--overwrite]
-        [--mean R G B --std R G B | --no_normalisation]
+        [--mean R G B --std R G B | --no_normalization]
 
 WEIGHTS is a checkpoint of SogCLR or MoCo in PyTorch, a torchvision state dict (.pth, .pt, .tar or
 .safetensors), or a ResNet50, 101 or 152 of keras.applications (.keras, .weights.h5 or .h5). Depth,
 width and stem are found from it. Every array is used once or printed as left out, or the command
 stops with a line of what does not fit. Nothing of a file is executed.
 
-The encoder takes images in 0..1 and normalises them as the published weights of each library
+The encoder takes images in 0..1 and normalizes them as the published weights of each library
 expect; other ones are said by --mean and --std, of red, green and blue in 0..1.
 --image_size=any leaves height and width open.
 """
@@ -31,20 +31,21 @@ def main():
     parser.add_argument("--image_size", type=_size, default=224, help="a number, or any")
     parser.add_argument("--mean", type=float, nargs=3, metavar=("R", "G", "B"))
     parser.add_argument("--std", type=float, nargs=3, metavar=("R", "G", "B"))
-    parser.add_argument("--no_normalisation", action="store_true", help="images are taken as 0..1")
+    parser.add_argument("--no_normalization", action="store_true", help="images are taken as 0..1")
     parser.add_argument("--overwrite", action="store_true")
     options = parser.parse_args()
     try:
-        normalisation = _normalisation(options)
+        input_normalization = _normalization(options)
         check_target(options.encoder, options.overwrite)
         # After the checks, since it takes seconds.
-        from sogclr_tf import export, weights
+        from sogclr_tf.export import saved_model
+        from sogclr_tf.networks import pretrained
 
         shape = (options.image_size, options.image_size, 3)
-        encoder, report = weights.import_resnet(
-            options.weights, input_shape=shape, normalisation=normalisation
+        encoder, report = sogclr_tf.import_resnet(
+            options.weights, input_shape=shape, input_normalization=normalization
         )
-        export.export_keras(encoder, options.encoder)
+        sogclr_tf.export_keras(encoder, options.encoder)
     except (ValueError, ImportError, OSError) as error:
         sys.exit(f"error: {error}")
     print(f"{report}\nwrote     {options.encoder}: images {_shape(encoder)}\n{_next(options)}")
@@ -62,12 +63,12 @@ def _size(text):
     return None if text == "any" else int(text)
 
 
-def _normalisation(options):
-    if options.no_normalisation and (options.mean or options.std):
-        raise ValueError("--no_normalisation goes with neither --mean nor --std: leave one out")
+def _normalization(options):
+    if options.no_normalization and (options.mean or options.std):
+        raise ValueError("--no_normalization goes with neither --mean nor --std: leave one out")
     if bool(options.mean) != bool(options.std):
         raise ValueError("--mean and --std go together: give both, or neither for the usual ones")
-    if options.no_normalisation:
+    if options.no_normalization:
         return None
     return (options.mean, options.std) if options.mean else "published"
 

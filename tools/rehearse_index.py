@@ -102,18 +102,18 @@ def in_a_fresh_process(place, cache):
 
 def opened(place):
     """Seconds and megabytes of one start."""
-    import sogclr_tf
-    from sogclr_tf.augment import Policy
+    pass
+    from sogclr_tf import Policy
 
-    policy = Policy(8, jitter=0, grey=0)
+    policy = Policy(8, jitter=0, grayscale=0)
     # What TensorFlow allocates for any stream is not the collection's.
     small = sogclr_tf.training_views(
-        sogclr_tf.sources.digits("train"), batch_size=BATCH, policy=policy
+        digits("train"), batch_size=BATCH, policy=policy
     )
     next(iter(small.stream()))
     before, began = resident(), time.perf_counter()
     pattern = place if place.name == "files" else place / "*.tfrecord"
-    source = sogclr_tf.sources.from_path(pattern)
+    source = sources.from_path(pattern)
     found = {"source": time.perf_counter() - began}
     batches = iter(sogclr_tf.training_views(source, batch_size=BATCH, policy=policy).stream())
     next(batches)

@@ -5,7 +5,7 @@
 A small run of `python -m sogclr_tf.run` on the digits is trained once without interruption. Then
 the same run is started, killed at a random moment by SIGKILL (three times in four) or SIGTERM, and
 started again, until it ends; with a new folder each time, until there were so many kills. Every end
-must equal the first: weights, optimiser, table, step and `metrics.csv`, bit for bit on one device
+must equal the first: weights, optimizer, table, step and `metrics.csv`, bit for bit on one device
 and within 1e-6 on several. The process fails at the first difference. Some 8 minutes for 20 kills
 on 2 CPU cores.
 """

@@ -122,25 +122,25 @@ def train(run, data_dir):
     """Trains one run: {"validation_knn", "knn", "linear"}, top-1 in percent."""
     import keras
 
-    import sogclr_tf
+    pass
 
     images, labels = load(data_dir, f"train[:{IMAGES}]")
     keras.utils.clear_session()
     keras.utils.set_random_seed(run.seed)
-    policy = sogclr_tf.augment.Policy(size=32, min_area=0.2, strength=0.5)
+    policy = sogclr_tf.Policy(size=32, min_area=0.2, strength=0.5)
     views = sogclr_tf.training_views(images, batch_size=run.batch, policy=policy, seed=run.seed)
     encoder = sogclr_tf.small_resnet(widths=(16, 32, 64, 128), stem_stride=2)
-    model = sogclr_tf.SogCLR(encoder, objective(run.method, len(images)))
+    model = sogclr_tf.SogCLR(encoder, contrastive_loss(run.method, len(images)))
     steps = run.epochs * views.steps_per_epoch
     rate = run.rate * (run.batch / RATE_BATCH) ** 0.5
-    schedule = sogclr_tf.schedules.warmup_cosine(rate, total_steps=steps, warmup_steps=steps // 20)
+    schedule = schedules.warmup_cosine(rate, total_steps=steps, warmup_steps=steps // 20)
     model.compile(keras.optimizers.Adam(schedule))
     model.fit(views, epochs=run.epochs, verbose=0)
     return judge(encoder, images, labels, data_dir)
 
 
-def objective(method, num_examples):
-    import sogclr_tf
+def contrastive_loss(method, num_examples):
+    pass
 
     if method == "SimCLR":
         return sogclr_tf.NTXentLoss(TEMPERATURE)
@@ -152,16 +152,16 @@ def objective(method, num_examples):
 
 def judge(encoder, images, labels, data_dir):
     """The scores of a trained encoder, by the labels of its training images."""
-    from sogclr_tf import evaluate
+    from sogclr_tf.evaluation import evaluate_encoder
 
-    features = evaluate.extract_features(encoder, images)
+    features = evaluate_encoder.extract_features(encoder, images)
     held_out, test = load(data_dir, "train[40000:45000]"), load(data_dir, "test")
     found = {}
     for name, (queries, expected) in (("validation_knn", held_out), ("knn", test)):
-        encoded = evaluate.extract_features(encoder, queries)
-        guessed = evaluate.knn_predict(features, labels, encoded, k=50, num_classes=10)
+        encoded = evaluate_encoder.extract_features(encoder, queries)
+        guessed = evaluate_encoder.knn_predict(features, labels, encoded, k=50, num_classes=10)
         found[name] = percent(guessed == expected)
-    guessed = evaluate.linear_probe(features, labels, encoded)
+    guessed = evaluate_encoder.linear_probe(features, labels, encoded)
     return {**found, "linear": percent(guessed == expected)}
 
 
@@ -170,9 +170,9 @@ def load(data_dir, split):
     """(uint8 [N, 32, 32, 3], int32 [N]) of a split, kept by the process that trains."""
     import numpy as np
 
-    import sogclr_tf
+    pass
 
-    source = sogclr_tf.sources.from_name("cifar10", split, data_dir)
+    source = sources.from_name("cifar10", split, data_dir)
     images, labels = source.images_and_labels()
     return np.stack(list(images.as_numpy_iterator())), labels
 

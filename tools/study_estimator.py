@@ -87,11 +87,11 @@ def train(run):
     import keras
     import tensorflow as tf
 
-    import sogclr_tf
+    pass
 
     views = fixed_views()
     keras.utils.set_random_seed(run.seed)
-    model = sogclr_tf.SogCLR(encoder(), objective(run.method, len(views["index"])), projector())
+    model = sogclr_tf.SogCLR(encoder(), contrastive_loss(run.method, len(views["index"])), projector())
     unit = TEMPERATURE if run.method in ("SimCLR", "DCL") else 1.0
     schedule = keras.optimizers.schedules.CosineDecay(run.step_size * unit, STEPS)
     model.compile(keras.optimizers.SGD(schedule), steps_per_execution=STEPS // 20, jit_compile=True)
@@ -104,10 +104,10 @@ def train(run):
 
 def fixed_views():
     """Both views of all training digits, float32 in 0..1, with their index: dict of arrays."""
-    import sogclr_tf
+    pass
 
-    source = sogclr_tf.sources.digits("train")
-    policy = sogclr_tf.augment.Policy(size=8, min_area=0.5, flip=0.0, strength=0.5, grey=0.0)
+    source = digits("train")
+    policy = sogclr_tf.Policy(size=8, min_area=0.5, flip=0.0, strength=0.5, grayscale=0.0)
     views = sogclr_tf.training_views(source, batch_size=source.size, policy=policy)
     return {key: value.numpy() for key, value in next(iter(views.epoch(0))).items()}
 
@@ -124,8 +124,8 @@ def projector():
     return Sequential([Input((128,)), layers.Dense(128, "relu"), layers.Dense(32)])
 
 
-def objective(method, num_examples):
-    import sogclr_tf
+def contrastive_loss(method, num_examples):
+    pass
 
     if method == "SimCLR":
         return sogclr_tf.NTXentLoss(TEMPERATURE)

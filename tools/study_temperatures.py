@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 import sogclr_tf
+from sogclr_tf.data.sources.digits import digits
 
 CLASSES = 10
 RAREST = 0.1
@@ -57,7 +58,7 @@ def temperatures_and_labels(seed, options):
 
 def train(images, seed, epochs):
     """The temperature of every image after training, float32 [N]."""
-    policy = sogclr_tf.augment.Policy(size=8, min_area=0.5, flip=0.0, strength=0.5, grey=0.0)
+    policy = sogclr_tf.Policy(size=8, min_area=0.5, flip=0.0, strength=0.5, grayscale=0.0)
     views = sogclr_tf.training_views(images, batch_size=32, policy=policy, seed=seed)
     keras.utils.set_random_seed(seed)
     loss = sogclr_tf.RobustGlobalContrastiveLoss(views.num_examples, temperature=0.2)
@@ -76,7 +77,7 @@ def by_class(temperatures, labels):
 
 def long_tailed_digits(seed):
     """(images, labels) of the training digits, less of every class but one."""
-    source = sogclr_tf.sources.digits("train")
+    source = digits("train")
     pictures, labels = source.images_and_labels()
     images = np.stack(list(pictures.as_numpy_iterator()))
     generator = np.random.default_rng(seed)
@@ -91,7 +92,7 @@ def long_tailed_digits(seed):
 
 
 def draw(found, path):
-    """Draws the mean temperature of each class over its size, a colour for each seed."""
+    """Draws the mean temperature of each class over its size, a color for each seed."""
     figure = Figure(figsize=(6, 3.8), layout="constrained", dpi=110)
     axes = figure.subplots()
     for seed, (sizes, means) in zip(SEEDS, found, strict=True):

@@ -8,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 import sogclr_tf
-from sogclr_tf import resnet
+from sogclr_tf.networks import resnet
+
 
 RATE, MOMENTUM, TEMPERATURE = 1e-3, 0.9, 0.1
 
@@ -17,7 +18,7 @@ def encoder(options):
     """The encoder that the command line names, with the stem for small images."""
     shape = (options.side, options.side, 3)
     if options.encoder == "small_resnet":
-        return resnet.small_resnet(
+        return sogclr_tf.small_resnet(
             widths=options.widths, stem_stride=options.stem_stride, input_shape=shape
         )
     return resnet.build_encoder(options.encoder, shape, stem="cifar")

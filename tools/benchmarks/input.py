@@ -8,8 +8,10 @@ import numpy as np
 import sklearn.datasets
 import tensorflow as tf
 
-from sogclr_tf import data, sources
-from sogclr_tf.augment import Policy
+import sogclr_tf
+from sogclr_tf import Policy
+from sogclr_tf.data.sources.encoded import EncodedSource
+
 
 BATCH = 128
 PHOTOGRAPHS = ("china.jpg", "flower.jpg")
@@ -17,7 +19,7 @@ PHOTOGRAPHS = ("china.jpg", "flower.jpg")
 
 def add_arguments(parser):
     parser.description = (
-        "Two views of each image: 32x32 in memory, with crop, flip, jitter, grey; and 224x224 of "
+        "Two views of each image: 32x32 in memory, with crop, flip, jitter, gray; and 224x224 of "
         "JPEG files of 427x640, with a blur of every second view too. Beside it the same by "
         "tf.image, one operation after another; decoding alone, which no pipeline can outrun; and "
         "the stream with its stages added one by one, which tells where the time goes."
@@ -36,7 +38,7 @@ def run(options):
     return {"batch": BATCH, "sizes": found}, "\n".join(tables)
 
 
-class Files(sources.EncodedSource):
+class Files(EncodedSource):
     """scikit-learn's two photographs of 427x640 pixels, as JPEG files in memory, many times."""
 
     def __init__(self, size):
@@ -80,7 +82,7 @@ class PlainSimCLR:
     def view(self, image):
         image = tf.image.random_flip_left_right(self.crop(image))
         image = sometimes(0.8, self.jitter, image)
-        image = sometimes(0.2, grey, image)
+        image = sometimes(0.2, gray, image)
         if self.blur:
             image = sometimes(self.blur, self.smooth, image)
         return tf.clip_by_value(image, 0.0, 1.0)
@@ -133,14 +135,14 @@ def sometimes(probability, operation, image):
     )
 
 
-def grey(image):
+def gray(image):
     return tf.tile(tf.image.rgb_to_grayscale(image), [1, 1, 3])
 
 
 def contenders(size):
     """{name: an endless data set of batches of BATCH images}, what all are compared to first."""
     if size == 32:
-        source, strength, blur = sources.ArraySource(small_images(4096)), 0.5, 0.0
+        source, strength, blur = sogclr_tf.ArraySource(small_images(4096)), 0.5, 0.0
     else:
         source, strength, blur = Files(4096), 1.0, 0.5
     images = source.examples().repeat().map(lambda example: example["image"])
@@ -148,12 +150,12 @@ def contenders(size):
     found = {"tf.image": batches(images, lambda image: plain.views(source.decode(image)))}
     if size == 224:
         found["decoding alone"] = batches(images, source.decode)
-    stages = {"crop, resize, flip": Policy(size, jitter=0, grey=0)}
+    stages = {"crop, resize, flip": Policy(size, jitter=0, grayscale=0)}
     if blur:
-        stages["+ colour"] = Policy(size, strength=strength)
+        stages["+ color"] = Policy(size, strength=strength)
     stages["all: sogclr_tf"] = Policy(size, strength=strength, blur=blur)
     return found | {
-        name: data.training_views(source, batch_size=BATCH, policy=policy).stream()
+        name: sogclr_tf.training_views(source, batch_size=BATCH, policy=policy).stream()
         for name, policy in stages.items()
     }
 

@@ -13,8 +13,12 @@ import tensorflow as tf
 from benchmarks import report
 from benchmarks.measure import interleaved
 
-from sogclr_tf.objectives import GlobalContrastiveLoss, build_objective, objective_names
-from sogclr_tf.objectives.global_contrastive import global_loss, log_mean_of_views
+from sogclr_tf import GlobalContrastiveLoss
+from sogclr_tf.losses.registry import build_loss
+from sogclr_tf.losses.registry import loss_names
+from sogclr_tf.losses.global_contrastive import global_loss
+from sogclr_tf.losses.global_contrastive import log_mean_of_views
+
 
 REFERENCE = ("simclr", None)
 BATCHES = 256
@@ -55,10 +59,10 @@ def contenders(batch, sizes, width):
     found, notes = {}, []
     for examples in sizes:
         a, b, batches = inputs(batch, examples, width)
-        for name in objective_names():
-            objective = build_objective(name, examples)
-            key = (name, examples if objective.has_table else None)
-            found[key] = step(objective, a, b, batches)
+        for name in loss_names():
+            contrastive_loss = build_loss(name, examples)
+            key = (name, examples if contrastive_loss.has_table else None)
+            found[key] = step(contrastive_loss, a, b, batches)
         found["sogclr, whole table", examples] = step(WholeTable(examples), a, b, batches)
         try:
             found["LibAUC's GCLoss", examples] = libauc_step(a, b, batches, examples)
@@ -95,7 +99,7 @@ class WholeTable(GlobalContrastiveLoss):
         return global_loss(compared, self.temperature, log_g, log_u)
 
 
-def step(objective, a, b, batches):
+def step(contrastive_loss, a, b, batches):
     """A function that takes one step: loss, gradient by the projections, tables.
 
     Args:
@@ -105,13 +109,13 @@ def step(objective, a, b, batches):
     """
     a, b = tf.constant(a), tf.constant(b)
     index = itertools.cycle([tf.constant(one) for one in batches])
-    objective.build(None)
+    contrastive_loss.build(None)
 
     @tf.function
     def compiled(index):
         with tf.GradientTape() as tape:
             tape.watch([a, b])
-            loss = objective(a, b, index)
+            loss = contrastive_loss(a, b, index)
         return tape.gradient(loss, [a, b])
 
     return lambda: compiled(next(index))[0].numpy()
@@ -123,14 +127,14 @@ def libauc_step(a, b, batches, examples):
     from libauc.losses.contrastive import GCLoss
 
     with contextlib.redirect_stdout(io.StringIO()):
-        objective = GCLoss("unimodal", N=examples, tau=0.1, gamma=0.9)
-        objective.adjust_gamma(1)  # from its second epoch on, gamma is what was asked for
+        contrastive_loss = GCLoss("unimodal", N=examples, tau=0.1, gamma=0.9)
+        contrastive_loss.adjust_gamma(1)  # from its second epoch on, gamma is what was asked for
     a, b = (torch.tensor(x, requires_grad=True) for x in (a, b))
     index = itertools.cycle([torch.tensor(one, dtype=torch.int64) for one in batches])
 
     def one():
         a.grad = b.grad = None
-        objective(a, b, next(index)).backward()
+        contrastive_loss(a, b, next(index)).backward()
         return a.grad.numpy()
 
     return one

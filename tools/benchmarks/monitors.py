@@ -8,7 +8,8 @@ import tensorflow as tf
 from benchmarks.measure import interleaved
 
 import sogclr_tf
-from sogclr_tf.objectives.base import ContrastiveLoss
+from sogclr_tf.losses.base import ContrastiveLoss
+
 
 CLASSES = 10
 
@@ -29,7 +30,7 @@ def add_arguments(parser):
 
 def run(options):
     batch, models = random_batch(options.batch), {}
-    for name, kind, objective, probe in (
+    for name, kind, contrastive_loss, probe in (
         ("bare", BareModel, BareLoss(options.examples), None),
         ("readings", sogclr_tf.SogCLR, sogclr_tf.GlobalContrastiveLoss(options.examples), None),
         (
@@ -39,7 +40,7 @@ def run(options):
             sogclr_tf.OnlineProbe(CLASSES),
         ),
     ):
-        models[name] = kind(encoder(), objective, probe=probe)
+        models[name] = kind(encoder(), contrastive_loss, probe=probe)
         models[name].compile(keras.optimizers.Adam(1e-3), jit_compile=False)
     timings = interleaved(
         {name: step(model, batch) for name, model in models.items()}, options.rounds, seconds=1.0
@@ -63,7 +64,7 @@ class BareLoss(sogclr_tf.GlobalContrastiveLoss):
 class BareModel(sogclr_tf.SogCLR):
     """A model that does not look at its features."""
 
-    def watch_features(self, width):
+    def track_features(self, width):
         pass
 
     @property
@@ -103,7 +104,7 @@ def seconds_of_knn(model, bank, queries):
         (random.integers(0, 256, (count, 32, 32, 3), np.uint8), np.arange(count) % CLASSES)
         for count in (bank, queries)
     ]
-    monitor = sogclr_tf.monitors.HeldOutAccuracy(*sets)
+    monitor = sogclr_tf.HeldOutAccuracy(*sets)
     monitor.set_model(model)
     monitor.measure()
     times = []

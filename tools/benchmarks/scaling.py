@@ -68,13 +68,13 @@ def training(devices, options):
     from benchmarks import bare
     from benchmarks.step import PROBED, batch
 
-    import sogclr_tf
+    pass
 
-    strategy = sogclr_tf.strategy.build_strategy("mirrored" if devices > 1 else "one")
+    strategy = strategy.build_strategy("mirrored" if devices > 1 else "one")
     with strategy.scope():
-        objective = sogclr_tf.GlobalContrastiveLoss(options.examples)
+        contrastive_loss = sogclr_tf.GlobalContrastiveLoss(options.examples)
         probe = sogclr_tf.OnlineProbe(PROBED)
-        model = sogclr_tf.SogCLR(bare.encoder(options), objective, probe=probe)
+        model = sogclr_tf.SogCLR(bare.encoder(options), contrastive_loss, probe=probe)
         model.compile(sogclr_tf.LARS(bare.RATE), jit_compile=False)
         model.build_from(batch(options))
         model.optimizer.build(model.trainable_variables)

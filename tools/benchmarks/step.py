@@ -1,6 +1,6 @@
 """The whole training step: SogCLR beside SimCLR, in every mode, and beside bare networks.
 
-Steps are those that `fit` takes: Keras's train function on a batch in memory, with the optimiser
+Steps are those that `fit` takes: Keras's train function on a batch in memory, with the optimizer
 and all metrics.
 """
 
@@ -13,8 +13,10 @@ from benchmarks import bare, report
 from benchmarks.measure import interleaved
 
 import sogclr_tf
-from sogclr_tf.objectives import build_objective
-from sogclr_tf.optimizers import build_optimizer
+from sogclr_tf.losses.registry import build_loss
+from sogclr_tf.training.optimizers import build_optimizer
+
+
 
 IMAGENET = 1_281_167
 TOGETHER = 10
@@ -58,7 +60,7 @@ def trained(
     keras.mixed_precision.set_dtype_policy(precision)
     model = sogclr_tf.SogCLR(
         bare.encoder(options),
-        build_objective(loss, options.examples),
+        build_loss(loss, options.examples),
         probe=sogclr_tf.OnlineProbe(PROBED) if probe else None,
     )
     keras.mixed_precision.set_dtype_policy("float32")
@@ -91,7 +93,7 @@ CONTENDERS = {
     "simclr": ("SimCLR, LARS", functools.partial(trained, loss="simclr")),
     "keras": ("bare Keras step", bare.keras_step),
     "keras_own": (
-        "bare Keras step, statistics not synchronised",
+        "bare Keras step, statistics not synchronized",
         functools.partial(bare.keras_step, synchronized=False),
     ),
     "torch": ("bare PyTorch step, channels last", bare.torch_step),

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from sogclr_tf import resnet
+from sogclr_tf.networks import resnet
 
 
 class Network(nn.Module):

@@ -16,7 +16,7 @@ import tensorflow as tf
 _ASKERS = (
     ("the probe", "probe.py", None),
     ("gradients of the weights", "optimizer.py", None),
-    ("statistics of batch normalisation", "nn.py", "_compute_moments_sync"),
+    ("statistics of batch normalization", "nn.py", "_compute_moments_sync"),
     ("projections", "pairs.py", None),
     ("the table", "table.py", None),
     ("means to read", "replica.py", "mean"),
@@ -119,7 +119,7 @@ def _asker():
     if backwards:
         return "gradients of the projections"
     if ("distribute_lib.py", "<lambda>") in names:
-        return "gradients of batch normalisation"
+        return "gradients of batch normalization"
     return "other"
 
 

@@ -1,0 +1,163 @@
+"""Augmented views of images, each a function of the image and a seed alone.
+
+What is made of an image does not depend on the others of its batch, to the bit. Crops and their
+resizing are single operations of TensorFlow. All that follows is compiled by XLA, as a loop over
+images: it changes colors several times faster than operations on batches do.
+"""
+
+import functools
+import math
+
+import tensorflow as tf
+
+from sogclr_tf.data import color, randomness
+
+
+def view(image, row, policy):
+    """One whole view of one image.
+
+    Args:
+        image: uint8, or float32 in 0..1, [H, W, 3].
+        row: float32 [draws], one row of `draws`.
+        policy: `Policy`.
+
+    Returns:
+        uint8 [size, size, 3].
+    """
+    row = row[tf.newaxis]
+    box = crop_boxes(tf.shape(image)[tf.newaxis, :2], row, policy)[0]
+    return views([part(image, box)], row, policy)[0]
+
+
+def whole(image, size):
+    """The image without any augmentation, for evaluation: float32 [size, size, 3] in 0..1.
+
+    A square in the middle, as large as the image allows, resized.
+    """
+    height, width = tf.shape(image)[0], tf.shape(image)[1]
+    side = tf.minimum(height, width)
+    square = part(image, ((height - side) // 2, (width - side) // 2, side, side))
+    return tf.clip_by_value(_resize([square], size)[0] / _white(square), 0.0, 1.0)
+
+
+def as_float(images):
+    """Images as float32 in 0..1: uint8 is divided by 255, floats are taken as they are."""
+    images, white = tf.cast(images, tf.float32), _white(images)
+    return images / white if white > 1 else images
+
+
+def crop_boxes(shapes, rows, policy):
+    """Where each image is cropped: the first of 16 drawn boxes that fits, else one cut to fit.
+
+    Args:
+        shapes: int32 [n, 2], (height, width) of each image.
+        rows: float32 [n, draws].
+        policy: `Policy`.
+
+    Returns:
+        int32 [n, 4], (top, left, height, width) in pixels, inside the image.
+    """
+    shapes = tf.cast(shapes, tf.float32)
+    height, width = shapes[:, :1], shapes[:, 1:]
+    area = policy.min_area + (1 - policy.min_area) * rows[:, randomness.GEOMETRY["area"]]
+    log_aspect = math.log(policy.max_aspect) * (2 * rows[:, randomness.GEOMETRY["aspect"]] - 1)
+    side = tf.sqrt(area * height * width)
+    heights = tf.round(side * tf.exp(-log_aspect / 2))
+    widths = tf.round(side * tf.exp(log_aspect / 2))
+    # argmax of booleans is the first that is true, or 0 where none is.
+    fits = tf.cast((heights <= height) & (widths <= width), tf.int32)
+    first = tf.argmax(fits, axis=1)[:, tf.newaxis]
+    sides = tf.concat([tf.gather(x, first, batch_dims=1) for x in (heights, widths)], axis=1)
+    sides = tf.clip_by_value(sides, 1.0, shapes)
+    place = rows[:, randomness.GEOMETRY["top"] : randomness.GEOMETRY["left"] + 1]
+    return tf.cast(tf.concat([tf.floor(place * (shapes - sides + 1)), sides], axis=1), tf.int32)
+
+
+def part(image, box):
+    """The rectangle (top, left, height, width) of an image [H, W, 3]."""
+    top, left, height, width = tf.unstack(box)
+    return tf.slice(image, [top, left, 0], [height, width, 3])
+
+
+def views(crops, rows, policy):
+    """What becomes of cropped images: resized, then as `finish` says.
+
+    Args:
+        crops: list of n images [h, w, 3] of any sizes, all uint8 or all float32 in 0..1.
+        rows: float32 [n, draws].
+        policy: `Policy`.
+
+    Returns:
+        uint8 [n, size, size, 3].
+    """
+    return finish(_resize(crops, policy.size), rows, policy, _white(crops[0]), tf.uint8)
+
+
+def finish(images, rows, policy, white=1.0, dtype=tf.float32):
+    """What comes after the resizing: flip, jitter, grayscale, blur and solarize, in this order.
+
+    Compiled by XLA at the first call for a policy and a shape, which takes a second or two.
+
+    Args:
+        images: float32 [n, size, size, 3]; what lies outside of 0..`white` is cut.
+        rows: float32 [n, draws].
+        policy: `Policy`.
+        white: the greatest value of `images`.
+        dtype: of the result.
+
+    Returns:
+        float32 in 0..1, or uint8 rounded to the nearest of its 256 steps; [n, size, size, 3].
+    """
+    return _compiled(policy, white, dtype)(images, rows)
+
+
+def _resize(images, size):
+    """Bicubic interpolation, which overshoots at edges: float32 [n, size, size, 3]."""
+    # As floats: TensorFlow is slower at bytes.
+    resized = [
+        tf.image.resize(tf.cast(image, tf.float32)[tf.newaxis], [size, size], method="bicubic")
+        for image in images
+    ]
+    return tf.ensure_shape(tf.concat(resized, 0), [len(images), size, size, 3])
+
+
+def _white(images):
+    return 255.0 if images.dtype == tf.uint8 else 1.0
+
+
+@functools.cache
+def _compiled(policy, white, dtype):
+    def finish_one(image, row):
+        finished = _finish_one(tf.clip_by_value(image / white, 0.0, 1.0), row, policy)
+        return tf.cast(finished * 255 + 0.5, dtype) if dtype == tf.uint8 else finished
+
+    @tf.function(jit_compile=True, autograph=False)
+    def finish_each(images, rows):
+        return tf.map_fn(
+            lambda pair: finish_one(*pair),
+            (images, rows),
+            fn_output_signature=tf.TensorSpec(images.shape[1:], dtype),
+        )
+
+    return finish_each
+
+
+def _finish_one(image, row, policy):
+    draw = {name: row[column] for name, column in (randomness.GEOMETRY | randomness.COLOR).items()}
+
+    def sometimes(name, operation, planes):
+        probability = getattr(policy, name)
+        if not probability:
+            return planes
+        return tf.cond(draw[name] < probability, lambda: operation(planes), lambda: planes)
+
+    # Not a transposition: XLA would leave the colors interleaved in memory, which is slower.
+    planes = tf.stack(tf.unstack(image, axis=2))
+    planes = sometimes("flip", lambda planes: tf.reverse(planes, [2]), planes)
+    if policy.strength:
+        planes = sometimes("jitter", lambda planes: color.jitter(planes, draw, policy), planes)
+    planes = sometimes("grayscale", color.to_grayscale, planes)
+    planes = sometimes("blur", lambda planes: color.blur(planes, 0.1 + 1.9 * draw["sigma"]), planes)
+    planes = sometimes("solarize", color.solarize, planes)
+    # Rounding may have led just out of 0..1.
+    return tf.clip_by_value(tf.stack(tf.unstack(planes), axis=2), 0.0, 1.0)

@@ -1,0 +1,95 @@
+"""From an example of a source to its views."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import tensorflow as tf
+
+from sogclr_tf.data import augment, randomness
+from sogclr_tf.data.policies import Policy
+from sogclr_tf.data.sources.base import Source
+
+# Small images are worked on by several at once, as one call costs more than the work on one.
+_TOGETHER, _PIXELS_TOGETHER = 16, 2**16
+
+
+class Drawer:
+    """Draws the views of examples: of each a function of (seed, epoch, index, view).
+
+    Args:
+        source: whose examples they are, with "image", "index" and "epoch".
+        policies: of each view, a `Policy` or a function (image, seed) -> view.
+        seed: int in [0, 2**31).
+    """
+
+    def __init__(self, source: Source, policies: Sequence[Policy | Callable], seed: int) -> None:
+        self._source, self._policies, self._seed = source, tuple(policies), seed
+
+    @property
+    def together(self) -> int:
+        """How many examples to make views of at once: many small ones, large ones alone."""
+        policies = [policy for policy in self._policies if isinstance(policy, Policy)]
+        if self._source.image_size is None or len(policies) < len(self._policies):
+            return 1
+        pixels = math.prod(self._source.image_size)
+        largest = max(pixels, *(policy.size**2 for policy in policies))
+        return max(1, min(_TOGETHER, _PIXELS_TOGETHER // largest))
+
+    def decoded(self, example: dict) -> dict:
+        """The example with its pixels in place of its file, for `views_together`."""
+        image = self._source.decode(self._source.read(example["image"]))
+        return {**example, "image": tf.ensure_shape(image, [*self._source.image_size, 3])}
+
+    def views_together(self, examples: dict) -> list[tf.Tensor]:
+        """The views of a batch of decoded images of one size: of each policy [n, size, size, 3]."""
+        images = tf.unstack(examples["image"])
+        shapes = tf.repeat([self._source.image_size], len(images), axis=0)
+        rows = randomness.draws(self._seed, examples["epoch"], examples["index"])
+        views = []
+        for place, policy in enumerate(self._policies):
+            boxes = tf.unstack(augment.crop_boxes(shapes, rows[:, place], policy))
+            crops = [augment.part(image, box) for image, box in zip(images, boxes, strict=True)]
+            views.append(augment.views(crops, rows[:, place], policy))
+        return views
+
+    def views(self, example: dict) -> list[tf.Tensor]:
+        """The views of one example, of whose image only what they show is decoded."""
+        source = self._source
+        image = source.read(example["image"])
+        key = (self._seed, example["epoch"], example["index"])
+        rows, seeds = randomness.draws(*key), randomness.seeds(*key)
+        shape = source.shape(image)
+        boxes = [_box(shape, rows[place], policy) for place, policy in enumerate(self._policies)]
+        around = _around(boxes)
+        image = source.crop(image, around)
+        corner = tf.concat([around[:2], [0, 0]], 0)
+        views = []
+        for place, (box, policy) in enumerate(zip(boxes, self._policies, strict=True)):
+            crop = augment.part(image, box - corner)
+            if callable(policy):
+                views.append(self._own_view(policy, crop, seeds[place]))
+            else:
+                views.append(augment.views([crop], rows[place : place + 1], policy)[0])
+        return views
+
+    def _own_view(self, function: Callable, image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """A view by a user's function: uint8, or float32 in 0..1."""
+        if self._source.image_size is not None:
+            image = tf.ensure_shape(image, [*self._source.image_size, 3])
+        view = function(image, seed)
+        return view if view.dtype == tf.uint8 else tf.cast(view, tf.float32)
+
+
+def _box(shape: tf.Tensor, row: tf.Tensor, policy: Policy | Callable) -> tf.Tensor:
+    """The part of an image that a policy shows, int32 [4]; a function is given all of it."""
+    if callable(policy):
+        return tf.concat([[0, 0], shape], 0)
+    return augment.crop_boxes(shape[tf.newaxis], row[tf.newaxis], policy)[0]
+
+
+def _around(boxes: list[tf.Tensor]) -> tf.Tensor:
+    """The smallest box that holds all of `boxes`: int32 [4]."""
+    boxes = tf.stack(boxes)
+    start = tf.reduce_min(boxes[:, :2], axis=0)
+    end = tf.reduce_max(boxes[:, :2] + boxes[:, 2:], axis=0)
+    return tf.concat([start, end - start], 0)

@@ -1,0 +1,90 @@
+"""The training stream of two towers: an augmented view of each image with its text.
+
+Any tf.data.Dataset whose elements are batches
+
+    {"image": uint8 or float in 0..1 [B, H, W, 3], "text": string [B], "index": int [B]}
+
+trains a `TwoTowerSogCLR` model; further keys are ignored. "text" may hold token ids int [B, L]
+instead, for a text encoder without a tokenizer. Index i must always mean the same pair, and lie in
+[0, num_examples). `training_pairs` makes such a stream from images and texts.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from sogclr_tf.data import stream_arguments
+from sogclr_tf.data.policies import Policy
+from sogclr_tf.data.single_view import SingleViewStream
+from sogclr_tf.data.sources.arrays import ArraySource
+from sogclr_tf.data.sources.base import Source
+from sogclr_tf.data.sources.open import as_source
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageTextPairs(SingleViewStream):
+    """A view of every image of a source, with its text, in a new order each epoch.
+
+    Made by `training_pairs`. Pass it to `TwoTowerSogCLR.fit`, or take a tf.data.Dataset from
+    `epoch` or `stream`.
+    """
+
+    keys = ("image", "text", "index")
+
+
+def training_pairs(
+    images: Any,
+    texts: Sequence | None = None,
+    *,
+    batch_size: int,
+    policy: Policy | Callable | None = None,
+    seed: int = 0,
+) -> ImageTextPairs:
+    """The training stream of images with a text each.
+
+    Args:
+        images: an array, uint8 or float in 0..1, [N, H, W, C] (C in 1, 3, 4) or [N, H, W]; or a
+            `sogclr_tf.Source` with texts; or a finite tf.data.Dataset of {"image", "text"}
+            dictionaries, unbatched and unshuffled.
+        texts: with an array, N strings.
+        batch_size: B, over all replicas; at least 2, at most the number of pairs.
+        policy: `sogclr_tf.Policy` of the view. Default: a mild one, which leaves most of
+            the image and its colors as the text describes them.
+        seed: int in [0, 2**31), of the order and of every random choice.
+
+    Returns:
+        `ImageTextPairs`.
+
+    Raises:
+        ValueError: an argument is out of range, or the images or texts cannot be used.
+    """
+    if texts is not None:
+        if isinstance(images, (Source, tf.data.Dataset)):
+            raise ValueError("texts belong inside the source or data set: {'image', 'text'}")
+        images = ArraySource(images, texts=texts)
+    source = as_source(images)
+    if not source.has_text:
+        raise ValueError(f"{source.name} has no texts: give one for each image")
+    if policy is None:
+        policy = mild(min(source.image_size or (0,)))
+    stream_arguments.check_batch(source, batch_size, seed)
+    stream_arguments.check_policy(policy, source)
+    return ImageTextPairs(source=source, batch_size=int(batch_size), policy=policy, seed=int(seed))
+
+
+def mild(size: int) -> Policy:
+    """A `Policy` that keeps what a text may speak of: place, color and left and right.
+
+    Args:
+        size: side of the view, >= 1.
+    """
+    if size < 1:
+        raise ValueError(
+            "the images differ in size: say how large a view is to be, "
+            "policy=sogclr_tf.data.image_text.mild(size)"
+        )
+    return Policy(
+        size=size, min_area=0.6, flip=0.0, jitter=0.5, strength=0.3, grayscale=0.0, blur=0.0
+    )

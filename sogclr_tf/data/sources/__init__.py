@@ -1,0 +1,1 @@
+"""Collections of images with a stable index, one file for each kind."""

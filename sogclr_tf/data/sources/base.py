@@ -1,0 +1,190 @@
+"""What every collection of images offers, and those of encoded files."""
+
+import numpy as np
+import tensorflow as tf
+
+from sogclr_tf.data import decoding
+
+
+class Source:
+    """A finite collection of images, each with an index that never changes.
+
+    Attributes:
+        name: what to call it in messages.
+        size: how many examples a pass over it gives.
+        num_examples: indices lie in [0, num_examples): the size of a table over this source. It
+            equals `size`, but for a slice of a larger set, whose examples keep their indices.
+        image_size: (height, width) in pixels where all images agree, else None.
+        labeled: whether examples carry a label.
+        has_text: whether examples carry a text.
+        class_names: list of str, or None.
+        skipped: {index: why} of examples that are left out, as `readable` does.
+    """
+
+    skipped = {}  # noqa: RUF012 - never changed, replaced
+
+    def __init__(
+        self,
+        name,
+        size,
+        *,
+        num_examples=None,
+        image_size=None,
+        labeled=False,
+        has_text=False,
+        class_names=None,
+    ):
+        if size < 1:
+            raise ValueError(f"{name} is empty: give at least one batch of images")
+        self.name = name
+        self.size = int(size)
+        self.num_examples = self.size if num_examples is None else int(num_examples)
+        known = image_size is not None and None not in image_size
+        self.image_size = tuple(image_size) if known else None
+        self.labeled = labeled
+        self.has_text = has_text
+        self.class_names = class_names
+
+    def examples(self, seed=None, first=0):
+        """One pass: a tf.data.Dataset of {"image", "index"}, "label" and "text" where it has them.
+
+        "image" is what `read` takes; "index" and "label" are int32 scalars, "text" a string.
+
+        Args:
+            seed: int64 scalar (or tensor), from which the order derives; None gives a fixed order.
+            first: int64 scalar (or tensor): how many examples at the start of the pass are left
+                out. They are not read where the source can help it, and never decoded.
+        """
+        raise NotImplementedError
+
+    def fingerprint(self) -> str | None:
+        """Text that differs where the images may differ; None of images that need no decoding."""
+        return None
+
+    def read(self, image):
+        """What `decode` takes, from an example's "image".
+
+        Apart from `examples`, so that what a stream leaves out is never fetched from a disk.
+        """
+        return image
+
+    def decode(self, image):
+        """What `read` gives as uint8, or float32 in 0..1, [H, W, 3]."""
+        return as_rgb(image)
+
+    def shape(self, image):
+        """(height, width) of `decode(image)`, where possible without decoding: int32 [2]."""
+        return tf.shape(self.decode(image))[:2]
+
+    def crop(self, image, box):
+        """The rectangle `box` of `decode(image)`, where cheaper without decoding the rest.
+
+        Args:
+            image: what `read` gives.
+            box: int32 [4], (top, left, height, width) in pixels, inside the image.
+        """
+        top, left, height, width = tf.unstack(box)
+        return tf.slice(self.decode(image), [top, left, 0], [height, width, 3])
+
+    def locate(self, index):
+        """Where the example of an index (an int) lies, as text for a message."""
+        return f"example {index} of {self.name}"
+
+    def images_and_labels(self):
+        """(tf.data.Dataset of decoded images, int32 [size] or None), in the same fixed order.
+
+        Raises:
+            ValueError: a label is below 0, or has no class name where there are class names.
+        """
+        labels = self._read_labels() if self.labeled else None
+        images = self.examples().map(
+            lambda example: self.decode(self.read(example["image"])),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+        return images.apply(tf.data.experimental.assert_cardinality(self.size)), labels
+
+    def texts(self):
+        """The texts in the order of `images_and_labels`: list of str.
+
+        Raises:
+            ValueError: the source has none.
+        """
+        if not self.has_text:
+            raise ValueError(f"{self.name} has no texts")
+        passing = self.examples().map(lambda example: example["text"])
+        return [text.decode() for text in passing.as_numpy_iterator()]
+
+    def _read_labels(self):
+        pairs = self.examples().map(lambda example: tf.stack([example["index"], example["label"]]))
+        pairs = np.concatenate(list(pairs.batch(4096).as_numpy_iterator()))
+        count = len(self.class_names) if self.class_names else np.inf
+        wrong = np.flatnonzero((pairs[:, 1] < 0) | (pairs[:, 1] >= count))
+        if len(wrong):
+            index, label = pairs[wrong[0]]
+            expected = f"in [0, {count}), a class" if self.class_names else ">= 0"
+            raise ValueError(
+                f"{self.locate(int(index))} has label {label} ({len(wrong)} such in all): expected "
+                f"a whole number {expected}"
+            )
+        return pairs[:, 1]
+
+
+class EncodedSource(Source):
+    """A source whose `read` gives the bytes of an image file: a scalar string.
+
+    Attributes:
+        max_pixels: height * width above which an image is refused before it is decoded.
+    """
+
+    max_pixels = decoding.MAX_PIXELS
+
+    def fingerprint(self):
+        """Text that differs where the images may differ."""
+        return f"{self.name} {self.size} {self.num_examples} {self.max_pixels}"
+
+    def decode(self, image):
+        return decoding.decode(image, self.max_pixels)
+
+    def shape(self, image):
+        return decoding.shape(image)
+
+    def crop(self, image, box):
+        return decoding.decode_crop(image, box, self.max_pixels)
+
+
+def as_rgb(image):
+    """An image with 3 channels of 8 bits or floats: gray is repeated, an alpha channel dropped.
+
+    Args:
+        image: [H, W], or [H, W, C] with C in 1, 3, 4; of uint16 the upper 8 bits
+            are kept, as of a PNG of 16 bits: scale values that do not use all 16 beforehand.
+    """
+    if image.dtype == tf.uint16:
+        image = tf.cast(tf.bitwise.right_shift(image, tf.constant(8, tf.uint16)), tf.uint8)
+    if image.shape.rank == 2:
+        image = image[..., tf.newaxis]
+    if image.shape[-1] == 1:
+        return tf.repeat(image, 3, axis=-1)
+    return image if image.shape[-1] == 3 else image[..., :3]
+
+
+def order(size, seed, first):
+    """The rows of a pass, int32 [size - first], for sources that can read in any order.
+
+    Args:
+        size: how many rows there are.
+        seed, first: as for `Source.examples`.
+    """
+    rows = tf.range(size)
+    if seed is not None:
+        # Not index_shuffle: it reads half of the seed, and favors some orders.
+        key = tf.stack([tf.cast(seed, tf.int64), 0])
+        rows = tf.random.experimental.stateless_shuffle(rows, key, alg="philox")
+    return rows[first:]
+
+
+def as_int32(parts):
+    if "label" in parts:
+        parts["label"] = tf.cast(parts["label"], tf.int32)
+    return parts

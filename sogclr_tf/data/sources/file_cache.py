@@ -1,0 +1,57 @@
+"""What was learned of files, remembered in the user's cache folder between starts.
+
+A manifest only saves time: without one, or with one that cannot be read or written, the same is
+learned again. The folder is `SOGCLR_TF_CACHE`, else `XDG_CACHE_HOME`/sogclr_tf, else
+~/.cache/sogclr_tf; whoever keeps a manifest says when it is out of date.
+"""
+
+import hashlib
+import logging
+import os
+import pathlib
+import zipfile
+
+import numpy as np
+
+from sogclr_tf.atomic_write import replacing
+
+_LOG = logging.getLogger("sogclr_tf")
+
+
+def load(kind, place):
+    """What `save` stored under this name: {name: array}, or None."""
+    try:
+        with np.load(_path(kind, place), allow_pickle=False) as stored:
+            return dict(stored)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def save(kind, place, **arrays):
+    """Stores arrays under a name, whole or not at all.
+
+    Args:
+        kind, place: str; what sort of manifest, and of which files.
+        **arrays: arrays without Python objects.
+    """
+    path = _path(kind, place)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            np.savez(temporary, **arrays)
+    except OSError as error:
+        _LOG.info("%s could not be written (%s): the next start reads the files again", path, error)
+
+
+def forget(kind, place):
+    """Removes what `save` stored under this name, if there is any."""
+    try:
+        _path(kind, place).unlink(missing_ok=True)
+    except OSError as error:
+        _LOG.info("%s could not be removed (%s)", _path(kind, place), error)
+
+
+def _path(kind, place):
+    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+    folder = pathlib.Path(os.environ.get("SOGCLR_TF_CACHE") or cache / "sogclr_tf")
+    return folder / f"{kind}-{hashlib.sha256(place.encode()).hexdigest()[:24]}.npz"

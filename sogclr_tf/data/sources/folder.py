@@ -1,0 +1,86 @@
+"""A folder of image files."""
+
+import hashlib
+import os
+
+import numpy as np
+import tensorflow as tf
+
+from sogclr_tf.data.sources.base import EncodedSource, order
+from sogclr_tf.data.sources.folder_listing import SUFFIXES, list_images
+
+
+class FolderSource(EncodedSource):
+    """The JPEG, PNG, WebP, BMP and GIF files of a folder and the folders below.
+
+    The index is the place of a file's relative path in byte order, so it stays as long as no file
+    is added, removed or renamed. Files are read when they are needed. The list of files is kept in
+    a manifest (see `sogclr_tf.sources.manifest` and `listing.list_images`), so that the next start
+    does not walk through the folder again; the folder itself is never written to.
+
+    Where all images lie in sub-folders, those of the first level are their classes, numbered in
+    the order of their names.
+
+    Args:
+        folder: a local path or gs://...
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: no image lies in it.
+    """
+
+    def __init__(self, folder):
+        folder = os.path.expanduser(os.fspath(folder))
+        if not tf.io.gfile.isdir(folder):
+            raise FileNotFoundError(f"there is no folder '{folder}': give one that holds images")
+        listing = list_images(folder)
+        if not len(listing):
+            suffixes = ", ".join(suffix.decode() for suffix in SUFFIXES)
+            raise ValueError(
+                f"folder '{folder}' holds no image: expected files {suffixes} (TFRecord files are "
+                f"given as a pattern, such as {os.path.join(folder, '*')})"
+            )
+        labels = _labels(listing)
+        super().__init__(
+            folder,
+            len(listing),
+            labeled=labels is not None,
+            class_names=None if labels is None else sorted(listing.group_names),
+        )
+        self._text, self._starts = tf.constant(listing.text), tf.constant(listing.starts)
+        self._labels = None if labels is None else tf.constant(labels)
+        # The working directory may change before the files are read.
+        self._root = os.path.join(folder if "://" in folder else os.path.abspath(folder), "")
+
+    def fingerprint(self):
+        names = hashlib.sha256(self._text.numpy()).hexdigest()
+        return f"{self._root} {names} {self.max_pixels}"
+
+    def examples(self, seed=None, first=0):
+        rows = order(self.size, seed, first)
+        return tf.data.Dataset.from_tensor_slices(rows).map(self._example)
+
+    def read(self, image):
+        return tf.io.read_file(self._root + image)
+
+    def locate(self, index):
+        return self._root + os.fsdecode(self._path(index).numpy())
+
+    def _example(self, row):
+        example = {"image": self._path(row), "index": row}
+        if self.labeled:
+            example["label"] = self._labels[row]
+        return example
+
+    def _path(self, row):
+        start, end = self._starts[row], self._starts[row + 1]
+        return tf.strings.substr(self._text, start, end - start)
+
+
+def _labels(listing):
+    """int32 [N]; None where an image lies outside of the sub-folders."""
+    sizes = listing.groups[:, 1] - listing.groups[:, 0]
+    if sizes.sum() < len(listing):
+        return None
+    number = {name: place for place, name in enumerate(sorted(listing.group_names))}
+    return np.repeat([number[name] for name in listing.group_names], sizes).astype(np.int32)

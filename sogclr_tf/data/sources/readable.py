@@ -1,0 +1,145 @@
+"""Images that cannot be decoded: found, named and left out."""
+
+import contextlib
+import logging
+import re
+import sys
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from sogclr_tf.data.sources import file_cache
+from sogclr_tf.data.sources.filtered import FilteredSource
+
+_LOG = logging.getLogger("sogclr_tf")
+# What decoding or reading of a file may end with.
+_ERRORS = (
+    tf.errors.InvalidArgumentError,
+    tf.errors.NotFoundError,
+    tf.errors.PermissionDeniedError,
+    tf.errors.DataLossError,
+    tf.errors.UnknownError,
+)
+_BATCH = 256
+
+
+def readable(source):
+    """A source without those of its images that cannot be decoded.
+
+    All images are decoded once. What was found is remembered (see `sogclr_tf.sources.manifest`);
+    the next start tries those alone that were left out, and all of them again if one of these was
+    mended. The others keep their indices; `skipped` of the result is {index: why} of what is left
+    out.
+
+    Args:
+        source: `Source`. One whose images are in memory is given back as it is.
+
+    Raises:
+        ValueError: none of the images can be decoded.
+    """
+    fingerprint = source.fingerprint()
+    if fingerprint is None:
+        return source
+    skipped = _remembered(source)
+    if skipped is None:
+        _LOG.info("decoding all images of %s once, to find those that cannot be", source.name)
+        found = unreadable(source, source.examples(), source.size, sys.stdout.isatty())
+        skipped = _reasons(source, found)
+        file_cache.save(
+            "unreadable", source.fingerprint(), index=np.array(sorted(skipped), np.int64)
+        )
+    if len(skipped) == source.size:
+        index, why = next(iter(skipped.items()))
+        raise ValueError(
+            f"none of the {source.size} images of {source.name} can be decoded; "
+            f"{source.locate(index)}: {why}"
+        )
+    return FilteredSource(source, without=list(skipped), skipped=skipped) if skipped else source
+
+
+@contextlib.contextmanager
+def clear_errors(source, examples=None):
+    """Raises what decoding ends with as a ValueError of one line that names file and index.
+
+    Args:
+        source: whose images are decoded inside.
+        examples: function that gives those examples of `source` among which to look; by default
+            all.
+    """
+    try:
+        yield
+    except _ERRORS:
+        examples = source.examples() if examples is None else examples()
+        found = _reasons(source, unreadable(source, examples))
+        if not found:
+            raise
+        # It may have broken since all were decoded.
+        fingerprint = source.fingerprint()
+        if fingerprint is not None:
+            file_cache.forget("unreadable", fingerprint)
+        index, why = next(iter(found.items()))
+        raise ValueError(
+            f"{source.locate(index)} (index {index}) cannot be decoded: {why}. Mend it, or leave "
+            "such images out with on_error='skip'"
+        ) from None
+
+
+def unreadable(source, examples, count=None, progress=False):
+    """The indices of those of `examples` that cannot be decoded: int array, sorted.
+
+    Args:
+        source: whose examples they are.
+        examples: finite tf.data.Dataset of what `Source.examples` gives.
+        count: how many there are, for a bar of progress.
+        progress: whether to show one.
+    """
+
+    def decoded(example):
+        pixels = source.decode(source.read(example["image"]))
+        # A pixel goes along, so that no optimizer thinks that decoding is needless.
+        return example["index"], pixels[0, 0]
+
+    every = examples.map(lambda example: example["index"])
+    good = examples.map(decoded, tf.data.AUTOTUNE, deterministic=False).ignore_errors()
+    bar = keras.utils.Progbar(count, unit_name="batch of images") if progress else None
+    found = []
+    for index, _ in good.batch(_BATCH).as_numpy_iterator():
+        found.append(index)
+        if bar:
+            bar.add(len(index))
+    good = np.concatenate(found) if found else np.zeros(0, np.int32)
+    every = list(every.batch(_BATCH).as_numpy_iterator())
+    every = np.concatenate(every) if every else np.zeros(0, np.int32)
+    return np.setdiff1d(every, good)
+
+
+def _remembered(source):
+    """What was found at an earlier start; None where nothing was, or something was mended."""
+    stored = file_cache.load("unreadable", source.fingerprint())
+    if stored is None:
+        return None
+    found = _reasons(source, stored["index"])
+    return found if len(found) == len(stored["index"]) else None
+
+
+def _reasons(source, indices):
+    """{index: why} of those of `indices` that cannot be decoded."""
+    if not len(indices):
+        return {}
+    wanted = tf.constant(indices, tf.int32)
+    examples = source.examples().filter(lambda x: tf.reduce_any(x["index"] == wanted))
+    found = {}
+    for example in examples:
+        try:
+            source.decode(source.read(example["image"]))
+        except _ERRORS as error:
+            found[int(example["index"])] = _one_line(error.message)
+    return dict(sorted(found.items()))
+
+
+def _one_line(message):
+    """What TensorFlow says, without the names of its nodes."""
+    message = re.sub(r"\{\{.*?\}\}|\[Op:\w+\].*|assertion failed:|b'", " ", message, flags=re.S)
+    message = " ".join(message.replace("[", " ").replace("]", " ").split())
+    return message[:200].rstrip(" .;:") or "unknown reason"

@@ -1,0 +1,88 @@
+"""The images of a tf.data.Dataset."""
+
+import numpy as np
+import tensorflow as tf
+
+from sogclr_tf.data.sources.arrays import check_range
+from sogclr_tf.data.sources.base import Source, as_int32
+
+
+class DatasetSource(Source):
+    """The images of a tf.data.Dataset; the index is the position.
+
+    Args:
+        dataset: finite, of images, (image, label) pairs or dictionaries with "image" and, where
+            there are, "label" and "text" (a string), one example each (not batched). It must yield
+            the same order every time it is iterated: leave the shuffling to the training stream.
+        shuffle_buffer: how many examples the order of an epoch is drawn from at a time.
+
+    Raises:
+        ValueError: the data set is endless, empty, or its elements are no single images.
+    """
+
+    def __init__(self, dataset, *, shuffle_buffer=10_000, name="the data set"):
+        parts = _image_and_label(dataset.element_spec, name)
+        _check_specs(parts, name)
+        if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
+            raise ValueError(f"{name} is endless: an example index needs a finite set, so take(n)")
+        super().__init__(
+            name,
+            _length(dataset),
+            image_size=parts["image"].shape[:2],
+            labeled="label" in parts,
+            has_text="text" in parts,
+        )
+        if parts["image"].dtype.is_floating:
+            first = next(iter(dataset))
+            check_range(
+                _image_and_label(first, name)["image"].numpy(), f"the first image of {name}"
+            )
+        self._dataset = dataset
+        self._shuffle_buffer = min(shuffle_buffer, self.size)
+
+    def examples(self, seed=None, first=0):
+        examples = self._dataset.enumerate().map(self._example)
+        if seed is not None:
+            examples = examples.shuffle(
+                self._shuffle_buffer, seed=seed, reshuffle_each_iteration=False
+            )
+        return examples.skip(first)
+
+    def _example(self, position, element):
+        parts = _image_and_label(element, self.name)
+        return {**as_int32(parts), "index": tf.cast(position, tf.int32)}
+
+
+def _image_and_label(element, name):
+    if isinstance(element, dict):
+        if "image" not in element:
+            raise ValueError(f"elements of {name} have keys {sorted(element)}: expected 'image'")
+        return {key: element[key] for key in ("image", "label", "text") if key in element}
+    if isinstance(element, tuple):
+        return dict(zip(("image", "label"), element, strict=False))
+    return {"image": element}
+
+
+def _check_specs(parts, name):
+    spec = parts["image"]
+    good_rank = spec.shape.rank == 2 or (spec.shape.rank == 3 and spec.shape[-1] in (1, 3, 4))
+    if not good_rank or not (spec.dtype in (tf.uint8, tf.uint16) or spec.dtype.is_floating):
+        raise ValueError(
+            f"elements of {name} are {spec.dtype.name} {spec.shape}: expected one image, uint8, "
+            "uint16 or float in 0..1, [H, W, C] with C in 1, 3, 4 (use unbatch() on batches)"
+        )
+    label = parts.get("label")
+    if label is not None and (label.shape.rank != 0 or not label.dtype.is_integer):
+        raise ValueError(
+            f"labels of {name} are {label.dtype.name} {label.shape}: expected one whole number each"
+        )
+    text = parts.get("text")
+    if text is not None and (text.shape.rank != 0 or text.dtype != tf.string):
+        raise ValueError(
+            f"texts of {name} are {text.dtype.name} {text.shape}: expected one string each"
+        )
+
+
+def _length(dataset):
+    known = int(dataset.cardinality())
+    return known if known >= 0 else int(dataset.reduce(np.int64(0), lambda n, _: n + 1))

@@ -1,0 +1,168 @@
+"""The data sets of tensorflow_datasets."""
+
+import difflib
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+from sogclr_tf.data.sources.base import EncodedSource, as_int32
+
+
+class TfdsSource(EncodedSource):
+    """A data set of tensorflow_datasets with an "image" feature.
+
+    The index is the example's place in the files of its split: the same whatever the order, the
+    slice (`train[:10%]`) and the run.
+
+    Args:
+        name: a TFDS name, such as "cifar10" or "imagenet2012:5.1.0".
+        split: any split expression, such as "train", "train[:10%]" or "train+test".
+        data_dir: where the data set is prepared; None for TFDS's own folder.
+        shuffle_buffer: how many examples the order of an epoch is drawn from at a time, after the
+            files themselves are shuffled.
+        text: the name of the feature that holds each image's text; None to leave texts out.
+
+    Raises:
+        ValueError: the name or the split is unknown, or there is no image or no such text.
+        FileNotFoundError: `data_dir` does not exist.
+    """
+
+    def __init__(self, name, split="train", data_dir=None, *, shuffle_buffer=16_384, text=None):
+        builder = _tfds_builder(name, data_dir)
+        if "image" not in builder.info.features:
+            raise ValueError(
+                f"data set '{name}' has no feature 'image', only {', '.join(builder.info.features)}"
+            )
+        _check_text_feature(builder, text)
+        dtype = tf.as_dtype(builder.info.features["image"].dtype)
+        if dtype not in (tf.uint8, tf.uint16):
+            raise ValueError(f"images of '{name}' are {dtype.name}: expected uint8 or uint16")
+        instructions = _split_info(builder, split)
+        _check_no_overlap(instructions, split)
+        first_index, num_examples = _first_indices(builder, instructions)
+        labeled = "label" in builder.info.features
+        super().__init__(
+            f"{name}[{split}]",
+            instructions.num_examples,
+            num_examples=num_examples,
+            image_size=builder.info.features["image"].shape[:2],
+            labeled=labeled,
+            has_text=text is not None,
+            class_names=getattr(builder.info.features["label"], "names", None) if labeled else None,
+        )
+        self._builder, self._split, self._text = builder, split, text
+        self._shuffle_buffer = min(shuffle_buffer, self.size)
+        # No lookup table: a data service could not send it to its workers.
+        self._files = tf.constant(list(first_index))
+        self._first_indices = tf.constant(list(first_index.values()), tf.int32)
+
+    def examples(self, seed=None, first=0):
+        import tensorflow_datasets as tfds
+
+        examples = self._builder.as_dataset(
+            self._split,
+            shuffle_files=seed is not None,
+            decoders={"image": tfds.decode.SkipDecoding()},
+            read_config=tfds.ReadConfig(
+                add_tfds_id=True,
+                shuffle_seed=seed,
+                skip_prefetch=True,
+                try_autocache=False,
+                # A set may ask to be read in the order of its files, even where training shuffles.
+                enable_ordering_guard=False,
+            ),
+        )
+        examples = examples.map(self._example, num_parallel_calls=tf.data.AUTOTUNE)
+        if seed is not None:
+            examples = examples.shuffle(
+                self._shuffle_buffer, seed=seed, reshuffle_each_iteration=False
+            )
+        return examples.skip(first)
+
+    def locate(self, index):
+        file = np.searchsorted(self._first_indices, index, side="right") - 1
+        name = self._files[file].numpy().decode()
+        return f"example {index - int(self._first_indices[file])} of {name}"
+
+    def _example(self, example):
+        file_and_offset = tf.strings.split(example["tfds_id"], "__")
+        offset = tf.strings.to_number(file_and_offset[-1], tf.int32)
+        parts = {"image": example["image"]}
+        if self.labeled:
+            parts["label"] = example["label"]
+        if self.has_text:
+            parts["text"] = example[self._text]
+        file = tf.argmax(self._files == file_and_offset[0])
+        return {**as_int32(parts), "index": self._first_indices[file] + offset}
+
+
+def _tfds_builder(name, data_dir):
+    import tensorflow_datasets as tfds
+
+    if data_dir is not None and not tf.io.gfile.isdir(data_dir):
+        raise FileNotFoundError(f"data_dir '{data_dir}' does not exist: give the folder of TFDS")
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+    except tfds.core.registered.DatasetNotFoundError:
+        raise ValueError(f"unknown data set '{name}': {_known_names(name, data_dir)}") from None
+    if not tf.io.gfile.exists(str(builder.data_path)):
+        builder.download_and_prepare()
+    return builder
+
+
+def _known_names(name, data_dir):
+    import tensorflow_datasets as tfds
+
+    prepared = sorted(tf.io.gfile.listdir(data_dir)) if data_dir else []
+    folders = [entry.rstrip("/") for entry in prepared if not pathlib.Path(entry).suffix]
+    near = difflib.get_close_matches(name, tfds.list_builders(), n=5)
+    if tf.io.gfile.isdir(name):
+        return f"for the folder of that name write ./{name}"
+    choices = ["digits", *folders, *(found for found in near if found not in folders)]
+    return f"choose {', '.join(choices)} or another name of the TFDS catalog"
+
+
+def _check_text_feature(builder, text):
+    features = builder.info.features
+    if text is None:
+        return
+    if text not in features or features[text].dtype != tf.string or features[text].shape != ():
+        found = [key for key in features if features[key].np_dtype is object or key == "caption"]
+        raise ValueError(
+            f"data set '{builder.name}' has no text '{text}': choose one of {', '.join(found)}"
+        )
+
+
+def _split_info(builder, split):
+    try:
+        return builder.info.splits[split]
+    except (KeyError, ValueError):
+        valid = ", ".join(sorted(builder.info.splits))
+        raise ValueError(
+            f"unknown split '{split}' of '{builder.name}': choose {valid}, a slice or a sum"
+        ) from None
+
+
+def _check_no_overlap(instructions, split):
+    end = {}
+    for part in sorted(instructions.file_instructions, key=lambda part: (part.filename, part.skip)):
+        if part.skip < end.get(part.filename, 0):
+            raise ValueError(
+                f"split '{split}' holds examples more than once: give parts that do not overlap"
+            )
+        end[part.filename] = part.skip + part.take
+
+
+def _first_indices(builder, instructions):
+    """({shard file: index of its first example}, number of indices) over the splits in use."""
+    used = {pathlib.Path(i.filename).name for i in instructions.file_instructions}
+    first_index, total = {}, 0
+    for split in sorted(builder.info.splits):
+        info = builder.info.splits[split]
+        if used.isdisjoint(info.filenames):
+            continue
+        for filename, length in zip(sorted(info.filenames), info.shard_lengths, strict=True):
+            first_index[filename] = total
+            total += length
+    return first_index, total

@@ -1,0 +1,168 @@
+"""TFRecord files of encoded images."""
+
+import os
+
+import numpy as np
+import tensorflow as tf
+
+from sogclr_tf.data.sources import tfrecord_count
+from sogclr_tf.data.sources.base import EncodedSource
+
+# Files that are read side by side, and records of one that come before the next one's.
+_FILES, _BLOCK = 16, 16
+_KINDS = {"bytes_list": "bytes", "int64_list": "int64", "float_list": "float"}
+
+
+class TFRecordSource(EncodedSource):
+    """Records of tf.train.Example, each with one encoded image.
+
+    The index is the record's place in the sorted files, or an integer that the records carry. How
+    many records a file holds is kept in a manifest (see `sogclr_tf.sources.manifest`), which a
+    file's size and time of change keep up to date.
+
+    Args:
+        files: str or list of str: paths, or patterns such as "gs://bucket/train-*.tfrecord".
+        image: name of the feature that holds the bytes of a JPEG, PNG, WebP, BMP or GIF file.
+        label: name of the feature with the class, an integer >= 0; None for unlabeled images.
+        index: name of the feature with the index, an integer; over all records they must be
+            0, 1, 2 ... in any order. None to take the place in the sorted files.
+        class_names: list of str, or None.
+        shuffle_buffer: how many examples the order of an epoch is drawn from at a time, after the
+            files themselves are shuffled. So many encoded images are held in memory.
+
+    Raises:
+        FileNotFoundError: no file matches.
+        ValueError: a file is no whole TFRecord file; the first record lacks a feature; the indices
+            are not as above.
+    """
+
+    def __init__(
+        self,
+        files,
+        image="image/encoded",
+        label=None,
+        index=None,
+        *,
+        class_names=None,
+        shuffle_buffer=16_384,
+    ):
+        patterns = [os.fspath(files)] if isinstance(files, (str, os.PathLike)) else [*files]
+        self._name = ", ".join(patterns)
+        names = {name for pattern in patterns for name in tf.io.gfile.glob(pattern)}
+        # The working directory may change before the files are read.
+        names = sorted(name if "://" in name else os.path.abspath(name) for name in names)
+        if not names:
+            raise FileNotFoundError(
+                f"no folder and no file is called '{self._name}': give a folder of images, or the "
+                "pattern of TFRecord files"
+            )
+        counts, compression = tfrecord_count.count_records(names)
+        super().__init__(self._name, counts.sum(), labeled=bool(label), class_names=class_names)
+        self._features = {"image": image, "label": label, "index": index}
+        self._names, self._counts, self._compression = names, counts, compression
+        self._shuffle_buffer = min(shuffle_buffer, self.size)
+        self._check_features()
+        if index:
+            tfrecord_count.once_per_files(names, f"index {index}", self._check_indices)
+
+    def fingerprint(self):
+        state = tfrecord_count.state(self._names)
+        return f"{super().fingerprint()} {self._names} {state.tolist()}"
+
+    def examples(self, seed=None, first=0):
+        begins = np.cumsum(self._counts) - self._counts
+        files = np.arange(len(self._names))
+        if seed is not None:
+            key = tf.stack([tf.cast(seed, tf.int64), 1])
+            files = tf.random.experimental.stateless_shuffle(files, key, alg="philox")
+        names, begins = tf.gather(self._names, files), tf.gather(begins, files)
+        files = tf.data.Dataset.from_tensor_slices((names, begins))
+        if seed is None:
+            return files.flat_map(self._of_file).skip(first)
+        examples = files.interleave(
+            self._of_file,
+            cycle_length=min(_FILES, len(self._names)),
+            block_length=_BLOCK,
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+        examples = examples.shuffle(self._shuffle_buffer, seed=seed, reshuffle_each_iteration=False)
+        return examples.skip(first)
+
+    def read(self, image):
+        return self._parse(image, "image", tf.string, "")
+
+    def locate(self, index):
+        if self._features["index"]:
+            return f"the record of {self._name} with {self._features['index']} {index}"
+        return self._place(index)
+
+    def _place(self, record):
+        """Where the record of a place in the sorted files lies, as text."""
+        ends = np.cumsum(self._counts)
+        file = int(np.searchsorted(ends, record, side="right"))
+        number = record - (ends[file] - self._counts[file])
+        return f"record {number} of {self._names[file]}"
+
+    def _of_file(self, name, begin):
+        """The examples of one file; an example's "image" is its whole record."""
+        records = tf.data.TFRecordDataset(name, self._compression)
+        return records.enumerate(begin).map(self._example)
+
+    def _example(self, place, record):
+        example = {"image": record}
+        index = place
+        if self._features["index"]:
+            index = self._parse(record, "index", tf.int64, -1)
+        if self.labeled:
+            example["label"] = tf.cast(self._parse(record, "label", tf.int64, -1), tf.int32)
+        return {**example, "index": tf.cast(index, tf.int32)}
+
+    def _parse(self, record, part, dtype, missing):
+        feature = self._features[part]
+        wanted = {feature: tf.io.FixedLenFeature([], dtype, missing)}
+        return tf.io.parse_single_example(record, wanted)[feature]
+
+    def _check_features(self):
+        record = next(iter(tf.data.TFRecordDataset(self._names, self._compression)))
+        try:
+            found = tf.train.Example.FromString(record.numpy()).features.feature
+        except Exception:
+            found = {}
+        if not found:
+            raise ValueError(f"the first record of {self._name} is no tf.train.Example")
+        for part, kind in (("image", "bytes"), ("label", "int64"), ("index", "int64")):
+            feature = self._features[part]
+            if not feature:
+                continue
+            there = _KINDS.get(found[feature].WhichOneof("kind")) if feature in found else None
+            if there != kind:
+                listed = ", ".join(sorted(found))
+                raise ValueError(
+                    f"records of {self._name} have "
+                    + (f"{there} in '{feature}'" if there else f"no feature '{feature}'")
+                    + f": name the feature of the {part}, {kind}, among {listed}"
+                    + (", or none" if part != "image" else "")
+                )
+
+    def _check_indices(self):
+        """Raises ValueError unless the records carry 0, 1, 2 ..., each once."""
+        feature = self._features["index"]
+        records = tf.data.TFRecordDataset(self._names, self._compression)
+        found = records.map(lambda record: self._parse(record, "index", tf.int64, -1))
+        indices = np.concatenate(list(found.batch(65_536).as_numpy_iterator()))
+        outside = np.flatnonzero((indices < 0) | (indices >= self.size))
+        if len(outside):
+            raise ValueError(
+                f"{self._place(outside[0])} has '{feature}' {indices[outside[0]]} or none: "
+                f"expected [0, {self.size}); without the name of a feature, records are numbered "
+                "by their place"
+            )
+        order = np.argsort(indices, kind="stable")
+        twice = np.flatnonzero(np.diff(indices[order]) == 0)
+        if len(twice):
+            one, other = order[twice[0]], order[twice[0] + 1]
+            raise ValueError(
+                f"'{feature}' {indices[one]} occurs twice, in {self._place(one)} and in "
+                f"{self._place(other)} ({len(twice)} such in all): each record needs its own"
+            )

@@ -1,0 +1,91 @@
+"""Checks of what a training stream is made of, before anything is read."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from sogclr_tf.data.policies import Policy
+from sogclr_tf.data.sources.base import Source
+from sogclr_tf.data.sources.open import as_source, from_name, from_path, is_path
+from sogclr_tf.data.sources.readable import readable
+
+
+def checked_source(images: Any, data_dir: str | None = None, on_error: str = "raise") -> Source:
+    """The source of what `training_views` takes as its images.
+
+    Raises:
+        ValueError: `on_error` is unknown, or the images cannot be used.
+    """
+    if on_error not in ("raise", "skip"):
+        raise ValueError(f"on_error is '{on_error}': expected raise or skip")
+    source = _source(images, data_dir)
+    return readable(source) if on_error == "skip" else source
+
+
+def check_batch(source: Source, batch_size: int, seed: int) -> None:
+    """Raises ValueError unless a source fills batches of this size, and `seed` is one."""
+    if batch_size != int(batch_size) or batch_size < 2:
+        raise ValueError(
+            f"batch_size is {batch_size}: expected a whole number >= 2, as an example "
+            "needs another to contrast with"
+        )
+    if source.size < batch_size:
+        raise ValueError(
+            f"{source.name} has {source.size} examples, fewer than batch_size {batch_size}"
+        )
+    if seed != int(seed) or not 0 <= seed < 2**31:
+        raise ValueError(f"seed is {seed}: expected a whole number in [0, 2**31)")
+
+
+def check_policy(policy: Any, source: Source) -> None:
+    """Raises ValueError unless `policy` is a `Policy`, or a function to views of one size."""
+    if callable(policy):
+        _check_function(policy, source)
+    elif not isinstance(policy, Policy):
+        raise ValueError(
+            f"policy is {policy!r}: expected a sogclr_tf.Policy, a name or a function "
+            "(image, seed) -> view"
+        )
+
+
+def default_side(source: Source) -> int:
+    """The side of the views of a source whose images all have one size.
+
+    Raises:
+        ValueError: the images differ in size.
+    """
+    if source.image_size is None:
+        raise ValueError(
+            f"images of {source.name} differ in size: say how large a view is to be, "
+            "policy=sogclr_tf.Policy(size=...)"
+        )
+    return min(source.image_size)
+
+
+def _source(images: Any, data_dir: str | None) -> Source:
+    named = isinstance(images, (str, os.PathLike))
+    if named and not is_path(images):
+        return from_name(images, data_dir=data_dir)
+    if data_dir is not None:
+        raise ValueError(f"data_dir '{data_dir}' is for the name of a TFDS set: leave it out")
+    return from_path(images) if named else as_source(images)
+
+
+def _check_function(function: Callable, source: Source) -> None:
+    def view_of(example):
+        # Not a constant seed: shapes that depend on it would look fixed.
+        seed = tf.cast(tf.stack([example["index"]] * 2), tf.int64)
+        return function(source.decode(source.read(example["image"])), seed)
+
+    view = source.examples().map(view_of).element_spec
+    name = getattr(function, "__name__", repr(function))
+    shape = view.shape if isinstance(view, tf.TensorSpec) else None
+    if shape is None or not shape.is_fully_defined() or shape.rank != 3 or shape[-1] != 3:
+        raise ValueError(
+            f"{name} gives {view}: expected one view [h, w, 3] of a size known "
+            "beforehand (tf.ensure_shape states it)"
+        )
+    if not (view.dtype == tf.uint8 or view.dtype.is_floating):
+        raise ValueError(f"{name} gives {view.dtype.name}: expected uint8 or float in 0..1")

@@ -1,0 +1,89 @@
+"""The training stream of a collection of images, whatever holds them."""
+
+from collections.abc import Callable
+from typing import Any
+
+from sogclr_tf.data import data_service, policies, stream_arguments
+from sogclr_tf.data.policies import Policy
+from sogclr_tf.data.sources.base import Source
+from sogclr_tf.data.views import Views
+
+
+def training_views(
+    images: Any,
+    *,
+    batch_size: int,
+    policy: Policy | str | Callable | None = None,
+    policy_b: Policy | Callable | None = None,
+    seed: int = 0,
+    data_dir: str | None = None,
+    on_error: str = "raise",
+    service: str | None = None,
+) -> Views:
+    """The training stream of a collection of images.
+
+    Args:
+        images: one of
+            an array, uint8, uint16 or float in 0..1, [N, H, W, C] (C in 1, 3, 4) or [N, H, W];
+            a finite tf.data.Dataset of images, (image, label) pairs or {"image", ...}
+            dictionaries, unbatched and unshuffled;
+            the path of a folder of images, with or without a sub-folder per class, or of TFRecord
+            files with "image/encoded" ("./pets", "gs://bucket/train-*.tfrecord"): str that begins
+            with /, ./, ../ or ~ or has ://, or pathlib.Path;
+            the name of a TFDS data set, such as "cifar10" (its train split);
+            a `sogclr_tf.Source`.
+        batch_size: B, over all replicas; at least 2, at most the number of images.
+        policy: how the first view is drawn and, unless `policy_b` is given, the second; one of
+            a `sogclr_tf.Policy`, by default SimCLR's for images of this size, without blur;
+            the name of a method in `sogclr_tf.data.policies`, for both views of images of one size;
+            a function (image, seed) -> view of TensorFlow's operations, where image is uint8, or
+            float in 0..1, [H, W, 3], seed is int64 [2], for `tf.image.stateless_*`, and view is
+            uint8 or float in 0..1 [h, w, 3], whose h and w are always the same.
+        policy_b: of the second view, a `Policy` or a function.
+        seed: int in [0, 2**31), of the order and of every random choice.
+        data_dir: where TFDS keeps its data, if `images` is a name.
+        on_error: what becomes of images that cannot be decoded: "raise" stops the training that
+            comes to one, with its name; "skip" leaves them out, as
+            `sogclr_tf.data.sources.readable` does, before the training.
+        service: address of the dispatcher of a tf.data service, "grpc://host:port", whose workers
+            are to make the views. They need to reach the images by the same paths. Views and
+            indices stay what they are without it; the order in which they come, and which examples
+            fill no batch, are then not the same in every run.
+
+    Returns:
+        `Views`.
+
+    Raises:
+        ValueError: an argument is out of range, or the images cannot be used.
+    """
+    source = stream_arguments.checked_source(images, data_dir, on_error)
+    stream_arguments.check_batch(source, batch_size, seed)
+    policy_a, policy_b = _pair(policy, policy_b, source)
+    if service:
+        data_service.check_address(service)
+    return Views(
+        source=source,
+        batch_size=int(batch_size),
+        policy_a=policy_a,
+        policy_b=policy_b,
+        seed=int(seed),
+        service=service or None,
+    )
+
+
+def _pair(
+    policy: Policy | str | Callable | None, policy_b: Policy | Callable | None, source: Source
+) -> tuple[Policy | Callable, Policy | Callable]:
+    """How the first and the second view are drawn."""
+    if isinstance(policy, str):
+        if policy_b is not None:
+            raise ValueError(
+                f"policy '{policy}' stands for both views: leave policy_b out, or replace one of "
+                "the two that sogclr_tf.data.policies.by_name gives"
+            )
+        return policies.by_name(policy, stream_arguments.default_side(source))
+    policy = policy or Policy(size=stream_arguments.default_side(source))
+    pair = (policy, policy_b or policy)
+    for one in pair:
+        stream_arguments.check_policy(one, source)
+    return pair

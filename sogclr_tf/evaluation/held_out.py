@@ -1,0 +1,68 @@
+"""How good the features are by now, measured on held-out images while training goes on."""
+
+import keras
+
+from sogclr_tf.evaluation.features import CompiledEncoder, extract_features
+from sogclr_tf.evaluation.neighbors import knn_predict
+from sogclr_tf.evaluation.scores import accuracy
+
+
+class HeldOutAccuracy(keras.callbacks.Callback):
+    """Adds `knn_top1` and, where the model has a probe, `probe_top1` to the logs of some epochs.
+
+    Both in 0..1: of the queries, the share that the bank's nearest neighbors vote into their
+    class, and that the online probe puts there. The encoder sees whole images in inference mode, on
+    this process's first device; its cost is that of one epoch's forward pass times
+    (bank + queries) / (6 * examples), for a training step takes two views forward and back.
+
+    Put it before what writes the logs.
+
+    Args:
+        bank: (images, labels) that vote: images in a form that `extract_features` takes,
+            labels integers [N] from 0.
+        queries: (images, labels) to classify, likewise.
+        every_epochs: at least 1; the last epoch is always measured.
+        neighbors: k of the weighted vote.
+        temperature: of the votes, > 0.
+
+    Raises:
+        ValueError: `every_epochs` is below 1.
+    """
+
+    def __init__(
+        self,
+        bank: tuple,
+        queries: tuple,
+        *,
+        every_epochs: int = 1,
+        neighbors: int = 20,
+        temperature: float = 0.07,
+    ) -> None:
+        super().__init__()
+        if every_epochs < 1:
+            raise ValueError(f"every_epochs is {every_epochs}: measure every 1 or more")
+        self._bank, self._queries = bank, queries
+        self._every_epochs = every_epochs
+        self._vote = {"k": neighbors, "temperature": temperature}
+
+    def set_model(self, model):
+        super().set_model(model)
+        # An encoder handed over as it is would be traced at every epoch.
+        self._encoder = CompiledEncoder(model.encoder)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if (epoch + 1) % self._every_epochs == 0 or epoch + 1 == self.params["epochs"]:
+            logs.update(self.measure())
+
+    def measure(self) -> dict[str, float]:
+        """{"knn_top1": share, "probe_top1": share where there is a probe}, in 0..1."""
+        (bank, labels), (queries, expected) = self._bank, self._queries
+        voters, features = (extract_features(self._encoder, images) for images in (bank, queries))
+        nearest = knn_predict(
+            voters, labels, features, num_classes=int(labels.max()) + 1, **self._vote
+        )
+        found = {"knn_top1": accuracy(nearest == expected)}
+        if getattr(self.model, "probe", None) is not None:
+            guessed = self.model.probe.classify(features, population=voters).numpy()
+            found["probe_top1"] = accuracy(guessed == expected)
+        return found

@@ -1,0 +1,83 @@
+"""From a config to the parts that both kinds of run are made of."""
+
+import dataclasses
+
+import keras
+import tensorflow as tf
+from ml_collections import ConfigDict
+
+from sogclr_tf.data.policies import Policy
+from sogclr_tf.data.stream import Stream
+from sogclr_tf.experiment.config import default_config
+from sogclr_tf.losses.base import ContrastiveLoss
+from sogclr_tf.losses.registry import build_loss, loss_options
+from sogclr_tf.models.contrastive import ContrastiveModel
+from sogclr_tf.networks.resnet import build_encoder
+from sogclr_tf.training.optimizers import build_optimizer
+from sogclr_tf.training.schedules import scaled_learning_rate, warmup_cosine
+from sogclr_tf.training.strategy import jit_compile
+
+_PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+
+
+def set_precision(policy: str) -> None:
+    """Makes layers from here on compute in a precision.
+
+    Raises:
+        ValueError: it is unknown.
+    """
+    if policy not in _PRECISIONS:
+        raise ValueError(f"unknown precision '{policy}': choose one of {', '.join(_PRECISIONS)}")
+    keras.mixed_precision.set_dtype_policy(policy)
+
+
+def policies(config: ConfigDict) -> tuple[Policy, Policy]:
+    """How view a and view b are drawn."""
+    policy = Policy(size=config.data.image_size, **config.augment)
+    of_b = {key: value for key, value in config.augment_b.items() if value is not None}
+    return policy, dataclasses.replace(policy, **of_b)
+
+
+def encoder(config: ConfigDict) -> keras.Model:
+    """A new image encoder; the same weights for the same seed."""
+    keras.utils.set_random_seed(config.seed)
+    options = config.encoder.to_dict()
+    side = config.data.image_size
+    return build_encoder(options.pop("name"), (side, side, 3), **options)
+
+
+def loss(config: ConfigDict, stream: Stream) -> ContrastiveLoss:
+    """The loss that `config.loss` names, with those of its keys that the loss takes.
+
+    Raises:
+        ValueError: the name is unknown, or there is a key that no loss and not this one has.
+    """
+    options = config.loss.to_dict()
+    name = options.pop("name")
+    taken = loss_options(name)
+    unknown = sorted({*options} - {*default_config().loss, *taken})
+    if unknown:
+        raise ValueError(f"loss '{name}' has no option '{unknown[0]}': it takes {', '.join(taken)}")
+    # A config speaks of shares of training, a loss of steps.
+    steps = config.epochs * stream.steps_per_epoch
+    options["gamma_decay_steps"] = round(options.pop("gamma_decay") * steps)
+    chosen = {key: options[key] for key in taken if key in options}
+    return build_loss(name, stream.num_examples, **chosen)
+
+
+def compile_model(
+    config: ConfigDict, model: ContrastiveModel, stream: Stream, strategy: tf.distribute.Strategy
+) -> None:
+    """Gives a model the optimizer and the way to run that the config says."""
+    settings = config.optimizer
+    rate = scaled_learning_rate(settings.learning_rate, config.batch_size, settings.scaling)
+    schedule = warmup_cosine(
+        rate,
+        total_steps=config.epochs * stream.steps_per_epoch,
+        warmup_steps=int(settings.warmup_epochs * stream.steps_per_epoch),
+    )
+    model.compile(
+        optimizer=build_optimizer(settings.name, schedule, settings.weight_decay),
+        steps_per_execution=config.steps_per_execution,
+        jit_compile=jit_compile(strategy),
+    )

@@ -1,0 +1,243 @@
+"""The config of a run: one schema with its defaults, and what differs from them."""
+
+import pathlib
+import runpy
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+# What a later command may set otherwise, because it does not shape the training.
+FREE_KEYS = (
+    "data.data_dir",
+    "data.test_split",
+    "checkpoint",
+    "monitor.data.data_dir",
+    "evaluation",
+    "export",
+)
+# Sections and keys that a run of the other kind does not read.
+_IMAGES_ALONE = (
+    *("data.features", "data.on_error", "data.service", "augment_b", "projector.layers"),
+    *("monitor", "evaluation", "export.weights", "export.warmup", "export.tflite"),
+)
+_IMAGES_WITH_TEXTS = ("text_encoder",)
+# Sections whose further keys are arguments of what their `name` names, and checked there.
+_OPEN = ("encoder", "loss")
+
+
+def default_config() -> ConfigDict:
+    """All keys with their defaults. A recipe states what differs:
+
+    from sogclr_tf.experiment.config import default_config
+
+    def get_config():
+        config = default_config()
+        config.data.name = "./pets"
+        return config
+    """
+    return ConfigDict(
+        {
+            "seed": 0,
+            "data": _data(),
+            "augment": _augment(),
+            # Of view b, where it is to differ: None is as above.
+            "augment_b": {key: placeholder(float) for key in _augment()},
+            "encoder": {"name": "resnet50"},  # and the arguments that it takes
+            "text_encoder": _text_encoder(),
+            "projector": {"layers": 2, "output": 128},
+            "loss": _loss(),
+            "batch_size": 64,
+            "epochs": 100,
+            "steps_per_execution": 1,
+            "precision": "float32",  # or mixed_bfloat16, mixed_float16
+            "optimizer": {
+                "name": "lars",
+                "learning_rate": 0.075,
+                "scaling": "sqrt",  # of the rate with the batch size; or linear, constant
+                "weight_decay": 1e-6,
+                "warmup_epochs": 10.0,
+            },
+            "checkpoint": {
+                "every_epochs": 10,
+                "every_steps": 0,  # more often than that; 0: not
+                "keep": 3,
+            },
+            "monitor": _monitor(),
+            "evaluation": _evaluation(),
+            "export": {
+                "keep": 3,  # of the newest versions; 0: all
+                "weights": "float32",  # of the kernels in the file; or bfloat16, float16
+                "warmup": (),  # batch sizes of TF Serving's first requests, such as (1, 8)
+                "tflite": False,  # a TFLite file with 8-bit kernels besides
+            },
+        }
+    )
+
+
+def _data() -> dict:
+    return {
+        "name": "digits",  # or a TFDS name, ./FOLDER, ./{split}-*.tfrecord
+        "data_dir": placeholder(str),  # where TFDS keeps it
+        "text": "",  # the feature that holds each image's text; empty: images alone
+        "on_error": "raise",  # at an image that cannot be decoded; or skip it
+        "service": "",  # grpc://HOST:PORT of a tf.data service; empty: none
+        "train_split": "train",
+        "test_split": "test",
+        "image_size": 32,  # side of a view, in pixels
+        # The features of TFRecord files; empty label: none; empty index: the place in the files.
+        "features": {"image": "image/encoded", "label": "image/class/label", "index": ""},
+    }
+
+
+def _augment() -> dict:
+    """SimCLR's for ImageNet but for the blur; `sogclr_tf.Policy` says what each is."""
+    return {
+        "min_area": 0.08,
+        "max_aspect": 4 / 3,
+        "flip": 0.5,
+        "jitter": 0.8,
+        "strength": 1.0,
+        "saturation": 0.8,  # of the strength
+        "grayscale": 0.2,
+        "blur": 0.0,
+        "solarize": 0.0,
+    }
+
+
+def _text_encoder() -> dict:
+    return {
+        "max_tokens": 20_000,  # of the vocabulary, at most
+        "length": 12,  # words of a text that are read
+        "width": 64,
+        "blocks": 1,
+        "heads": 4,
+        "dropout": 0.0,
+    }
+
+
+def _loss() -> dict:
+    """Each loss takes the keys that are its own."""
+    return {
+        "name": "sogclr",
+        "temperature": 0.1,  # where it starts, if it is learned
+        "negatives": "both",  # views of the other examples, or those of the "other" side
+        "gamma": 0.9,
+        "gamma_decay": 0.0,  # share of training over which gamma falls from 1; 0: constant
+        "temperature_scheme": "constant",  # of two_way and clip: global is learned; individual
+        "rho": 0.3,  # this and what follows: of learned temperatures
+        "eta": 0.01,
+        "beta": 0.9,
+        "min_temperature": 0.05,
+        "max_temperature": 0.7,
+    }
+
+
+def _monitor() -> dict:
+    """Beside training, of labeled images."""
+    return {
+        "probe_rate": 1e-3,  # Adam's, of the online linear probe; 0: no probe
+        "every_epochs": 10,  # kNN and probe on test images; 0: never
+        "bank": 8192,  # training images that vote, at most
+        "queries": 2048,  # test images, at most
+        # Labeled images for probe and kNN, where the data's own have no labels.
+        "data": _other_data(),
+    }
+
+
+def _evaluation() -> dict:
+    return {
+        "knn_neighbors": (20, 200),
+        "knn_temperature": 0.07,
+        "linear": "lbfgs",  # or sgd, the papers' recipe; none: left out
+        "linear_rate": 0.1,  # this and what follows: of sgd, at batch 256
+        "linear_batch_size": 256,
+        "linear_epochs": 90,
+        "fine_tune": (),  # percent of the labels, such as (1, 10, 100)
+        # Another set to evaluate on, for transfer.
+        "data": _other_data(),
+    }
+
+
+def _other_data() -> dict:
+    return {
+        "name": "",  # empty: as data.name
+        "data_dir": placeholder(str),
+        "train_split": "train",
+        "test_split": "test",
+    }
+
+
+def has_texts(config: ConfigDict) -> bool:
+    """Whether a run is one of images and texts."""
+    return bool(config.data.text)
+
+
+def check_config(config: ConfigDict) -> None:
+    """Raises ValueError where a config lacks a key, or has one that nothing reads."""
+    expected = set(flat_keys(default_config()))
+    found = set(flat_keys(config))
+    for key in sorted(found - expected):
+        if key.partition(".")[0] not in _OPEN:
+            raise ValueError(f"the config has an unknown key '{key}': {valid_keys(key, expected)}")
+    for key in sorted(expected - found):
+        raise ValueError(
+            f"the config lacks the key '{key}': begin with "
+            "sogclr_tf.experiment.config.default_config()"
+        )
+    kind, unread = ("images", _IMAGES_WITH_TEXTS)
+    if has_texts(config):
+        kind, unread = ("images and texts", _IMAGES_ALONE)
+    for key in differences(config):
+        if _is_below(key, unread):
+            raise ValueError(f"the config sets '{key}', which a run of {kind} does not read")
+
+
+def differences(config: ConfigDict) -> dict[str, Any]:
+    """{dotted key: value} of what differs from the defaults."""
+    usual = dict(flat(default_config()))
+    return {key: value for key, value in flat(config) if usual.get(key) != value}
+
+
+def is_free(key: str) -> bool:
+    """Whether a later command in the same folder may set a key otherwise."""
+    return _is_below(key, FREE_KEYS)
+
+
+def flat(config: Mapping | ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of everything in a nested config."""
+    values = config.to_dict() if isinstance(config, ConfigDict) else config
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def flat_keys(config: Mapping | ConfigDict) -> list[str]:
+    """The dotted keys of a nested config."""
+    return [key for key, _ in flat(config)]
+
+
+def valid_keys(key: str, expected: Iterable[str]) -> str:
+    """Advice: the keys beside `key`, or all where its section is unknown too."""
+    section = key.rpartition(".")[0]
+    siblings = [name for name in sorted(expected) if name.rpartition(".")[0] == section]
+    return f"choose one of {', '.join(siblings or sorted(expected))}"
+
+
+def config_of_file(path: str | pathlib.Path) -> ConfigDict:
+    """The config that a file's `get_config` gives."""
+    return runpy.run_path(str(path))["get_config"]()
+
+
+def recipe_path(name: str) -> pathlib.Path:
+    """The path of a recipe of this project, in a checkout or in an installation."""
+    package = pathlib.Path(__file__).resolve().parents[1]
+    places = [package.parent / "configs" / name, package / "configs" / name]
+    return next((place for place in places if place.exists()), places[0])
+
+
+def _is_below(key: str, prefixes: Iterable[str]) -> bool:
+    return any(key == prefix or key.startswith(f"{prefix}.") for prefix in prefixes)

@@ -1,0 +1,98 @@
+"""A run of images with texts."""
+
+import functools
+import logging
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from sogclr_tf.data.evaluation_images import evaluation_set
+from sogclr_tf.data.image_text import ImageTextPairs, training_pairs
+from sogclr_tf.data.policies import Policy
+from sogclr_tf.data.sources.tfds import TfdsSource
+from sogclr_tf.evaluation.features import extract_features
+from sogclr_tf.evaluation.retrieval import recall, zero_shot
+from sogclr_tf.evaluation.scores import accuracy
+from sogclr_tf.experiment import build
+from sogclr_tf.experiment.folder import RunFolder
+from sogclr_tf.experiment.summary import RECALLS
+from sogclr_tf.experiment.task import Task
+from sogclr_tf.export.towers import export_towers
+from sogclr_tf.models.contrastive import ContrastiveModel
+from sogclr_tf.models.two_tower import TwoTowerSogCLR
+from sogclr_tf.networks.projection_head import linear_projector
+from sogclr_tf.networks.text_encoder import TextEncoder, vocabulary
+from sogclr_tf.report import figures, image_sheets
+
+_LOG = logging.getLogger("sogclr_tf")
+
+
+class ImageTextTask(Task):
+    """A view of each image with its text; recall both ways, and classes by their names."""
+
+    def __init__(self, config: ConfigDict, mode: str) -> None:
+        super().__init__(config, mode)
+        self._source = self._split(config.data.train_split)
+
+    @functools.cached_property
+    def stream(self) -> ImageTextPairs:
+        return training_pairs(
+            self._source,
+            batch_size=self.config.batch_size,
+            policy=Policy(size=self.config.data.image_size, **self.config.augment),
+            seed=self.config.seed,
+        )
+
+    def _split(self, split: str) -> TfdsSource:
+        data = self.config.data
+        return TfdsSource(data.name, split, data.data_dir, text=data.text)
+
+    def model(self) -> TwoTowerSogCLR:
+        encoder, loss = build.encoder(self.config), build.loss(self.config, self.stream)
+        options = self.config.text_encoder.to_dict()
+        # The vocabulary is that of the training texts.
+        words = vocabulary(self._source.texts(), options.pop("max_tokens"))
+        projectors = (
+            linear_projector(self.config.projector.output, name)
+            for name in ("image_projector", "text_projector")
+        )
+        return TwoTowerSogCLR(encoder, TextEncoder(words, **options), loss, *projectors)
+
+    def draw_tables(self, model: ContrastiveModel, folder: RunFolder) -> None:
+        for side, name in (("a", "images"), ("b", "texts")):
+            log_u = getattr(model.contrastive_loss, f"log_u_{side}", None)
+            if log_u is not None:
+                figures.log_u_histogram(log_u.numpy(), folder.plot(f"log_u_{name}.png"))
+
+    def evaluate(self, model: TwoTowerSogCLR, folder: RunFolder) -> dict:
+        test = self._split(self.config.data.test_split)
+        images, labels = evaluation_set(test, self.config.data.image_size)
+        texts = test.texts()
+        of_images = extract_features(
+            lambda batch, training: model.embed_images(batch),  # noqa: ARG005
+            images,
+        )
+        of_texts = model.embed_texts(texts).numpy()
+        image_sheets.retrieval_sheet(
+            texts,
+            list(images.as_numpy_iterator()),
+            of_texts @ of_images.T,
+            folder.plot("retrieval.png"),
+        )
+        scores: dict[str, float] = {"test_pairs": len(texts)}
+        for way, recalls in recall(of_images, of_texts, RECALLS)._asdict().items():
+            scores |= {f"{way}_recall{k}": round(value, 4) for k, value in recalls.items()}
+        if test.class_names:
+            guessed = zero_shot(of_images, model.embed_texts(test.class_names).numpy())
+            scores["zero_shot_top1"] = round(accuracy(guessed == labels), 4)
+            scores["largest_class"] = round(float(np.bincount(labels).max() / len(labels)), 4)
+        folder.update_result(**scores)
+        return {}
+
+    def export(self, model: TwoTowerSogCLR, folder: RunFolder) -> None:
+        step = model.trained_steps
+        if (folder.saved_model / "text" / str(step)).exists():
+            _LOG.info("%s holds version %d already: it is kept", folder.saved_model, step)
+            return
+        keep = self.config.export.keep or None
+        export_towers(model, folder.saved_model, version=step, keep=keep)

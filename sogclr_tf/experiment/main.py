@@ -1,0 +1,154 @@
+"""A run from top to bottom, as a config and a mode say."""
+
+import dataclasses
+import sys
+
+import tensorflow as tf
+from ml_collections import ConfigDict
+
+from sogclr_tf.evaluation.fine_tune import copied
+from sogclr_tf.experiment import build
+from sogclr_tf.experiment.config import has_texts, is_free
+from sogclr_tf.experiment.environment import environment
+from sogclr_tf.experiment.evaluate import evaluate
+from sogclr_tf.experiment.export import check_export, export_images
+from sogclr_tf.experiment.folder import RunFolder
+from sogclr_tf.experiment.image_task import ImageTask, keep_evaluation
+from sogclr_tf.experiment.image_text_task import ImageTextTask
+from sogclr_tf.experiment.pictures import report_parts
+from sogclr_tf.experiment.sets import check_evaluation, open_sets, open_source
+from sogclr_tf.experiment.summary import closing_table
+from sogclr_tf.experiment.task import Task
+from sogclr_tf.experiment.train import train
+from sogclr_tf.experiment.verbosity import verbosity
+from sogclr_tf.export.load import ServedEncoder, load_encoder
+from sogclr_tf.models.contrastive import ContrastiveModel
+from sogclr_tf.report import figures
+from sogclr_tf.report.material import Material
+from sogclr_tf.report.run_report import write_report
+from sogclr_tf.training.checkpoint import Checkpoints
+from sogclr_tf.training.strategy import from_all_workers, is_chief
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What a command asks for.
+
+    Attributes:
+        config: checked by `check_config`.
+        folder: of the run.
+        mode: "all", "train", "evaluate" or "export".
+        command: the command line, for the report.
+        strategy: the name of the strategy, for the report.
+    """
+
+    config: ConfigDict
+    folder: RunFolder
+    mode: str
+    command: str
+    strategy: str
+
+
+def run(job: Job, strategy: tf.distribute.Strategy) -> None:
+    """Trains, evaluates and exports, as the mode says; prints the closing table.
+
+    Raises:
+        ValueError: the config cannot be run, or there is nothing trained to evaluate or export.
+        Stopped: a signal came; the step is saved.
+    """
+    config, folder, chief = job.config, job.folder, is_chief(strategy)
+    build.set_precision(config.precision)
+    task = (ImageTextTask if has_texts(config) else ImageTask)(config, job.mode)
+    stream = task.stream
+    counts = {"num_examples": stream.num_examples, "examples_per_epoch": stream.source.size}
+    folder.claim({**config.to_dict(), **counts}, is_free, write=chief)
+    if chief:
+        folder.list_skipped(*task.sources)
+    with strategy.scope():
+        model = task.compiled_model(strategy)
+        checkpoints = Checkpoints(model, folder.checkpoints, config.checkpoint.keep)
+    step = checkpoints.restore()
+    if job.mode in ("all", "train"):
+        train(task, folder, model, checkpoints, step, chief)
+    elif step == 0:
+        raise ValueError(f"{folder.checkpoints} holds no checkpoint: train first with --mode=train")
+    if chief:
+        _conclude(job, task, model)
+    # A worker that left earlier would look like one that crashed.
+    from_all_workers(strategy, 0)
+
+
+def run_on_encoder(job: Job, encoder_path: str) -> None:
+    """Evaluates or exports the encoder of a file, which need not be of such a run.
+
+    Args:
+        encoder_path: a checkpoint, SavedModel or `.keras` file, as `load_encoder` takes it.
+
+    Raises:
+        ValueError: the mode is another, or the file holds no such encoder.
+    """
+    config, folder = job.config, job.folder
+    if job.mode not in ("evaluate", "export"):
+        raise ValueError(
+            f"--encoder goes with --mode=evaluate or export, not with --mode={job.mode}"
+        )
+    if has_texts(config):
+        raise ValueError("--encoder takes encoders of images: give a config without texts")
+    build.set_precision(config.precision)
+    check_export(config)
+    sets = None
+    if job.mode == "evaluate":
+        sets = open_sets(
+            config, config.evaluation.data, open_source(config, config.data.train_split)
+        )
+        check_evaluation(config, sets)
+    folder.claim({**config.to_dict(), "evaluated_encoder": encoder_path}, is_free)
+    encoder = load_encoder(encoder_path, build.encoder(config))
+    if sets is not None:
+        _evaluate_encoder_file(job, encoder, sets, encoder_path)
+    elif isinstance(encoder, ServedEncoder):
+        raise ValueError(f"{encoder} is exported already: serve it, or name a checkpoint")
+    else:
+        export_images(config, folder, encoder, encoder_path)
+    sys.stdout.write(closing_table(folder))
+
+
+def _conclude(job: Job, task: Task, model: ContrastiveModel) -> None:
+    """Pictures, scores, report and export, as the mode says; the closing table."""
+    folder = job.folder
+    if job.mode in ("all", "evaluate"):
+        history = folder.history()
+        if history:
+            figures.training_curves(history, folder.plot("curves.png"))
+        task.draw_tables(model, folder)
+        _write_report(job, task.evaluate(model, folder))
+    if job.mode in ("all", "export"):
+        task.export(model, folder)
+    sys.stdout.write(closing_table(folder))
+
+
+def _evaluate_encoder_file(job: Job, encoder, sets, encoder_path: str) -> None:
+    config, folder = job.config, job.folder
+    if config.evaluation.fine_tune:
+        # One that cannot be copied is told before the rest is scored.
+        copied(encoder)
+    with sets.clear_errors():
+        evaluation = evaluate(config, encoder, sets, build.policies(config), verbose=verbosity())
+        shown = report_parts(config, evaluation, sets.test)
+    keep_evaluation(config, folder, evaluation, sets, shown, encoder_path)
+    _write_report(job, shown)
+
+
+def _write_report(job: Job, shown: dict) -> None:
+    """Writes report.html; `shown` are arguments of `Material` that an evaluation gave."""
+    folder = job.folder
+    material = Material(
+        title=folder.path.name,
+        command=job.command,
+        config=job.config.to_dict(),
+        environment=environment(job.strategy),
+        result=folder.read_result(),
+        history=folder.history(),
+        **shown,
+    )
+    write_report(material, folder.report)

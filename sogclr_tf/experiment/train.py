@@ -1,0 +1,75 @@
+"""Pre-training, from wherever it stands to the last epoch."""
+
+import logging
+import statistics
+
+import keras
+from ml_collections import ConfigDict
+
+from sogclr_tf.experiment.environment import versions
+from sogclr_tf.experiment.folder import RunFolder
+from sogclr_tf.experiment.task import Task
+from sogclr_tf.experiment.verbosity import verbosity
+from sogclr_tf.models.contrastive import ContrastiveModel
+from sogclr_tf.report.image_sheets import view_sheet
+from sogclr_tf.training.callbacks import Pace, SaveCheckpoints
+from sogclr_tf.training.checkpoint import Checkpoints
+from sogclr_tf.training.preemption import StopOnSignal
+
+_LOG = logging.getLogger("sogclr_tf")
+
+
+def train(
+    task: Task,
+    folder: RunFolder,
+    model: ContrastiveModel,
+    checkpoints: Checkpoints,
+    step: int,
+    chief: bool,
+) -> None:
+    """Trains from `step` on to the last epoch; the chief leaves metrics, all leave checkpoints.
+
+    Raises:
+        Stopped: a signal came; the step is saved.
+    """
+    stream, epoch = task.stream, step // task.stream.steps_per_epoch
+    if step:
+        _LOG.info("resumed at step %d, epoch %d", step, epoch)
+    if chief:
+        folder.rewind_metrics(epoch)
+        view_sheet(*stream.samples(16), folder.plot("views.png"))
+    with StopOnSignal(checkpoints) as stop:
+        model.fit(
+            stream,
+            epochs=task.config.epochs,
+            initial_step=step,
+            verbose=verbosity(chief),
+            callbacks=[*_callbacks(task, folder, checkpoints, chief), stop],
+        )
+    if chief:
+        pace = folder.history().get("examples_per_second", [0.0])
+        folder.update_result(
+            steps=model.trained_steps,
+            examples_per_second=round(statistics.median(pace), 1),
+            num_examples=stream.num_examples,
+            versions=versions(),
+        )
+
+
+def _callbacks(task: Task, folder: RunFolder, checkpoints: Checkpoints, chief: bool) -> list:
+    """What writes beside training; checkpoints last, when the rest of an epoch is written."""
+    save = _saving(task.config, checkpoints)
+    if not chief:
+        return [save]
+    return [
+        Pace(task.stream.batch_size),
+        *task.monitors(),
+        keras.callbacks.LambdaCallback(on_epoch_end=folder.append_metrics),
+        keras.callbacks.TensorBoard(str(folder.events), write_graph=False),
+        save,
+    ]
+
+
+def _saving(config: ConfigDict, checkpoints: Checkpoints) -> SaveCheckpoints:
+    settings = config.checkpoint
+    return SaveCheckpoints(checkpoints, settings.every_epochs or None, settings.every_steps or None)

@@ -1,0 +1,1 @@
+"""Encoders to files that others load, and back."""

@@ -1,0 +1,1 @@
+"""What is minimized, with its per-example tables."""

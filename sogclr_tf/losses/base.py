@@ -1,0 +1,152 @@
+"""What every contrastive objective promises to a training loop."""
+
+import keras
+import tensorflow as tf
+
+from sogclr_tf.losses import replica, similarities
+
+
+class ContrastiveLoss(keras.layers.Layer):
+    """A loss over two sides of a batch, views of an image or image and text: `loss(a, b, index)`.
+
+    Called inside a replica of a `tf.distribute` strategy, a and b are that replica's rows; the
+    negatives are those of all replicas. The returned value is the same on each, that of the global
+    batch; the gradients of the replicas *add up* to the gradient over the global batch, which is
+    how Keras optimizers combine them.
+
+    A subclass gives `options` (the names of its arguments), `has_table`, `negatives` (as for
+    `similarities.compare`), `metric_names` (what it logs beside the loss) and `compute`.
+    """
+
+    options = ("temperature",)
+    has_table = False
+    negatives = "other"
+    metric_names = ("contrast_accuracy",)
+
+    def __init__(self, temperature=0.1, name=None, **kwargs):
+        # float32 and no autocast under any precision policy: exp(1/0.1) is 22026 and a bfloat16
+        # has 8 bits of it.
+        kwargs.pop("dtype", None)
+        super().__init__(name=name, dtype="float32", autocast=False, **kwargs)
+        if not temperature > 0:
+            raise ValueError(f"temperature is {temperature}: it must be > 0, commonly 0.05 to 0.5")
+        self.temperature = float(temperature)
+
+    def call(self, a, b, index, training=True):
+        """The loss of a batch.
+
+        Args:
+            a: float [b, D], raw projections of the first views, or of images; normalized here.
+            b: float [b, D], of the second views, or of the images' texts.
+            index: int [b], the examples' places in the training set, in [0, num_examples).
+            training: True updates the objective's table, if it has one. False leaves it alone and
+                takes every example as visited for the first time, as for images held out.
+
+        Returns:
+            float32 scalar. Its value is the one to read; its gradient is the method's.
+        """
+        loss, _ = self.loss_and_metrics(a, b, index, training=training)
+        return loss
+
+    def loss_and_metrics(self, a, b, index, training=True):
+        """As `call`, with a dictionary of the float32 scalars of `metric_names`.
+
+        Each is of this replica's 2b anchors: what `compute_metrics` gives.
+        """
+        compared = similarities.compare(a, b, self.negatives)
+        return self.compute(compared, index, training), self.compute_metrics(compared)
+
+    def compute_metrics(self, compared):
+        """What `pairs.Similarities` tell beside the loss: a dictionary of float32 scalars.
+
+        `contrast_accuracy`: the share of the anchors, in 0..1, whose positive is nearer than every
+        negative in the global batch.
+        """
+        hardest = tf.reduce_max(compared.negative, axis=1)
+        accuracy = tf.reduce_mean(tf.cast(compared.positive > hardest, tf.float32))
+        return {"contrast_accuracy": accuracy}
+
+    def compute(self, compared, index, training):
+        """The loss from `pairs.Similarities`; updates the table where `training`."""
+        raise NotImplementedError(f"{type(self).__name__} must define compute")
+
+    def temperatures_and_rho(self, index):
+        """What F has for these examples by now: (temperature, rho).
+
+        Args:
+            index: int [N].
+
+        Returns:
+            float32, a scalar for all, [N] for each example or [2N] for each anchor, those of a
+            first; and a float, which F adds for each unit of temperature.
+        """
+        del index
+        return self.temperature, 0.0
+
+    def compute_output_shape(self, *_shapes):
+        return ()
+
+    def get_config(self):
+        config = super().get_config()
+        del config["dtype"]
+        return {**config, "temperature": self.temperature}
+
+
+class TwoViewLoss(ContrastiveLoss):
+    """A loss whose sides are of one kind, so that there is a choice of negatives.
+
+    Args:
+        temperature: > 0.
+        negatives: "both": the 2(B-1) views of the other examples; "other": the B-1 of them on the
+            side of the positive.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    options = (*ContrastiveLoss.options, "negatives")
+    metric_names = (*ContrastiveLoss.metric_names, "alignment", "uniformity")
+
+    def __init__(self, temperature=0.1, negatives="both", **kwargs):
+        super().__init__(temperature=temperature, **kwargs)
+        similarities.check_negatives(negatives)
+        self.negatives = negatives
+
+    def compute_metrics(self, compared):
+        """As every objective's, with the two of Wang and Isola, arXiv 2005.10242, of projections.
+
+        `alignment`: the mean of |z - z+|^2 over the anchors, 0 where the views of an image are one
+        point. `uniformity`: the log of the mean of exp(-2 |z - z-|^2) over the anchors and their
+        negatives, 0 where all images are one point and about -4 at the best.
+        """
+        # Between vectors of length 1, |x - y|^2 is 2 - 2 <x, y>; a masked entry of -inf adds 0.
+        potentials = tf.reduce_sum(tf.exp(4.0 * compared.negative - 4.0), axis=1)
+        count = tf.cast(compared.num_negatives, tf.float32)
+        return {
+            **super().compute_metrics(compared),
+            "alignment": 2.0 - 2.0 * tf.reduce_mean(compared.positive),
+            "uniformity": tf.math.log(tf.reduce_mean(potentials) / count),
+        }
+
+    def get_config(self):
+        return {**super().get_config(), "negatives": self.negatives}
+
+
+def both_directions(anchors, global_batch):
+    """Twice the mean over the global batch's 2B anchors, the sum of both directions.
+
+    Args:
+        anchors: float32 [2b], the losses of this replica's anchors.
+        global_batch: B.
+    """
+    return with_gradient_of(share_of(anchors, global_batch), 2 * replica.mean(anchors))
+
+
+def share_of(anchors, global_batch):
+    """This replica's share of twice the mean over the global batch's 2B anchors: a scalar."""
+    return tf.reduce_sum(anchors) / tf.cast(global_batch, tf.float32)
+
+
+def with_gradient_of(surrogate, value):
+    """A scalar that reads `value` exactly while its gradient is that of `surrogate`."""
+    return tf.stop_gradient(value) + (surrogate - tf.stop_gradient(surrogate))

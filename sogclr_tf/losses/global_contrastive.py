@@ -1,0 +1,121 @@
+"""SogCLR: the global contrastive objective at small batch."""
+
+import math
+
+import keras
+import tensorflow as tf
+
+from sogclr_tf.losses import gamma_schedule, replica, table
+from sogclr_tf.losses.base import TwoViewLoss, share_of, with_gradient_of
+
+
+@keras.saving.register_keras_serializable(package="sogclr_tf")
+class GlobalContrastiveLoss(TwoViewLoss):
+    """SogCLR, Yuan et al., ICML 2022, arXiv 2202.12387, Algorithm 1.
+
+    The objective contrasts each view with the views of *all* other training examples:
+
+        F = mean over the 2N anchors of [ -<z, z+> + temperature * log g(z) ],
+        g(z) = mean over the negatives z- of exp(<z, z-> / temperature).
+
+    A batch sees 2(B-1) negatives of each anchor. The log of so small a sample's mean is biased, so
+    u[i], a moving average kept for every example, stands in for g:
+
+        u[i] <- g                              on the first visit of example i
+        u[i] <- (1 - gamma) u[i] + gamma g     afterwards
+        gradient of 2 * mean over the batch's anchors of
+            [ -<z, z+> + temperature * stop_gradient(g / u) * log g ].
+
+    The factor 2 makes it the sum of both directions, as in the authors' library (and in SimCLR).
+    Each view averages with the entry as it was before the step; the mean of the two is stored. The
+    value returned is the estimate of F, mean(-<z, z+> + temperature * log u), which falls as
+    training succeeds and lies between -2 and 2. Of an example that occurs twice in a batch each
+    occurrence is an example of its own, and the first one's average is stored.
+
+    Args:
+        num_examples: N, the size of the training set: indices lie in [0, N). The table takes
+            4 bytes per example.
+        temperature: > 0. The paper's 0.1 for ImageNet; 0.3 for CIFAR-10.
+        gamma: in (0, 1], the weight of the newest batch. 1 remembers nothing: the decoupled
+            in-batch loss. The paper's 0.9; smaller values pay at small batches.
+        gamma_decay_steps: int >= 0. Over so many training steps, each a call with training=True,
+            gamma falls from 1 along a half cosine to its value (FastCLIP, arXiv 2407.01445); 0
+            keeps it constant. A weight of the objective counts the steps, so that they are saved
+            with it and a resumed training goes on where it was.
+        negatives: "both", as in the paper: the 2(B-1) views of the other examples; "other": the
+            B-1 of them on the side of the positive.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    options = ("temperature", "gamma", "gamma_decay_steps", "negatives")
+    has_table = True
+
+    def __init__(
+        self,
+        num_examples,
+        temperature=0.1,
+        gamma=0.9,
+        gamma_decay_steps=0,
+        negatives="both",
+        name="sogclr",
+        **kwargs,
+    ):
+        super().__init__(temperature=temperature, negatives=negatives, name=name, **kwargs)
+        gamma_schedule.check_gamma(gamma, gamma_decay_steps)
+        table.check_num_examples(num_examples)
+        self.gamma = float(gamma)
+        self.gamma_decay_steps = int(gamma_decay_steps)
+        self.num_examples = int(num_examples)
+        self._table = table.add_table(self, self.num_examples, name="log_u")
+        self._counter = gamma_schedule.add_counter(self) if self.gamma_decay_steps else None
+
+    @property
+    def log_u(self):
+        """The table: tf.Variable float32 [num_examples], -inf where an example was never seen."""
+        return self._table.value
+
+    def compute(self, compared, index, training):
+        log_g = compared.log_mean_exp(self.temperature)
+        log_u = tf.stop_gradient(log_g)
+        if training:
+            log_u = self._average(index, log_u)
+            table.record(index, [(self._table, log_mean_of_views(log_u))])
+        return global_loss(compared, self.temperature, log_g, log_u)
+
+    def _average(self, index, log_g):
+        """log u of each anchor after this step: float32 [2b]."""
+        gamma = gamma_schedule.current(self.gamma, self.gamma_decay_steps, self._counter)
+        old = table.read(self._table, index)
+        return table.moving_average(tf.tile(old, [2]), log_g, gamma)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_examples": self.num_examples,
+            "gamma": self.gamma,
+            "gamma_decay_steps": self.gamma_decay_steps,
+        }
+
+
+def global_loss(compared, temperature, log_g, log_u, rho=0.0):
+    """The scalar whose value estimates F and whose gradient is the method's.
+
+    Args:
+        compared: `pairs.Similarities`.
+        temperature: float32, a scalar or [2b].
+        log_g: float32 [2b], with a gradient.
+        log_u: float32 [2b], without.
+        rho: float, what F adds for each unit of temperature.
+    """
+    weight = tf.stop_gradient(tf.exp(log_g - log_u))
+    surrogate = -compared.positive + temperature * weight * log_g
+    value = replica.mean(-compared.positive + temperature * (log_u + rho))
+    return with_gradient_of(share_of(surrogate, compared.global_batch), value)
+
+
+def log_mean_of_views(log_u):
+    """The log of the mean of both views' u: float32 [2b] to [b]."""
+    of_a, of_b = tf.split(log_u, 2)
+    return table.log_add(of_a, of_b) - math.log(2)

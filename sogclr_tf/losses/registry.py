@@ -1,0 +1,79 @@
+"""The losses by name, for configs and the command."""
+
+from collections.abc import Callable
+from typing import Any
+
+from sogclr_tf.losses.base import ContrastiveLoss
+from sogclr_tf.losses.clip import CLIPLoss
+from sogclr_tf.losses.global_contrastive import GlobalContrastiveLoss
+from sogclr_tf.losses.in_batch import DecoupledContrastiveLoss, NTXentLoss
+from sogclr_tf.losses.robust import RobustGlobalContrastiveLoss
+from sogclr_tf.losses.two_way import TwoWayGlobalContrastiveLoss
+
+_LOSSES: dict[str, type[ContrastiveLoss]] = {
+    "simclr": NTXentLoss,
+    "dcl": DecoupledContrastiveLoss,
+    "sogclr": GlobalContrastiveLoss,
+    "isogclr": RobustGlobalContrastiveLoss,
+    "clip": CLIPLoss,
+    "two_way": TwoWayGlobalContrastiveLoss,
+}
+
+
+def register_loss(name: str) -> Callable[[type[ContrastiveLoss]], type[ContrastiveLoss]]:
+    """Makes a class one of the losses that configs and the command know by name.
+
+        @sogclr_tf.register_loss("mine")
+        class MyLoss(sogclr_tf.ContrastiveLoss): ...
+
+    Raises:
+        TypeError: the class is no `ContrastiveLoss`.
+        ValueError: the name is taken.
+    """
+
+    def register(loss: type[ContrastiveLoss]) -> type[ContrastiveLoss]:
+        if not (isinstance(loss, type) and issubclass(loss, ContrastiveLoss)):
+            raise TypeError(f"{loss!r} is no loss: derive it from sogclr_tf.ContrastiveLoss")
+        if _LOSSES.setdefault(name, loss) is not loss:
+            raise ValueError(f"there is a loss '{name}' already: choose another name")
+        return loss
+
+    return register
+
+
+def loss_names() -> list[str]:
+    """The names that `build_loss` knows."""
+    return sorted(_LOSSES)
+
+
+def loss_options(name: str) -> tuple[str, ...]:
+    """The names of the arguments of the loss called `name`."""
+    return _class_of(name).options
+
+
+def build_loss(name: str, num_examples: int, **options: Any) -> ContrastiveLoss:
+    """The loss called `name` for a training set of `num_examples` examples.
+
+    Args:
+        name: one of `loss_names()`.
+        num_examples: the size of the training set; losses without a table do not need it.
+        **options: the loss's own arguments, such as `temperature` and `gamma`.
+
+    Raises:
+        ValueError: the name or an option is unknown, or an option is out of range.
+    """
+    loss = _class_of(name)
+    unknown = sorted(set(options) - set(loss.options))
+    if unknown:
+        raise ValueError(
+            f"loss '{name}' has no option '{unknown[0]}': it takes {', '.join(loss.options)}"
+        )
+    if loss.has_table:
+        options["num_examples"] = num_examples
+    return loss(**options)
+
+
+def _class_of(name: str) -> type[ContrastiveLoss]:
+    if name not in _LOSSES:
+        raise ValueError(f"unknown loss '{name}': choose one of {', '.join(loss_names())}")
+    return _LOSSES[name]

@@ -1,0 +1,1 @@
+"""Keras models whose `train_step` contrasts a batch."""

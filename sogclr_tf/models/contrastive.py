@@ -1,0 +1,265 @@
+"""Training of whatever is contrasted: the steps, `fit` and what it logs."""
+
+import contextlib
+
+import keras
+import tensorflow as tf
+
+from sogclr_tf.data.sources.readable import clear_errors
+from sogclr_tf.data.stream import Stream
+from sogclr_tf.losses import replica
+from sogclr_tf.losses.base import ContrastiveLoss
+from sogclr_tf.models import input_checks, keras_hooks
+from sogclr_tf.models.metrics import FeatureStd, LogMeanExp
+from sogclr_tf.training import strategy
+from sogclr_tf.training.callbacks import Progress, StopAtNonFiniteLoss, WarnOfCollapse
+
+# Batches that a stream may have run ahead of the training, and more.
+_AHEAD = 100
+
+
+class ContrastiveModel(keras_hooks.BuildsItself):
+    """A Keras model of which a loss contrasts two sides of every batch.
+
+    A subclass gives `batch_spec` (what its streams must be), `encode_batch`, `build_from` and,
+    where the host must prepare a stream, `prepare_dataset`.
+
+    Args:
+        loss: a `ContrastiveLoss`.
+        **kwargs: as for `keras.Model`.
+
+    Raises:
+        TypeError: `loss` is no `ContrastiveLoss`.
+    """
+
+    batch_spec = None
+
+    def __init__(self, loss, **kwargs):
+        super().__init__(**kwargs)
+        if not isinstance(loss, ContrastiveLoss):
+            raise TypeError(
+                f"loss is {loss!r}: expected a loss such as sogclr_tf.{self.batch_spec.example}"
+            )
+        # Not `loss`, which is what Keras's compile() sets.
+        self.contrastive_loss = loss
+        self._means = [_mean_of(name) for name in ("loss", *loss.metric_names)]
+        self._feature_std = None
+        # Not the optimizer's count, which passes over steps whose float16 gradients overflow: this
+        # one says which batch comes next.
+        self._trained_steps = self.add_weight(
+            name="trained_steps",
+            shape=(),
+            dtype="int64",
+            initializer="zeros",
+            trainable=False,
+            autocast=False,
+            aggregation="only_first_replica",
+        )
+
+    def encode_batch(self, batch, training=False):
+        """(features, a, b) of a batch.
+
+        features: float [n, C] of its images, from which the projections were made, to be watched.
+        a, b: float [B, D] each, the raw projections that the loss compares.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define represent")
+
+    def sides(self, batch, training=False):
+        """(a, b), float [B, D] each: the raw projections that the loss compares."""
+        _, a, b = self.encode_batch(batch, training=training)
+        return a, b
+
+    def build_from(self, elements):
+        """Makes all weights that do not exist yet, for batches of these specs or arrays.
+
+        Raises:
+            ValueError: the model was built for elements of another shape.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define build_from")
+
+    def prepare_dataset(self, stream):
+        """A tf.data.Dataset or a dictionary of arrays, made ready for the step."""
+        return stream
+
+    def track_features(self, width):
+        """Makes what watches the features of images, of which there are `width` each."""
+        self._feature_std = FeatureStd(width)
+
+    @property
+    def metrics(self):
+        """Means over an epoch: the loss, what is logged beside it, and `feature_std`."""
+        return [*self._means, *filter(None, [self._feature_std])]
+
+    @property
+    def trained_steps(self):
+        """Training steps so far, an int: batches of the stream that are behind."""
+        return int(keras.ops.convert_to_numpy(self._trained_steps))
+
+    def fit(self, x=None, y=None, *, initial_step=None, **kwargs):
+        """Keras's `fit` on a training stream, checked before the first step.
+
+        Args:
+            x: what `sogclr_tf.training_views` (for two towers `training_pairs`) makes, or a
+                tf.data.Dataset or a dictionary of arrays that follows the contract of
+                `sogclr_tf.data` (`sogclr_tf.image_text`). The former bring their own steps per
+                epoch, each epoch in a new order; `initial_epoch` starts them there.
+            y: none; contrastive learning has no targets.
+            initial_step: steps of training that are behind, in place of `initial_epoch`, such as
+                `Checkpoints.restore()` returns. They go on at the very next batch; the epoch
+                that it falls into shows the steps it had, and ends with the means of all of them.
+            **kwargs: as for `keras.Model.fit`; `validation_data` is of the same kinds as x.
+                Training stops with FloatingPointError at a loss that is not finite.
+
+        Raises:
+            ValueError: x does not follow the contract, or does not fit the model or its strategy;
+                `steps_per_execution` does not divide an epoch, or is above 1 where it cannot be.
+        """
+        if y is not None:
+            raise ValueError("y was given: contrastive learning has no targets, pass views alone")
+        input_checks.check_stream(
+            x, self.batch_spec, self.contrastive_loss, self.distribute_strategy
+        )
+        input_checks.check_initial_step(initial_step, x, kwargs)
+        first_step = taken = 0
+        if isinstance(x, Stream):
+            steps = kwargs.setdefault("steps_per_epoch", x.steps_per_epoch)
+            first_step = initial_step or kwargs.get("initial_epoch", 0) * steps
+            kwargs["initial_epoch"], taken = divmod(first_step, steps)
+        input_checks.check_execution(
+            kwargs.get("steps_per_epoch"), taken, self.steps_per_execution, self.distribute_strategy
+        )
+        if kwargs.get("validation_data") is not None:
+            kwargs["validation_data"] = self._held_out(kwargs["validation_data"])
+        images = self._named_images(x, first_step)
+        x = self._prepare(x, first_step)
+        callbacks = kwargs.pop("callbacks", None) or []
+        if not isinstance(callbacks, keras.callbacks.CallbackList):
+            # First, so that nothing is saved after the step that spoilt the weights; the bar last,
+            # so that it shows what the others have added.
+            callbacks = [StopAtNonFiniteLoss(), *_as_list(callbacks), WarnOfCollapse()]
+            if kwargs.get("verbose", "auto"):
+                callbacks.append(Progress())
+        # Shuffling is the stream's; Keras warns if left to try.
+        with images, input_checks.clear_errors(), keras_hooks.passing_over(self, taken):
+            return super().fit(x, callbacks=callbacks, **{"shuffle": False, **kwargs})
+
+    def _named_images(self, x, first_step):
+        """A context in which an image that cannot be decoded is named."""
+        if not isinstance(x, Stream):
+            return contextlib.nullcontext()
+        trained = self.trained_steps
+
+        def ahead():
+            step = first_step + self.trained_steps - trained
+            return x.examples(step).take(_AHEAD * x.batch_size)
+
+        return clear_errors(x.source, ahead)
+
+    def _prepare(self, x, first_step):
+        """What Keras is to iterate over: guarded, and a share of it on every host."""
+        stream = self.prepare_dataset(x.stream(first_step) if isinstance(x, Stream) else x)
+        if not isinstance(stream, tf.data.Dataset):
+            self.build_from(stream)
+            return stream
+        self.build_from(input_checks.unpack(stream.element_spec))
+        replicated = self.distribute_strategy
+        if isinstance(x, Stream) and replicated.num_replicas_in_sync > 1:
+            return replicated.distribute_datasets_from_function(
+                lambda context: input_checks.guard_indices(
+                    self.prepare_dataset(x.stream(first_step, context)), self.contrastive_loss
+                )
+            )
+        return input_checks.guard_indices(stream, self.contrastive_loss)
+
+    def _held_out(self, x):
+        """Data to evaluate on, of any kind that `fit` takes."""
+        input_checks.check_stream(x, self.batch_spec, None, self.distribute_strategy)
+        return self.prepare_dataset(x.epoch(0) if isinstance(x, Stream) else x)
+
+    def evaluate(self, x=None, y=None, **kwargs):
+        """Loss and what else is logged on a stream, in inference mode; the table is left alone.
+
+        Every example counts as seen for the first time, as for images held out of training.
+        """
+        return super().evaluate(self._held_out(x), y, **kwargs)
+
+    def train_step(self, data):
+        batch = input_checks.unpack(data)
+        with tf.GradientTape() as tape:
+            features, logged = self._contrast(batch, training=True)
+            total = self.optimizer.scale_loss(logged["loss"] + self._penalty())
+        weights = self.trainable_weights
+        self.optimizer.apply_gradients(zip(tape.gradient(total, weights), weights, strict=True))
+        self._trained_steps.assign_add(1)
+        self.after_step(features, batch, training=True)
+        return self._log(features, logged)
+
+    def test_step(self, data):
+        batch = input_checks.unpack(data)
+        features, logged = self._contrast(batch, training=False)
+        self.after_step(features, batch, training=False)
+        return self._log(features, logged)
+
+    def after_step(self, features, batch, training):
+        """What else takes part in a step, after it: `features` are as `encode_batch` gave them."""
+
+    def _contrast(self, batch, training):
+        """(features of the images, {name: float32 scalar} of the loss and what is read beside)."""
+        features, a, b = self.encode_batch(batch, training=training)
+        loss, logged = self.contrastive_loss.loss_and_metrics(
+            a, b, batch["index"], training=training
+        )
+        return features, {"loss": loss, **logged}
+
+    def _penalty(self):
+        """The encoders' own regularization losses; this replica's share of them."""
+        return tf.add_n(self.losses) / replica.count() if self.losses else 0.0
+
+    def _log(self, features, logged):
+        for mean in self._means:
+            mean.update_state(logged[mean.name])
+        self._feature_std.update_state(features)
+        logs = self.get_metrics_result()
+        if strategy.spans_workers(self.distribute_strategy):
+            # Keras averages the logs of several workers over their first axis, so they need one.
+            return {name: tf.reshape(value, [1]) for name, value in logs.items()}
+        return logs
+
+    def _config_of(self, **parts):
+        """`get_config` of a model that is made of these parts and the loss."""
+        parts["loss"] = self.contrastive_loss
+        config = {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
+        return {**keras.Model.get_config(self), **config}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        parts = {
+            name: keras.saving.deserialize_keras_object(part, custom_objects)
+            for name, part in config.items()
+            if name == "loss" or name.endswith(("encoder", "projector", "probe"))
+        }
+        return cls(**{**config, **parts})
+
+
+def _mean_of(name):
+    """The metric that averages what a loss logs under `name`."""
+    return LogMeanExp(name) if name == "uniformity" else keras.metrics.Mean(name)
+
+
+def features_of(encoder, what):
+    """The number of features of an encoder that is called with `what`, a keras.KerasTensor.
+
+    Raises:
+        ValueError: its output is not [B, C].
+    """
+    features = encoder(what).shape
+    if len(features) != 2 or features[-1] is None:
+        raise ValueError(
+            f"the encoder's output has shape {features}: expected features [B, C], so end it "
+            "with a pooling or Flatten layer"
+        )
+    return features[-1]
+
+
+def _as_list(callbacks):
+    return list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]

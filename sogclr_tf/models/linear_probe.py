@@ -1,0 +1,77 @@
+"""A linear classifier of features, kept as the arrays that it is."""
+
+import io
+from typing import NamedTuple
+
+import numpy as np
+
+
+class LinearProbe(NamedTuple):
+    """Scores of K classes: (features [M, C] - mean) @ kernel + bias.
+
+    The mean stands apart, as it may be large beside what differs between images.
+
+    Attributes:
+        mean: float32 [C].
+        kernel: float32 [C, K].
+        bias: float32 [K]; -inf for a class that training lacked, whose probability is 0 then.
+    """
+
+    mean: np.ndarray
+    kernel: np.ndarray
+    bias: np.ndarray
+
+    @classmethod
+    def from_standardized(cls, mean, deviation, kernel, bias):
+        """The probe whose kernel was learned of (features - mean) / deviation.
+
+        Args:
+            mean, deviation: float [C]; the deviation above 0.
+            kernel: float [C, K].
+            bias: float [K].
+        """
+        kernel = np.asarray(kernel) / np.asarray(deviation)[:, None]
+        return cls(*(np.asarray(x, np.float32) for x in (mean, kernel, bias)))
+
+    def scores(self, features):
+        """float32 [M, K] of features float [M, C]; their softmax are probabilities."""
+        return (np.asarray(features, np.float32) - self.mean) @ self.kernel + self.bias
+
+    def layer(self):
+        """A built Keras model that computes the scores: features [B, C] -> float32 [B, K]."""
+        import keras
+
+        width, classes = self.kernel.shape
+        layer = keras.Sequential(
+            [
+                keras.Input((width,)),
+                keras.layers.Normalization(
+                    mean=self.mean, variance=np.ones(width), dtype="float32"
+                ),
+                keras.layers.Dense(classes, dtype="float32", name="classes"),
+            ]
+        )
+        layer.set_weights([self.kernel, self.bias])
+        return layer
+
+    def to_bytes(self, class_names, encoder):
+        """An .npz file of the probe, the names of its classes and the encoder that it belongs to.
+
+        Args:
+            class_names: K strings, or None.
+            encoder: str, whatever names the encoder.
+        """
+        file = io.BytesIO()
+        np.savez(file, **self._asdict(), class_names=list(class_names or []), encoder=encoder)
+        return file.getvalue()
+
+    @classmethod
+    def from_file(cls, path):
+        """(probe, class names as a list or None, encoder) of what `to_bytes` made."""
+        with np.load(path) as file:
+            names = file["class_names"].astype(str).tolist()
+            return (
+                cls(file["mean"], file["kernel"], file["bias"]),
+                names or None,
+                str(file["encoder"]),
+            )

@@ -1,0 +1,94 @@
+"""The Keras model that learns an encoder by contrasting views."""
+
+import keras
+import tensorflow as tf
+
+from sogclr_tf.data import augment
+from sogclr_tf.models import input_checks
+from sogclr_tf.models.contrastive import ContrastiveModel, features_of
+from sogclr_tf.networks.projection_head import projection_head
+
+
+@keras.saving.register_keras_serializable(package="sogclr_tf")
+class SogCLR(ContrastiveModel):
+    """An encoder, a projector and a contrastive loss, trained by `fit`.
+
+        model = SogCLR(encoder, GlobalContrastiveLoss(num_examples=50_000))
+        model.compile(optimizer=keras.optimizers.Adam(1e-3))
+        model.fit(sogclr_tf.training_views(images, batch_size=64), epochs=100)
+
+    Calling the model gives the encoder's features; the projector serves training alone. The
+    loss's table is one of the model's weights, so `save_weights`, `tf.train.Checkpoint` and
+    `.keras` files keep it. Under a `tf.distribute` strategy, build the model in its scope.
+
+    Args:
+        encoder: any Keras model from images [B, H, W, 3] in 0..1 to features [B, C].
+        loss: a loss, such as `GlobalContrastiveLoss` or `NTXentLoss`.
+        projector: a Keras layer or model from features [B, C] to projections [B, D]; None for
+            `projection_head(C)`, SimCLR's two layers to 128.
+        probe: `sogclr_tf.OnlineProbe`, a linear classifier that learns beside the encoder without
+            changing it; None for none. Its batches have "label" int [B], those of both views; or,
+            where other images have the labels, "probe_image" uint8 or float in 0..1 [P, H, W, 3]
+            and "probe_label" int [P]. A negative label is none.
+
+    Raises:
+        TypeError: `loss` is no `ContrastiveLoss`.
+        ValueError: the encoder's output is not [B, C].
+    """
+
+    batch_spec = input_checks.VIEWS
+
+    def __init__(self, encoder, loss, projector=None, probe=None, name="sogclr", **kwargs):
+        super().__init__(loss, name=name, **kwargs)
+        self.encoder = encoder
+        self.projector = projector
+        self.probe = probe
+        if encoder.built and hasattr(encoder, "input_shape"):
+            self.build(encoder.input_shape)
+
+    def build(self, input_shape):
+        """Makes all weights, for images of `input_shape` (batch, height, width, channels)."""
+        features = features_of(self.encoder, keras.KerasTensor(tuple(input_shape)))
+        if self.projector is None:
+            self.projector = projection_head(features)
+        elif not self.projector.built:
+            self.projector.build((None, features))
+        self.track_features(features)
+        if self.probe is not None and not self.probe.built:
+            self.probe.build((None, features))
+        self.built = True
+
+    @property
+    def metrics(self):
+        return [*super().metrics, *([self.probe.accuracy] if self.probe else [])]
+
+    def build_from(self, elements):
+        input_checks.check_encoder("view_a", elements["view_a"].shape, self.encoder)
+        if self.probe is not None:
+            input_checks.check_labels(elements)
+        if not self.built:
+            self.build(elements["view_a"].shape)
+
+    def call(self, images, training=False):
+        """Features float32 [B, C] of images uint8, or float in 0..1, [B, H, W, 3]."""
+        return self.encoder(augment.as_float(images), training=training)
+
+    def project(self, images, training=False):
+        """Projections [B, D] of images: what the loss compares, before normalization."""
+        return self.projector(self(images, training=training), training=training)
+
+    def encode_batch(self, batch, training=False):
+        features = self(tf.concat([batch["view_a"], batch["view_b"]], axis=0), training=training)
+        return features, *tf.split(self.projector(features, training=training), 2)
+
+    def after_step(self, features, batch, training):
+        if self.probe is None:
+            return
+        work = self.probe.learn if training else self.probe.score
+        if "probe_image" in batch:
+            work(self(batch["probe_image"]), batch["probe_label"])
+        elif "label" in batch:
+            work(features, tf.tile(batch["label"], [2]))
+
+    def get_config(self):
+        return self._config_of(encoder=self.encoder, projector=self.projector, probe=self.probe)

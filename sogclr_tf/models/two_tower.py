@@ -1,0 +1,161 @@
+"""The Keras model that learns an image encoder and a text encoder by contrasting pairs."""
+
+import keras
+import tensorflow as tf
+
+from sogclr_tf.data import augment
+from sogclr_tf.models import input_checks
+from sogclr_tf.models.contrastive import ContrastiveModel, features_of
+from sogclr_tf.networks.projection_head import linear_projector
+
+
+@keras.saving.register_keras_serializable(package="sogclr_tf")
+class TwoTowerSogCLR(ContrastiveModel):
+    """Two encoders, a projection of each and a loss between them, trained by `fit`.
+
+        text_encoder = TextEncoder(sogclr_tf.text.vocabulary(captions))
+        loss = TwoWayGlobalContrastiveLoss(num_examples=len(images))
+        model = TwoTowerSogCLR(image_encoder, text_encoder, loss)
+        model.compile(optimizer=keras.optimizers.Adam(1e-3))
+        model.fit(sogclr_tf.training_pairs(images, captions, batch_size=32), epochs=100)
+
+    A temperature that the loss learns is one of the model's weights, as its tables are. Texts may
+    be strings: `fit` has them tokenized in tf.data, on the host, so that the step is one of token
+    ids, which every accelerator knows. Under a `tf.distribute` strategy, build the model in its
+    scope.
+
+    Args:
+        image_encoder: any Keras model from images [B, H, W, 3] in 0..1 to features [B, C].
+        text_encoder: `sogclr_tf.TextEncoder`, or any Keras model from token ids int [B, L] to
+            features [B, C]. For texts that are strings it needs a method `tokenize`, from strings
+            [B] to token ids; where that reads a lookup table, the layer that holds it is its
+            attribute `vectorization`, so that an export can take it along.
+        loss: a loss, such as `TwoWayGlobalContrastiveLoss` or `CLIPLoss`.
+        image_projector: a Keras layer or model from image features to projections [B, D]; None for
+            a linear map to 128 without bias, as CLIP's.
+        text_projector: likewise from text features, to the same D.
+
+    Raises:
+        TypeError: `loss` is no `ContrastiveLoss`.
+        ValueError: an encoder's output is not [B, C], or the projections differ in width.
+    """
+
+    batch_spec = input_checks.PAIRS
+
+    def __init__(
+        self,
+        image_encoder,
+        text_encoder,
+        loss,
+        image_projector=None,
+        text_projector=None,
+        name="two_tower",
+        **kwargs,
+    ):
+        super().__init__(loss, name=name, **kwargs)
+        self.image_encoder = image_encoder
+        self.text_encoder = text_encoder
+        self.image_projector = image_projector or linear_projector(name="image_projector")
+        self.text_projector = text_projector or linear_projector(name="text_projector")
+        shapes = [
+            getattr(encoder, "input_shape", None) if encoder.built else None
+            for encoder in (image_encoder, text_encoder)
+        ]
+        if None not in shapes:
+            self.build(*shapes)
+
+    def build(self, image_shape, text_shape):
+        """Makes all weights, for images [B, H, W, 3] and token ids [B, L] of these shapes."""
+        widths = []
+        for encoder, projector, shape, dtype in (
+            (self.image_encoder, self.image_projector, image_shape, "float32"),
+            (self.text_encoder, self.text_projector, text_shape, "int32"),
+        ):
+            features = features_of(encoder, keras.KerasTensor(tuple(shape), dtype))
+            if encoder is self.image_encoder:
+                self.track_features(features)
+            if not projector.built:
+                projector.build((None, features))
+            widths.append(projector.compute_output_shape((None, features))[-1])
+        if widths[0] != widths[1]:
+            raise ValueError(
+                f"projections of images are {widths[0]} wide, of texts {widths[1]}: give both "
+                "projectors the same output"
+            )
+        self.built = True
+
+    def build_from(self, elements):
+        input_checks.check_encoder("image", elements["image"].shape, self.image_encoder)
+        input_checks.check_encoder("text", elements["text"].shape, self.text_encoder)
+        if not self.built:
+            self.build(elements["image"].shape, elements["text"].shape)
+
+    def prepare_dataset(self, stream):
+        """The stream with token ids where it has strings."""
+        if isinstance(stream, tf.data.Dataset):
+            if input_checks.unpack(stream.element_spec)["text"].dtype != tf.string:
+                return stream
+            return stream.map(
+                lambda *parts: self._tokenized(input_checks.unpack(parts)),
+                num_parallel_calls=tf.data.AUTOTUNE,
+                deterministic=True,
+            ).prefetch(tf.data.AUTOTUNE)
+        if tf.as_dtype(stream["text"].dtype) == tf.string:
+            return self._tokenized(stream)
+        return stream
+
+    def _tokenized(self, elements):
+        return {**elements, "text": self.tokenize(elements["text"])}
+
+    def tokenize(self, texts):
+        """Token ids int [B, L] of strings [B], as the text encoder's own `tokenize` has them.
+
+        Raises:
+            ValueError: the text encoder has none.
+        """
+        if not hasattr(self.text_encoder, "tokenize"):
+            raise ValueError(
+                f"the text encoder '{self.text_encoder.name}' has no tokenize(texts): give token "
+                "ids [B, L], or an encoder that has it, such as sogclr_tf.TextEncoder"
+            )
+        return self.text_encoder.tokenize(texts)
+
+    def call(self, batch, training=False):
+        """Embeddings (of images, of texts) of {"image", "text"}, L2-normalized [B, D] each.
+
+        Images are uint8 or float in 0..1, texts token ids.
+        """
+        return tuple(_normalized(side) for side in self.sides(batch, training=training))
+
+    def embed_images(self, images):
+        """Embeddings float32 [B, D], L2-normalized, of images uint8 or float in 0..1."""
+        features = self.image_encoder(augment.as_float(images), training=False)
+        return _normalized(self.image_projector(features, training=False))
+
+    def embed_tokens(self, tokens):
+        """Embeddings float32 [B, D], L2-normalized, of token ids int [B, L]."""
+        return _normalized(self._project_tokens(tokens))
+
+    def embed_texts(self, texts):
+        """Embeddings float32 [B, D], L2-normalized, of strings [B]."""
+        return self.embed_tokens(self.tokenize(texts))
+
+    def encode_batch(self, batch, training=False):
+        features = self.image_encoder(augment.as_float(batch["image"]), training=training)
+        a = self.image_projector(features, training=training)
+        return features, a, self._project_tokens(batch["text"], training=training)
+
+    def _project_tokens(self, tokens, training=False):
+        return self.text_projector(self.text_encoder(tokens, training=training), training=training)
+
+    def get_config(self):
+        return self._config_of(
+            image_encoder=self.image_encoder,
+            text_encoder=self.text_encoder,
+            image_projector=self.image_projector,
+            text_projector=self.text_projector,
+        )
+
+
+def _normalized(x):
+    return tf.math.l2_normalize(tf.cast(x, tf.float32), axis=-1, epsilon=1e-24)

@@ -1,0 +1,65 @@
+"""The projection head: a small network from features to the space of the contrastive loss."""
+
+import keras
+
+
+def projection_head(features, *, hidden=None, output=128, layers=2, name="projector"):
+    """Returns SimCLR's projection head (arXiv 2002.05709, section 4.2), built.
+
+    The model maps features float [B, `features`] to projections float32 [B, `output`], not
+    normalized; they are float32 under mixed precision too. Each hidden layer is Dense, batch
+    normalization, ReLU; the last is Dense, batch normalization. No Dense layer has a bias. The
+    last normalization has a gamma but no beta, as in SimCLR's code: a shared offset would only
+    pull all projections toward one direction. Kernels start from a normal of deviation 0.01, as
+    they do there. Statistics are those of the global batch.
+
+    Args:
+        features: width of the encoder's output, int >= 1.
+        hidden: width of the hidden layers, int >= 1; `features` unless given.
+        output: width of the projections, int >= 1.
+        layers: number of Dense layers: 2 or 3, or 1 for a linear head.
+        name: the model's name.
+
+    Raises:
+        ValueError: if a width is not an int >= 1, or `layers` is not 1, 2 or 3.
+    """
+    hidden = features if hidden is None else hidden
+    for what, width in (("features", features), ("hidden", hidden), ("output", output)):
+        if isinstance(width, bool) or not isinstance(width, int) or width < 1:
+            raise ValueError(f"{what} is {width!r}; give a width, an int of at least 1.")
+    if layers not in (1, 2, 3):
+        raise ValueError(f"layers is {layers!r}; choose 1 (linear), 2 or 3.")
+    head = [keras.Input((features,), name="features")]
+    for index in range(1, layers):
+        head += _dense_bn(hidden, f"hidden{index}")
+        head.append(keras.layers.ReLU(name=f"hidden{index}_relu"))
+    head += _dense_bn(output, "output", center=False, dtype="float32")
+    return keras.Sequential(head, name=name)
+
+
+def _dense_bn(width, prefix, *, center=True, dtype=None):
+    dense = keras.layers.Dense(
+        width,
+        use_bias=False,
+        kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+        name=f"{prefix}_dense",
+    )
+    normalize = keras.layers.BatchNormalization(
+        momentum=0.9,
+        epsilon=1e-5,
+        center=center,
+        synchronized=True,
+        dtype=dtype,
+        name=f"{prefix}_bn",
+    )
+    return [dense, normalize]
+
+
+def linear_projector(output: int = 128, name: str = "projector") -> keras.layers.Dense:
+    """CLIP's projection: linear, without bias, float32 under mixed precision too.
+
+    Args:
+        output: D, the width of the projections.
+        name: the layer's name.
+    """
+    return keras.layers.Dense(output, use_bias=False, dtype="float32", name=name)

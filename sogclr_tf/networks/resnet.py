@@ -1,0 +1,270 @@
+"""Residual networks that map images to pooled features (He et al., arXiv 1512.03385).
+
+The layout is the one called v1.5: a bottleneck strides in its 3x3 convolution, and a shortcut has
+a 1x1 convolution only where the shape changes. Three details follow SimCLR (arXiv 2002.05709):
+the last batch normalization of a block starts with gamma = 0, so that every block starts as its
+shortcut; statistics are those of the global batch (`synchronized=True`); and convolutions start
+from a truncated normal of variance 1 / fan_in, which is half of He's 2 / fan_in. The options
+`padding`, `stride_in` and `input_normalization` are for weights of other libraries (`weights.py`).
+"""
+
+import functools
+import inspect
+
+import keras
+
+STEMS = ("imagenet", "cifar")
+PADDINGS = ("same", "symmetric")
+STRIDES_IN = ("3x3", "1x1")
+
+
+def ResNet(  # noqa: N802
+    depth,
+    *,
+    width_multiplier=1,
+    stem="imagenet",
+    padding="same",
+    stride_in="3x3",
+    input_normalization=None,
+    input_shape=(224, 224, 3),
+    name=None,
+):
+    """Returns a residual network without classifier, as a functional model.
+
+    The model maps images float [B, H, W, 3] in 0..1 (no mean or deviation is subtracted unless
+    `input_normalization` says so) to features float32 [B, C], the average over positions after the
+    last ReLU. C is 512 for depths 18 and 34 and 2048 for the others, times `width_multiplier`.
+    Features are float32 under mixed precision too. Layers have fixed names such as `stage1_block1_conv1`.
+
+    Args:
+        depth: 18 or 34 (basic blocks); 50, 101 or 152 (bottleneck blocks).
+        width_multiplier: int >= 1, multiplies the channels of every layer, stem included.
+        stem: "imagenet", a 7x7 convolution of stride 2 and a 3x3 max pooling of stride 2; or
+            "cifar", a 3x3 convolution of stride 1, for images of about 32 pixels.
+        padding: of convolutions and pooling of stride 2: "same", as TensorFlow pads, which for an
+            even size is one row and column less before than behind; "symmetric", as PyTorch does.
+        stride_in: the convolution of a bottleneck block that has its stride: "3x3", or "1x1",
+            the first one, as in the paper and keras.applications. Basic blocks have no choice.
+        input_normalization: (mean, deviation), a float per channel each, of images in 0..1,
+            subtracted and divided by in a layer without weights; None for none.
+        input_shape: (height, width, channels); height and width may be None.
+        name: the model's name, `resnet<depth>` unless given.
+
+    Raises:
+        ValueError: for an unknown depth, stem, padding or stride_in, a width multiplier below 1,
+            an input_normalization that is not as above, or an input shape that is not (height,
+            width, channels).
+    """
+    _require_one_of("depth", depth, _LAYOUTS)
+    _require_one_of("stem", stem, STEMS)
+    _require_one_of("padding", padding, PADDINGS)
+    _require_one_of("stride_in", stride_in, STRIDES_IN)
+    _require_positive_int("width_multiplier", width_multiplier)
+    block, blocks = _LAYOUTS[depth]
+    if block is _bottleneck_block:
+        block = functools.partial(block, stride_in=stride_in)
+    elif stride_in != "3x3":
+        raise ValueError(f"stride_in is {stride_in!r}; the blocks of depth {depth} take only 3x3.")
+    widths = [64 * width_multiplier * 2**stage for stage in range(4)]
+    images = _image_input(input_shape)
+    x = _normalized(images, input_normalization)
+    x = _stem(x, widths[0], stem, padding)
+    x = _stages(x, functools.partial(block, padding=padding), widths, blocks)
+    return keras.Model(images, _pool(x), name=name or f"resnet{depth}")
+
+
+def small_resnet(
+    *,
+    widths=(32, 64, 128),
+    blocks_per_stage=1,
+    stem_stride=1,
+    input_shape=(32, 32, 3),
+    name=None,
+):
+    """Returns a small residual network of basic blocks, of a size that a CPU can train.
+
+    The model maps images float [B, H, W, 3] in 0..1 to features float32 [B, widths[-1]], as
+    `ResNet` does: a 3x3 stem, then one stage per width, each but the first of stride 2.
+
+    Args:
+        widths: channels of each stage, ints >= 1; the stem has `widths[0]`.
+        blocks_per_stage: basic blocks in each stage, int >= 1.
+        stem_stride: stride of the stem, int >= 1; 2 makes the network about four times faster.
+        input_shape: (height, width, channels); height and width may be None.
+        name: the model's name, `small_resnet` unless given.
+
+    Raises:
+        ValueError: if `widths` is empty, if a number is not an int >= 1, or for an input shape
+            that is not (height, width, channels).
+    """
+    if not widths:
+        raise ValueError("widths is empty; give the channels of at least one stage.")
+    for width in widths:
+        _require_positive_int("each of widths", width)
+    _require_positive_int("blocks_per_stage", blocks_per_stage)
+    _require_positive_int("stem_stride", stem_stride)
+    images = _image_input(input_shape)
+    x = _conv_bn(images, widths[0], 3, stem_stride, "stem_", relu=True)
+    features = _pool(_stages(x, _basic_block, widths, [blocks_per_stage] * len(widths)))
+    return keras.Model(images, features, name=name or "small_resnet")
+
+
+def stages():
+    """{depth: (whether its blocks are bottlenecks, ints: how many of them each stage has)}."""
+    return {
+        depth: (block is _bottleneck_block, blocks) for depth, (block, blocks) in _LAYOUTS.items()
+    }
+
+
+def encoder_names():
+    """Returns the names that `build_encoder` accepts, as a tuple of str."""
+    return tuple(_ENCODERS)
+
+
+def build_encoder(name, /, input_shape, **options):
+    """Returns the encoder called `name`: images float [B, H, W, 3] in 0..1 to float32 [B, C].
+
+    Args:
+        name: one of `encoder_names()`.
+        input_shape: (height, width, channels); height and width may be None.
+        **options: further arguments of `ResNet` or `small_resnet`, whichever `name` stands for.
+
+    Raises:
+        ValueError: for an unknown name or option, and as `ResNet` and `small_resnet` do.
+    """
+    if name not in _ENCODERS:
+        raise ValueError(f"Encoder {name!r} is unknown; choose one of {', '.join(_ENCODERS)}.")
+    build = _ENCODERS[name]
+    valid = [option for option in inspect.signature(build).parameters if option != "input_shape"]
+    unknown = [option for option in options if option not in valid]
+    if unknown:
+        raise ValueError(
+            f"Encoder {name!r} has no option {', '.join(unknown)}; its options are "
+            f"{', '.join(valid)}."
+        )
+    return build(input_shape=input_shape, **options)
+
+
+def _require_one_of(what, value, valid):
+    if value not in valid:
+        raise ValueError(f"{what} is {value!r}; choose one of {', '.join(map(str, valid))}.")
+
+
+def _require_positive_int(what, value):
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{what} is {value!r}; give an int of at least 1.")
+
+
+def _image_input(input_shape):
+    if len(input_shape) != 3 or input_shape[-1] is None:
+        raise ValueError(
+            f"input_shape is {tuple(input_shape)}; give (height, width, channels), "
+            "of which height and width may be None."
+        )
+    return keras.Input(tuple(input_shape), name="images")
+
+
+def _normalized(images, input_normalization):
+    if input_normalization is None:
+        return images
+    channels = images.shape[-1]
+    try:
+        mean, deviation = ([float(value) for value in values] for values in input_normalization)
+        valid = len(mean) == len(deviation) == channels and min(deviation) > 0
+    except (TypeError, ValueError):
+        valid = False
+    if not valid:
+        raise ValueError(
+            f"input_normalization is {input_normalization!r}; give (mean, deviation), "
+            f"{channels} floats each, deviations above 0."
+        )
+    variance = [value**2 for value in deviation]
+    # In float32, since 16 bits do not hold the 256 levels of a pixel.
+    return keras.layers.Normalization(
+        mean=mean, variance=variance, dtype="float32", name="normalization"
+    )(images)
+
+
+def _stem(x, width, stem, padding):
+    if stem == "cifar":
+        return _conv_bn(x, width, 3, 1, "stem_", relu=True)
+    x = _conv_bn(x, width, 7, 2, "stem_", relu=True, padding=padding)
+    if padding == "symmetric":
+        # After a ReLU nothing is below zero, so that a border of zeros never changes a maximum.
+        x, padding = keras.layers.ZeroPadding2D(1, name="stem_pool_pad")(x), "valid"
+    return keras.layers.MaxPooling2D(3, 2, padding=padding, name="stem_pool")(x)
+
+
+def _conv_bn(
+    x, filters, kernel_size, stride, prefix, suffix="", *, relu, gamma="ones", padding="same"
+):
+    if padding == "symmetric":
+        # Where the stride is 1, "same" is symmetric; a 1x1 convolution needs no border.
+        padding = "same"
+        if stride > 1 and kernel_size > 1:
+            name = f"{prefix}pad{suffix}"
+            x, padding = keras.layers.ZeroPadding2D(kernel_size // 2, name=name)(x), "valid"
+    x = keras.layers.Conv2D(
+        filters,
+        kernel_size,
+        stride,
+        padding=padding,
+        use_bias=False,
+        kernel_initializer=keras.initializers.VarianceScaling(),
+        name=f"{prefix}conv{suffix}",
+    )(x)
+    x = keras.layers.BatchNormalization(
+        momentum=0.9,
+        epsilon=1e-5,
+        gamma_initializer=gamma,
+        synchronized=True,
+        name=f"{prefix}bn{suffix}",
+    )(x)
+    return keras.layers.ReLU(name=f"{prefix}relu{suffix}")(x) if relu else x
+
+
+def _basic_block(x, width, stride, prefix, padding="same"):
+    residual = _conv_bn(x, width, 3, stride, prefix, 1, relu=True, padding=padding)
+    residual = _conv_bn(residual, width, 3, 1, prefix, 2, relu=False, gamma="zeros")
+    return _add_shortcut(x, residual, stride, prefix)
+
+
+def _bottleneck_block(x, width, stride, prefix, padding="same", stride_in="3x3"):
+    strides = (1, stride) if stride_in == "3x3" else (stride, 1)
+    residual = _conv_bn(x, width, 1, strides[0], prefix, 1, relu=True)
+    residual = _conv_bn(residual, width, 3, strides[1], prefix, 2, relu=True, padding=padding)
+    residual = _conv_bn(residual, 4 * width, 1, 1, prefix, 3, relu=False, gamma="zeros")
+    return _add_shortcut(x, residual, stride, prefix)
+
+
+def _add_shortcut(x, residual, stride, prefix):
+    channels = residual.shape[-1]
+    if stride != 1 or x.shape[-1] != channels:
+        x = _conv_bn(x, channels, 1, stride, f"{prefix}shortcut_", relu=False)
+    x = keras.layers.Add(name=f"{prefix}add")([x, residual])
+    return keras.layers.ReLU(name=f"{prefix}relu")(x)
+
+
+def _stages(x, block, widths, blocks):
+    for stage, (width, count) in enumerate(zip(widths, blocks, strict=True), start=1):
+        for index in range(1, count + 1):
+            stride = 2 if stage > 1 and index == 1 else 1
+            x = block(x, width, stride, f"stage{stage}_block{index}_")
+    return x
+
+
+def _pool(x):
+    # A mean over many positions loses digits in 16 bits, and the loss needs float32 anyway.
+    return keras.layers.GlobalAveragePooling2D(dtype="float32", name="features")(x)
+
+
+_LAYOUTS = {
+    18: (_basic_block, (2, 2, 2, 2)),
+    34: (_basic_block, (3, 4, 6, 3)),
+    50: (_bottleneck_block, (3, 4, 6, 3)),
+    101: (_bottleneck_block, (3, 4, 23, 3)),
+    152: (_bottleneck_block, (3, 8, 36, 3)),
+}
+
+_ENCODERS = {f"resnet{depth}": functools.partial(ResNet, depth) for depth in _LAYOUTS}
+_ENCODERS["small_resnet"] = small_resnet

@@ -1,0 +1,1 @@
+"""Optimizers, schedules, callbacks, checkpoints, distribution."""

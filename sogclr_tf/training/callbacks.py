@@ -1,0 +1,161 @@
+"""What happens beside training: stopping at a broken loss, the pace, the bar, saving."""
+
+import logging
+import math
+import time
+
+import keras
+import numpy as np
+
+_LOG = logging.getLogger("sogclr_tf")
+
+# Below it the mean cosine of two images' features is above 0.9975. Encoders that learn have more:
+# 0.32 at the end of configs/digits.py, 0.67 of configs/cifar10_small.py.
+_COLLAPSED = 0.05
+# What a progress bar has room for; the logs hold the rest.
+_SHOWN = ("loss", "contrast_accuracy", "probe_accuracy", "knn_top1", "probe_top1")
+
+_ADVICE = (
+    "Lower the learning rate or raise the temperature; an index outside the table reads NaN too"
+)
+
+
+class StopAtNonFiniteLoss(keras.callbacks.Callback):
+    """Raises FloatingPointError after the first step whose loss is NaN or infinite.
+
+    The running mean of an epoch keeps a NaN, so it is named at the step that made it.
+
+    Args:
+        advice: what to do, a sentence of the message.
+    """
+
+    def __init__(self, advice: str = _ADVICE) -> None:
+        super().__init__()
+        self._advice = advice
+
+    def on_train_batch_end(self, batch, logs=None):  # noqa: ARG002
+        # Across workers Keras hands over an array of one loss.
+        loss = float(np.mean((logs or {}).get("loss", 0.0)))
+        if not math.isfinite(loss):
+            step = self.model.trained_steps
+            raise FloatingPointError(
+                f"the loss is {loss} at step {step}: training stopped. {self._advice}"
+            )
+
+
+class Pace(keras.callbacks.Callback):
+    """Adds examples_per_second to the logs of steps and epochs, learning_rate to those of epochs.
+
+    Of a step it is the pace of the epoch so far.
+
+    Args:
+        batch_size: examples of a step, over all replicas.
+    """
+
+    def __init__(self, batch_size):
+        super().__init__()
+        self._batch_size = batch_size
+
+    def on_epoch_begin(self, epoch, logs=None):  # noqa: ARG002
+        self._started = time.perf_counter()
+        self._first_step = self.model.trained_steps
+
+    def on_train_batch_end(self, batch, logs=None):  # noqa: ARG002
+        logs["examples_per_second"] = self._pace()
+
+    def on_epoch_end(self, epoch, logs=None):  # noqa: ARG002
+        logs["examples_per_second"] = self._pace()
+        rate = self.model.optimizer.learning_rate
+        logs["learning_rate"] = float(keras.ops.convert_to_numpy(rate))
+
+    def _pace(self):
+        steps = self.model.trained_steps - self._first_step
+        return steps * self._batch_size / (time.perf_counter() - self._started)
+
+
+class WarnOfCollapse(keras.callbacks.Callback):
+    """Warns, once, after an epoch at whose end the features of all images are nearly one vector.
+
+    Such an encoder tells no images apart, though the loss may look as ever. A `feature_std` below
+    0.05 says so.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self._warned = False
+
+    def on_epoch_end(self, epoch, logs=None):
+        spread = (logs or {}).get("feature_std", 1.0)
+        if spread < _COLLAPSED and not self._warned:
+            self._warned = True
+            _LOG.warning(
+                "feature_std is %.4f in epoch %d: the features of all images are nearly the same "
+                "(healthy encoders have 0.2 and more). Lower the learning rate, or look at the "
+                "views: images that an augmentation wipes out cannot be told apart",
+                spread,
+                epoch + 1,
+            )
+
+
+class Progress(keras.callbacks.ProgbarLogger):
+    """Keras's progress bar with what is short and telling; the logs hold all the rest."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        super().on_train_batch_end(batch, _shown(logs))
+
+    def on_epoch_end(self, epoch, logs=None):
+        super().on_epoch_end(epoch, _shown(logs))
+
+
+def _shown(logs):
+    chosen = {name: logs[name] for name in _SHOWN if name in (logs or {})}
+    if "examples_per_second" in (logs or {}):
+        chosen["examples/s"] = round(logs["examples_per_second"])
+    return chosen
+
+
+class SaveCheckpoints(keras.callbacks.Callback):
+    """Saves every so many epochs or steps, and at the end of training.
+
+    Put it last among the callbacks: the last step of an epoch is saved when the others have
+    written what they know of the epoch.
+
+    Args:
+        checkpoints: `sogclr_tf.checkpoint.Checkpoints`.
+        every_epochs: at least 1; None to save by steps alone.
+        every_steps: at least 1; None to save by epochs alone. With `steps_per_execution` the first
+            step after so many that Keras shows.
+    """
+
+    def __init__(self, checkpoints, every_epochs=1, every_steps=None):
+        super().__init__()
+        for name, value in (("every_epochs", every_epochs), ("every_steps", every_steps)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}: save every 1 or more")
+        self._checkpoints = checkpoints
+        self._every_epochs = every_epochs
+        self._every_steps = every_steps
+
+    def on_train_begin(self, logs=None):  # noqa: ARG002
+        self._saved_step = self.model.trained_steps
+
+    def on_train_batch_end(self, batch, logs=None):  # noqa: ARG002
+        if self._every_steps and batch + 1 != self.params["steps"]:
+            self._save_if_due()
+
+    def on_epoch_end(self, epoch, logs=None):  # noqa: ARG002
+        if self._every_epochs and (epoch + 1) % self._every_epochs == 0:
+            self._save()
+        elif self._every_steps:
+            self._save_if_due()
+
+    def on_train_end(self, logs=None):  # noqa: ARG002
+        self._save()
+
+    def _save_if_due(self):
+        if self.model.trained_steps // self._every_steps > self._saved_step // self._every_steps:
+            self._save()
+
+    def _save(self):
+        self._checkpoints.save()
+        self._saved_step = self.model.trained_steps

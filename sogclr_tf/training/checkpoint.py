@@ -1,0 +1,173 @@
+"""Save and resume training, exactly."""
+
+import functools
+import logging
+import pathlib
+import re
+import shutil
+
+import keras
+import tensorflow as tf
+from google.protobuf import text_format
+
+from sogclr_tf.training import strategy
+
+_LOG = logging.getLogger("sogclr_tf")
+
+
+class Checkpoints:
+    """The checkpoints of one model: weights, tables, optimizer, step and running means.
+
+        checkpoints = Checkpoints(model, "checkpoints")
+        model.fit(views, epochs=100, initial_step=checkpoints.restore(),
+                  callbacks=[SaveCheckpoints(checkpoints, every_steps=500)])
+
+    The step is the position in the data too, as `Views` are a function of it. A checkpoint holds
+    values alone, so one that eight devices wrote restores on one, and the other way round.
+
+    Args:
+        model: a `SogCLR` model, built and compiled.
+        folder: where the checkpoints lie, on a local or mounted disk.
+        keep: how many of the newest are kept; at least 1.
+    """
+
+    def __init__(self, model, folder, keep=3):
+        if keep < 1:
+            raise ValueError(f"keep is {keep}: at least 1 checkpoint must be kept")
+        # Restoring fills variables, so the optimizer's must exist.
+        with model.distribute_strategy.scope():
+            model.optimizer.build(model.trainable_variables)
+        self._model = model
+        self._folder = pathlib.Path(folder)
+        # The means of a part epoch, of which Keras tells tf.train nothing. Copies, because every
+        # replica has a share of the metrics' own, which a chief could not read alone.
+        self._means = [tf.Variable(tf.zeros(m.shape, m.dtype)) for m in model.metrics_variables]
+        self._checkpoint = tf.train.Checkpoint(model=model, means=self._means)
+        self._options = strategy.checkpoint_options(model.distribute_strategy)
+        self._keep = keep
+        self._saved_step = None
+
+    def save(self):
+        """Writes the state as it is, named by its step; does nothing if that is saved already.
+
+        Of several workers all must call it; the chief alone writes.
+
+        Raises:
+            OSError: it cannot be written, as on a full disk; older checkpoints are as they were.
+        """
+        step = self._model.trained_steps
+        if step == self._saved_step:
+            return
+        for mean, metric in zip(self._means, self._model.metrics_variables, strict=True):
+            mean.assign(keras.ops.convert_to_numpy(metric))
+        self._saved_step = step
+        if strategy.is_chief(self._model.distribute_strategy):
+            self._write(step)
+
+    def _write(self, step):
+        try:
+            self._manager.save(checkpoint_number=step, options=self._options)
+        except (tf.errors.OpError, OSError) as error:
+            self._remove_fragments(step)
+            # TensorFlow puts its operation before the reason, and its name behind it.
+            reason = _first_line(error).rpartition("; ")[2].partition(" [Op:")[0]
+            raise OSError(
+                f"the checkpoint of step {step} cannot be written to {self._folder} "
+                f"({reason}): make room there, then the same command goes on from the "
+                "checkpoint before"
+            ) from error
+
+    def restore(self):
+        """Restores the newest checkpoint that is whole; its step, or 0 where there is none.
+
+        Raises:
+            ValueError: checkpoints exist, but none can be restored into this model; or several
+                workers found different ones.
+        """
+        step = self._restore_newest()
+        steps = strategy.from_all_workers(self._model.distribute_strategy, step)
+        if len(set(steps)) > 1:
+            raise ValueError(
+                f"the workers restored the steps {steps} from {self._folder}: all of them need the "
+                "same folder, on a disk that they share"
+            )
+        # After the agreement, because workers that disagree could not do this together.
+        for mean, metric in zip(self._means, self._model.metrics_variables, strict=True):
+            metric.assign(mean)
+        return step
+
+    def _restore_newest(self):
+        failures = {}
+        for path in self._newest_first():
+            try:
+                self._checkpoint.restore(path, self._options).assert_existing_objects_matched()
+            # A truncated file shows as IndexError, another model's as one of the rest.
+            except (tf.errors.OpError, IndexError, AssertionError, ValueError) as error:
+                failures[path] = self._reason(path, error)
+                continue
+            for broken, reason in failures.items():
+                _LOG.warning("%s cannot be restored (%s): going back to %s", broken, reason, path)
+            self._saved_step = self._model.trained_steps
+            return self._saved_step
+        if failures:
+            raise ValueError(
+                f"no checkpoint in {self._folder} fits this model ({list(failures.values())[0]}): "
+                "choose another --workdir, or the config it was made with"
+            )
+        return 0
+
+    def _reason(self, path, error):
+        """Why a checkpoint cannot be restored, in a line."""
+        try:
+            shapes = tf.train.load_checkpoint(path).get_variable_to_shape_map()
+        except (tf.errors.OpError, IndexError, ValueError):
+            return _first_line(error)
+        expected = getattr(self._model.contrastive_loss, "num_examples", None)
+        for name, shape in shapes.items():
+            if (
+                name.startswith("model/contrastive_loss/")
+                and len(shape) == 1
+                and shape[0] != expected
+            ):
+                return f"it has num_examples={shape[0]}, this model has num_examples={expected}"
+        return _first_line(error)
+
+    @functools.cached_property
+    def _manager(self):
+        """What writes; made when first needed, because who only restores must change nothing."""
+        for fragment in self._folder.glob("step-*_temp"):
+            shutil.rmtree(fragment)
+        self._mend_list()
+        return tf.train.CheckpointManager(
+            self._checkpoint, str(self._folder), max_to_keep=self._keep, checkpoint_name="step"
+        )
+
+    def _mend_list(self):
+        """Lets TensorFlow's list of the checkpoints name those that are there.
+
+        A process that is killed between the two leaves a checkpoint that the list lacks, and that
+        nobody would ever remove.
+        """
+        found = self._newest_first()[::-1]
+        try:
+            state = tf.train.get_checkpoint_state(self._folder)
+            listed = [pathlib.Path(path).name for path in state.all_model_checkpoint_paths]
+        except (AttributeError, ValueError, text_format.ParseError):
+            listed = []
+        if found and listed != [pathlib.Path(path).name for path in found]:
+            tf.compat.v1.train.update_checkpoint_state(self._folder, found[-1], found)
+
+    def _newest_first(self):
+        """Prefixes of all checkpoints in the folder."""
+        names = (re.fullmatch(r"step-(\d+)\.index", path.name) for path in self._folder.glob("*"))
+        steps = sorted((int(name[1]) for name in names if name), reverse=True)
+        return [str(self._folder / f"step-{step}") for step in steps]
+
+    def _remove_fragments(self, step):
+        """Removes what a failed save left, which would fill the disk further."""
+        for path in [*self._folder.glob(f"step-{step}.*"), *self._folder.glob(f"step-{step}_*")]:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _first_line(error):
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
