@@ -7,7 +7,7 @@ from setuptools import find_packages, setup
 
 HERE = pathlib.Path(__file__).parent
 VERSION = re.search(
-    r'__version__ = "(.+)"', (HERE / "sogclr_tf" / "__init__.py").read_text()
+    r'__version__ = "(.+)"', (HERE / "sogclr_tf" / "version.py").read_text()
 ).group(1)
 
 # Not pinned to one release: the newest tensorflow-tpu is 2.20.

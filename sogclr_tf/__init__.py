@@ -12,7 +12,7 @@ import os
 
 import lazy_loader
 
-__version__ = "0.2.0"
+from sogclr_tf.version import __version__ as __version__
 
 _import, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 

@@ -8,8 +8,11 @@ metrics and result are read, without TensorFlow, so runs still going on can be c
 """
 
 import json
+import os
 import pathlib
 import sys
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from absl import app, flags
 
@@ -23,7 +26,7 @@ _OUTPUT = flags.DEFINE_string("output", "compare.html", "The page to write.")
 _NOTHING = "-"
 
 
-def compare(paths, output):
+def compare(paths: Sequence[str | os.PathLike], output: str | os.PathLike) -> str:
     """Writes the page.
 
     Args:
@@ -58,11 +61,11 @@ def compare(paths, output):
     return _aligned([["", *names], *numbers])
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     sys.stdout.write(f"{compare(argv[1:], _OUTPUT.value)}\npage  {_OUTPUT.value}\n")
 
 
-def _open(paths):
+def _open(paths: Sequence[str | os.PathLike]) -> list[RunFolder]:
     if len(paths) < 2:
         given = ", ".join(map(str, paths)) or "none"
         raise ValueError(f"got {given}: expected two run folders or more; name them all")
@@ -82,7 +85,7 @@ def _open(paths):
     return folders
 
 
-def _parsed(read, folder):
+def _parsed(read: Callable[[RunFolder], Any], folder: RunFolder) -> Any:
     """What a file of JSON holds, as `read` reads it from a folder."""
     try:
         return read(folder)
@@ -93,7 +96,7 @@ def _parsed(read, folder):
         ) from None
 
 
-def _history(folder):
+def _history(folder: RunFolder) -> dict[str, list[float]]:
     try:
         return folder.history()
     except (TypeError, ValueError) as error:
@@ -103,7 +106,7 @@ def _history(folder):
         ) from None
 
 
-def _names(paths):
+def _names(paths: list[pathlib.Path]) -> list[str]:
     """The last parts of each path, as many as tell all of them apart."""
     for count in range(1, 1 + max(len(path.parts) for path in paths)):
         names = ["/".join(path.parts[-count:]) for path in paths]
@@ -112,7 +115,7 @@ def _names(paths):
     return names
 
 
-def _numbers(results):
+def _numbers(results: list[dict]) -> tuple[list[list[str]], list[set[int]]]:
     """Rows of the numbers that any run has, and the places of the best where more is better."""
     results = [flat(result) for result in results]
     rows, best = [], []
@@ -128,7 +131,7 @@ def _numbers(results):
     return rows, best
 
 
-def _differences(configs):
+def _differences(configs: list[dict]) -> list[list[str]]:
     """Rows of the config keys that the runs do not share."""
     configs = [flat(config) for config in configs]
     rows = []
@@ -139,7 +142,7 @@ def _differences(configs):
     return rows
 
 
-def _aligned(rows):
+def _aligned(rows: list[list[str]]) -> str:
     """Rows as lines of text: names at the left, numbers at the right of their columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
@@ -149,7 +152,7 @@ def _aligned(rows):
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
-def _run():
+def _run() -> None:
     try:
         app.run(main)
     except (ValueError, OSError) as error:

@@ -8,14 +8,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 import pytest
 import tensorflow as tf
+from support.paths import GOLDEN, ROOT
 
 DEVICES = 8
 
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * DEVICES
 )
-
-GOLDEN = pathlib.Path(__file__).parent / "golden"
 
 
 @pytest.fixture
@@ -42,7 +41,7 @@ def emoji_dir():
 
 
 def folder_with(name):
-    default = pathlib.Path(__file__).parents[2] / "shared" / "data"
+    default = ROOT.parent / "shared" / "data"
     folder = pathlib.Path(os.environ.get("SOGCLR_TF_DATA", default))
     if not (folder / name).is_dir():
         pytest.skip(f"no {name} under {folder}: set SOGCLR_TF_DATA to a TFDS data_dir")

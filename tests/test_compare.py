@@ -4,11 +4,10 @@ import subprocess
 import sys
 
 import pytest
-from chromium import complaints, read_page
+from support.chromium import complaints, read_page
 
 from sogclr_tf.compare import compare
 from sogclr_tf.experiment.folder import RunFolder
-
 
 EVIL = "<script>alert('1')</script>&amp;"
 

@@ -3,7 +3,7 @@
     python tools/compare_exports.py runs/cifar10_small/encoder.keras --data=cifar10 --data_dir=DIR
 
 Each form is written, read back as whoever serves it would, and judged on the whole test set by the
-nearest training images (kNN). Prints a table; --json keeps the figures.
+nearest training images (kNN). Prints a table, top-1 in percent; --json keeps the figures, 0..1.
 """
 
 import argparse
@@ -18,11 +18,8 @@ import numpy as np
 import tensorflow as tf
 
 import sogclr_tf
-from sogclr_tf.data import views
-from sogclr_tf.export import load
-from sogclr_tf.evaluation import evaluate_encoder
-from sogclr_tf.export import saved_model
-from sogclr_tf.data import sources
+from sogclr_tf.data.sources.open import from_name
+from sogclr_tf.export.signatures import WEIGHTS
 
 
 class Lite:
@@ -42,7 +39,7 @@ class Lite:
 
 def forms(encoder, folder):
     """Yields (name, bytes on disk, the encoder read back) of every form."""
-    for weights in saved_model.WEIGHTS:
+    for weights in WEIGHTS:
         path = sogclr_tf.export_encoder(encoder, folder / weights, weights=weights)
         yield f"SavedModel, {weights}", size(path), sogclr_tf.load_encoder(path)
     path = sogclr_tf.export_keras(encoder, folder / "encoder.keras")
@@ -61,15 +58,15 @@ def size(path):
 def compare(encoder, train, test, k):
     """[{form, bytes, knn, difference}]; the difference is to the original, of its largest."""
     side, found, original = encoder.input_shape[1], [], None
-    sets = [views.evaluation_set(source, side) for source in (train, test)]
+    sets = [sogclr_tf.evaluation_set(source, side) for source in (train, test)]
     with tempfile.TemporaryDirectory() as folder:
         made = [("the Keras model", None, encoder)]
         for name, stored, read in [*made, *forms(encoder, pathlib.Path(folder))]:
-            judged = evaluate_encoder.judge(read, *sets[0], *sets[1], k=k, linear=None)
-            features = judged.test_features
+            scores = sogclr_tf.evaluate_encoder(read, *sets[0], *sets[1], k=k, linear_probe=False)
+            features = scores.test_features
             original = features if original is None else original
             difference = np.abs(features - original).max() / np.abs(original).max()
-            accuracy = judged.knn_top1[k]
+            accuracy = scores.knn_top1[k]
             found.append({"form": name, "bytes": stored, "knn": accuracy, "off": float(difference)})
             print(line(found[-1]), flush=True)
     return found
@@ -78,21 +75,19 @@ def compare(encoder, train, test, k):
 def line(row):
     """A row of the table, as Markdown."""
     stored = "" if row["bytes"] is None else f"{row['bytes'] / 1e6:.2f}"
-    return f"| {row['form']} | {stored} | {row['knn']:.2f} | {row['off']:.1e} |"
+    return f"| {row['form']} | {stored} | {100 * row['knn']:.2f} | {row['off']:.1e} |"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("encoder", help="what sogclr_tf.encoders.load_encoder reads: a .keras file")
+    parser.add_argument("encoder", help="what sogclr_tf.load_encoder reads: a .keras file")
     parser.add_argument("--data", default="digits", help="a name or a path, as of data.name")
     parser.add_argument("--data_dir", help="where TFDS keeps it")
     parser.add_argument("--k", type=int, default=200, help="neighbors that vote")
     parser.add_argument("--json", help="a file to write the figures to")
     options = parser.parse_args()
     encoder = sogclr_tf.load_encoder(options.encoder)
-    train, test = (
-        sources.from_name(options.data, split, options.data_dir) for split in ("train", "test")
-    )
+    train, test = (from_name(options.data, split, options.data_dir) for split in ("train", "test"))
     print(f"| form | MB | kNN of {options.k}, top-1 | largest change of a feature |")
     print("|---|---|---|---|")
     found = compare(encoder, train, test, options.k)

@@ -1,4 +1,4 @@
-"""Draws what the encoder sees under each policy of `sogclr_tf.policies`: the sheets in docs/images.
+"""Draws what the encoder sees under each policy that has a name: the sheets in docs/images.
 
     python tools/draw_views.py --data_dir=DIR [--folder=docs/images]
 
@@ -19,9 +19,9 @@ import PIL.Image
 import sklearn.datasets
 
 import sogclr_tf
-from sogclr_tf.report import figures
 from sogclr_tf.data import policies
-from sogclr_tf.data import sources
+from sogclr_tf.data.sources.open import from_name
+from sogclr_tf.report.image_sheets import view_sheet
 
 COUNT = 16
 # Of a part, in pixels. A photograph of 427x640 holds 2 by 4 of them.
@@ -46,7 +46,7 @@ def main():
     parser.add_argument("--data_dir", required=True, help="where TFDS keeps CIFAR-10")
     parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("docs/images"))
     options = parser.parse_args()
-    cifar = sources.from_name("cifar10", f"test[:{COUNT}]", options.data_dir)
+    cifar = from_name("cifar10", f"test[:{COUNT}]", options.data_dir)
     for name, source, size in (
         ("simclr", photographs(), 224),
         ("simclr-cifar", cifar, 32),
@@ -56,7 +56,7 @@ def main():
         views = sogclr_tf.training_views(source, batch_size=COUNT, policy=policy, policy_b=policy_b)
         path = options.folder / f"views-{name}.jpg"
         sheet = io.BytesIO()
-        figures.view_sheet(*views.samples(COUNT), sheet)
+        view_sheet(*views.samples(COUNT), sheet)
         # Photographs of this size would make a PNG of 700 KiB.
         PIL.Image.open(sheet).convert("RGB").save(path, quality=85)
         print(f"{path}  {path.stat().st_size / 1024:.0f} KiB")

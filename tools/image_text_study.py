@@ -22,15 +22,8 @@ import keras
 import numpy as np
 
 import sogclr_tf
-from sogclr_tf.data import views
-from sogclr_tf.evaluation import evaluate_encoder
-from sogclr_tf.data import image_text
-from sogclr_tf.training import optimizers
-from sogclr_tf.evaluation import retrieval
-from sogclr_tf.training import schedules
-from sogclr_tf.data import sources
-from sogclr_tf.networks.text_encoder import vocabulary
-
+from sogclr_tf.data.image_text import mild
+from sogclr_tf.training.optimizers import build_optimizer
 
 BATCH, EPOCHS, SIDE = 32, 25, 32
 RATES, TEMPERATURES = (1e-3, 3e-3), (0.03, 0.1)
@@ -57,38 +50,40 @@ def contrastive_loss(loss, temperature, source, steps):
 
 
 def train(loss, rate, temperature, seed, splits, data_dir):
-    """The recalls of one run, with its settings, as a dictionary."""
+    """The recalls of one run in percent, with its settings, as a dictionary."""
     source, held_out = (
         sogclr_tf.TfdsSource("emoji", split, data_dir, text="caption") for split in splits
     )
-    pairs = sogclr_tf.training_pairs(
-        source, batch_size=BATCH, policy=image_text.mild(SIDE), seed=seed
-    )
+    pairs = sogclr_tf.training_pairs(source, batch_size=BATCH, policy=mild(SIDE), seed=seed)
     steps = EPOCHS * pairs.steps_per_epoch
     keras.utils.set_random_seed(seed)
     image_encoder = sogclr_tf.small_resnet(
         input_shape=(SIDE, SIDE, 3), widths=(16, 32, 64), stem_stride=2
     )
-    text_encoder = sogclr_tf.TextEncoder(vocabulary(source.texts()), length=12, width=64)
+    text_encoder = sogclr_tf.TextEncoder(sogclr_tf.vocabulary(source.texts()), length=12, width=64)
     model = sogclr_tf.TwoTowerSogCLR(
         image_encoder, text_encoder, contrastive_loss(loss, temperature, source, steps)
     )
-    schedule = schedules.warmup_cosine(rate, total_steps=steps, warmup_steps=steps // 20)
-    model.compile(optimizers.build_optimizer("adamw", schedule, 1e-2))
+    schedule = sogclr_tf.warmup_cosine(rate, total_steps=steps, warmup_steps=steps // 20)
+    model.compile(build_optimizer("adamw", schedule, 1e-2))
     history = model.fit(pairs, epochs=EPOCHS, verbose=0).history
-    images, _ = views.evaluation_set(held_out, SIDE)
-    found = retrieval.recall(
-        evaluate_encoder.extract_features(lambda x, training: model.embed_images(x), images),  # noqa: ARG005
+    images, _ = sogclr_tf.evaluation_set(held_out, SIDE)
+    found = sogclr_tf.recall(
+        sogclr_tf.extract_features(lambda x, training: model.embed_images(x), images),  # noqa: ARG005
         model.embed_texts(held_out.texts()).numpy(),
         KS,
     )
     return {
         **{"loss": loss, "rate": rate, "temperature": temperature, "seed": seed},
         "split": splits[1],
-        "image_to_text": found.image_to_text,
-        "text_to_image": found.text_to_image,
+        "image_to_text": percent(found.image_to_text),
+        "text_to_image": percent(found.text_to_image),
         "last_temperature": history.get("temperature", [temperature])[-1],
     }
+
+
+def percent(recalls):
+    return {k: 100 * share for k, share in recalls.items()}
 
 
 def mean_recall(result):

@@ -35,11 +35,10 @@ def main():
     parser.add_argument("--overwrite", action="store_true")
     options = parser.parse_args()
     try:
-        input_normalization = _normalization(options)
+        normalization = _normalization(options)
         check_target(options.encoder, options.overwrite)
-        # After the checks, since it takes seconds.
-        from sogclr_tf.export import saved_model
-        from sogclr_tf.networks import pretrained
+        # Here, so that a missing TensorFlow is an error of one line too.
+        import sogclr_tf
 
         shape = (options.image_size, options.image_size, 3)
         encoder, report = sogclr_tf.import_resnet(
@@ -83,7 +82,7 @@ def _next(options):
     return f"""\
 judge it  python -m sogclr_tf.run --mode=evaluate --encoder={path} --config=configs/NAME.py \\
               --config.data.image_size={size} --workdir=DIR
-read it   encoder = sogclr_tf.encoders.load_encoder({str(path)!r})
+read it   encoder = sogclr_tf.load_encoder({str(path)!r})
 train it  model = sogclr_tf.SogCLR(encoder, loss)
 serve it  sogclr_tf.export_encoder(encoder, "saved_model")"""
 

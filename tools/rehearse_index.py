@@ -102,18 +102,17 @@ def in_a_fresh_process(place, cache):
 
 def opened(place):
     """Seconds and megabytes of one start."""
-    pass
-    from sogclr_tf import Policy
+    import sogclr_tf
+    from sogclr_tf.data.sources.arrays import digits
+    from sogclr_tf.data.sources.open import from_path
 
-    policy = Policy(8, jitter=0, grayscale=0)
+    policy = sogclr_tf.Policy(8, jitter=0, grayscale=0)
     # What TensorFlow allocates for any stream is not the collection's.
-    small = sogclr_tf.training_views(
-        digits("train"), batch_size=BATCH, policy=policy
-    )
+    small = sogclr_tf.training_views(digits("train"), batch_size=BATCH, policy=policy)
     next(iter(small.stream()))
     before, began = resident(), time.perf_counter()
     pattern = place if place.name == "files" else place / "*.tfrecord"
-    source = sources.from_path(pattern)
+    source = from_path(pattern)
     found = {"source": time.perf_counter() - began}
     batches = iter(sogclr_tf.training_views(source, batch_size=BATCH, policy=policy).stream())
     next(batches)

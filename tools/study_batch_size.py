@@ -26,6 +26,8 @@ from typing import NamedTuple
 
 import study_runs
 
+import sogclr_tf
+
 TEMPERATURE = 0.1
 IMAGES = 10_000
 EPOCHS, LONG = 12, 30
@@ -122,8 +124,6 @@ def train(run, data_dir):
     """Trains one run: {"validation_knn", "knn", "linear"}, top-1 in percent."""
     import keras
 
-    pass
-
     images, labels = load(data_dir, f"train[:{IMAGES}]")
     keras.utils.clear_session()
     keras.utils.set_random_seed(run.seed)
@@ -133,15 +133,13 @@ def train(run, data_dir):
     model = sogclr_tf.SogCLR(encoder, contrastive_loss(run.method, len(images)))
     steps = run.epochs * views.steps_per_epoch
     rate = run.rate * (run.batch / RATE_BATCH) ** 0.5
-    schedule = schedules.warmup_cosine(rate, total_steps=steps, warmup_steps=steps // 20)
+    schedule = sogclr_tf.warmup_cosine(rate, total_steps=steps, warmup_steps=steps // 20)
     model.compile(keras.optimizers.Adam(schedule))
     model.fit(views, epochs=run.epochs, verbose=0)
-    return judge(encoder, images, labels, data_dir)
+    return evaluate(encoder, images, labels, data_dir)
 
 
 def contrastive_loss(method, num_examples):
-    pass
-
     if method == "SimCLR":
         return sogclr_tf.NTXentLoss(TEMPERATURE)
     if method == "DCL":
@@ -150,18 +148,16 @@ def contrastive_loss(method, num_examples):
     return sogclr_tf.GlobalContrastiveLoss(num_examples, TEMPERATURE, gamma)
 
 
-def judge(encoder, images, labels, data_dir):
-    """The scores of a trained encoder, by the labels of its training images."""
-    from sogclr_tf.evaluation import evaluate_encoder
-
-    features = evaluate_encoder.extract_features(encoder, images)
+def evaluate(encoder, images, labels, data_dir):
+    """The scores of a trained encoder in percent, by the labels of its training images."""
+    features = sogclr_tf.extract_features(encoder, images)
     held_out, test = load(data_dir, "train[40000:45000]"), load(data_dir, "test")
     found = {}
     for name, (queries, expected) in (("validation_knn", held_out), ("knn", test)):
-        encoded = evaluate_encoder.extract_features(encoder, queries)
-        guessed = evaluate_encoder.knn_predict(features, labels, encoded, k=50, num_classes=10)
+        encoded = sogclr_tf.extract_features(encoder, queries)
+        guessed = sogclr_tf.knn_predict(features, labels, encoded, k=50, num_classes=10)
         found[name] = percent(guessed == expected)
-    guessed = evaluate_encoder.linear_probe(features, labels, encoded)
+    guessed = sogclr_tf.fit_linear_probe(features, labels).scores(encoded).argmax(axis=1)
     return {**found, "linear": percent(guessed == expected)}
 
 
@@ -170,9 +166,9 @@ def load(data_dir, split):
     """(uint8 [N, 32, 32, 3], int32 [N]) of a split, kept by the process that trains."""
     import numpy as np
 
-    pass
+    from sogclr_tf.data.sources.open import from_name
 
-    source = sources.from_name("cifar10", split, data_dir)
+    source = from_name("cifar10", split, data_dir)
     images, labels = source.images_and_labels()
     return np.stack(list(images.as_numpy_iterator())), labels
 

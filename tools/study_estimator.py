@@ -22,6 +22,8 @@ from typing import NamedTuple
 
 import study_runs
 
+import sogclr_tf
+
 TEMPERATURE = 0.1
 STEPS = 8400
 # Of each batch, the step sizes that are tried; a larger batch bears a larger step.
@@ -87,11 +89,10 @@ def train(run):
     import keras
     import tensorflow as tf
 
-    pass
-
     views = fixed_views()
     keras.utils.set_random_seed(run.seed)
-    model = sogclr_tf.SogCLR(encoder(), contrastive_loss(run.method, len(views["index"])), projector())
+    loss = contrastive_loss(run.method, len(views["index"]))
+    model = sogclr_tf.SogCLR(encoder(), loss, projector())
     unit = TEMPERATURE if run.method in ("SimCLR", "DCL") else 1.0
     schedule = keras.optimizers.schedules.CosineDecay(run.step_size * unit, STEPS)
     model.compile(keras.optimizers.SGD(schedule), steps_per_execution=STEPS // 20, jit_compile=True)
@@ -104,7 +105,7 @@ def train(run):
 
 def fixed_views():
     """Both views of all training digits, float32 in 0..1, with their index: dict of arrays."""
-    pass
+    from sogclr_tf.data.sources.arrays import digits
 
     source = digits("train")
     policy = sogclr_tf.Policy(size=8, min_area=0.5, flip=0.0, strength=0.5, grayscale=0.0)
@@ -125,8 +126,6 @@ def projector():
 
 
 def contrastive_loss(method, num_examples):
-    pass
-
     if method == "SimCLR":
         return sogclr_tf.NTXentLoss(TEMPERATURE)
     if method == "DCL":

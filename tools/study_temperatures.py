@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 import sogclr_tf
-from sogclr_tf.data.sources.digits import digits
+from sogclr_tf.data.sources.arrays import digits
 
 CLASSES = 10
 RAREST = 0.1

@@ -7,13 +7,15 @@ images: it changes colors several times faster than operations on batches do.
 
 import functools
 import math
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
 from sogclr_tf.data import color, randomness
+from sogclr_tf.data.policies import Policy
 
 
-def view(image, row, policy):
+def view(image: tf.Tensor, row: tf.Tensor, policy: Policy) -> tf.Tensor:
     """One whole view of one image.
 
     Args:
@@ -29,7 +31,7 @@ def view(image, row, policy):
     return views([part(image, box)], row, policy)[0]
 
 
-def whole(image, size):
+def whole(image: tf.Tensor, size: int) -> tf.Tensor:
     """The image without any augmentation, for evaluation: float32 [size, size, 3] in 0..1.
 
     A square in the middle, as large as the image allows, resized.
@@ -40,13 +42,13 @@ def whole(image, size):
     return tf.clip_by_value(_resize([square], size)[0] / _white(square), 0.0, 1.0)
 
 
-def as_float(images):
+def as_float(images: tf.Tensor) -> tf.Tensor:
     """Images as float32 in 0..1: uint8 is divided by 255, floats are taken as they are."""
     images, white = tf.cast(images, tf.float32), _white(images)
     return images / white if white > 1 else images
 
 
-def crop_boxes(shapes, rows, policy):
+def crop_boxes(shapes: tf.Tensor, rows: tf.Tensor, policy: Policy) -> tf.Tensor:
     """Where each image is cropped: the first of 16 drawn boxes that fits, else one cut to fit.
 
     Args:
@@ -73,13 +75,13 @@ def crop_boxes(shapes, rows, policy):
     return tf.cast(tf.concat([tf.floor(place * (shapes - sides + 1)), sides], axis=1), tf.int32)
 
 
-def part(image, box):
+def part(image: tf.Tensor, box: tf.Tensor | tuple[tf.Tensor, ...]) -> tf.Tensor:
     """The rectangle (top, left, height, width) of an image [H, W, 3]."""
     top, left, height, width = tf.unstack(box)
     return tf.slice(image, [top, left, 0], [height, width, 3])
 
 
-def views(crops, rows, policy):
+def views(crops: Sequence[tf.Tensor], rows: tf.Tensor, policy: Policy) -> tf.Tensor:
     """What becomes of cropped images: resized, then as `finish` says.
 
     Args:
@@ -93,7 +95,13 @@ def views(crops, rows, policy):
     return finish(_resize(crops, policy.size), rows, policy, _white(crops[0]), tf.uint8)
 
 
-def finish(images, rows, policy, white=1.0, dtype=tf.float32):
+def finish(
+    images: tf.Tensor,
+    rows: tf.Tensor,
+    policy: Policy,
+    white: float = 1.0,
+    dtype: tf.DType = tf.float32,
+) -> tf.Tensor:
     """What comes after the resizing: flip, jitter, grayscale, blur and solarize, in this order.
 
     Compiled by XLA at the first call for a policy and a shape, which takes a second or two.
@@ -111,7 +119,7 @@ def finish(images, rows, policy, white=1.0, dtype=tf.float32):
     return _compiled(policy, white, dtype)(images, rows)
 
 
-def _resize(images, size):
+def _resize(images: Sequence[tf.Tensor], size: int) -> tf.Tensor:
     """Bicubic interpolation, which overshoots at edges: float32 [n, size, size, 3]."""
     # As floats: TensorFlow is slower at bytes.
     resized = [
@@ -121,12 +129,12 @@ def _resize(images, size):
     return tf.ensure_shape(tf.concat(resized, 0), [len(images), size, size, 3])
 
 
-def _white(images):
+def _white(images: tf.Tensor) -> float:
     return 255.0 if images.dtype == tf.uint8 else 1.0
 
 
 @functools.cache
-def _compiled(policy, white, dtype):
+def _compiled(policy: Policy, white: float, dtype: tf.DType) -> Callable:
     def finish_one(image, row):
         finished = _finish_one(tf.clip_by_value(image / white, 0.0, 1.0), row, policy)
         return tf.cast(finished * 255 + 0.5, dtype) if dtype == tf.uint8 else finished
@@ -142,7 +150,7 @@ def _compiled(policy, white, dtype):
     return finish_each
 
 
-def _finish_one(image, row, policy):
+def _finish_one(image: tf.Tensor, row: tf.Tensor, policy: Policy) -> tf.Tensor:
     draw = {name: row[column] for name, column in (randomness.GEOMETRY | randomness.COLOR).items()}
 
     def sometimes(name, operation, planes):

@@ -8,8 +8,10 @@ import functools
 import numpy as np
 import tensorflow as tf
 
+from sogclr_tf.data.policies import Policy
 
-def jitter(planes, draw, policy):
+
+def jitter(planes: tf.Tensor, draw: dict[str, tf.Tensor], policy: Policy) -> tf.Tensor:
     """Brightness, contrast, saturation and hue of one image, in the order that it drew."""
     reaches = {"brightness": 0.8, "contrast": 0.8, "saturation": policy.saturation}
     factor = {
@@ -34,18 +36,18 @@ def jitter(planes, draw, policy):
     return tf.while_loop(lambda position, _: position < 4, change, (0, planes))[1]
 
 
-def _contrast(planes, factor):
+def _contrast(planes: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
     mean = tf.reduce_mean(planes, axis=[1, 2], keepdims=True)
     return mean + (planes - mean) * factor
 
 
-def _saturation(planes, factor):
+def _saturation(planes: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
     """Scales the saturation of HSV, to 1 at most: moves all but the greatest away from it."""
     value, chroma = _value_and_chroma(planes)
     return value - (value - planes) * tf.minimum(factor, tf.math.divide_no_nan(value, chroma))
 
 
-def _hue(planes, turn):
+def _hue(planes: tf.Tensor, turn: tf.Tensor) -> tf.Tensor:
     """Turns the hue of HSV by a share of the circle."""
     value, chroma = _value_and_chroma(planes)
     red, green, blue = tf.unstack(planes)
@@ -61,21 +63,21 @@ def _hue(planes, turn):
     return value - chroma * tf.clip_by_value(6 * away - 1, 0.0, 1.0)
 
 
-def _value_and_chroma(planes):
+def _value_and_chroma(planes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     value = tf.reduce_max(planes, axis=0)
     return value, value - tf.reduce_min(planes, axis=0)
 
 
-def to_grayscale(planes):
+def to_grayscale(planes: tf.Tensor) -> tf.Tensor:
     luma = tf.tensordot(tf.constant([0.2989, 0.587, 0.114]), planes, 1)
     return tf.broadcast_to(luma, planes.shape)
 
 
-def solarize(planes):
+def solarize(planes: tf.Tensor) -> tf.Tensor:
     return tf.where(planes < 0.5, planes, 1 - planes)
 
 
-def blur(planes, sigma):
+def blur(planes: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:
     """Gaussian blur over a tenth of the side, borders mirrored."""
     side = planes.shape[1]
     radius = max(1, side // 20)

@@ -2,6 +2,7 @@
 
 import socket
 import urllib.parse
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -10,7 +11,7 @@ _PARCEL = 16
 _PATIENCE = 10
 
 
-def check_address(address):
+def check_address(address: str) -> None:
     """Raises ValueError unless a dispatcher answers at `address`, "grpc://host:port"."""
     parts = urllib.parse.urlsplit(address)
     try:
@@ -30,7 +31,7 @@ def check_address(address):
         ) from None
 
 
-def served(examples, function, address):
+def served(examples: tf.data.Dataset, function: Callable, address: str) -> tf.data.Dataset:
     """`function` of every one of `examples`, each done once by whichever worker is free.
 
     The order is that in which they arrive, another each time.

@@ -21,7 +21,7 @@ _HEAD = 64
 _JPEG_MARGIN = 4
 
 
-def shape(encoded):
+def shape(encoded: tf.Tensor) -> tf.Tensor:
     """(height, width) as the header tells, without decoding: int32 [2].
 
     Args:
@@ -34,7 +34,7 @@ def shape(encoded):
     return _shape(encoded, head, _kind(head))
 
 
-def decode(encoded, max_pixels=MAX_PIXELS):
+def decode(encoded: tf.Tensor, max_pixels: int = MAX_PIXELS) -> tf.Tensor:
     """The pixels of an image file: uint8 [height, width, 3].
 
     Gray is repeated, an alpha channel dropped, a palette looked up; of 16 bits the upper 8 are
@@ -53,7 +53,7 @@ def decode(encoded, max_pixels=MAX_PIXELS):
     return _pixels(encoded, head, kind)
 
 
-def decode_crop(encoded, box, max_pixels=MAX_PIXELS):
+def decode_crop(encoded: tf.Tensor, box: tf.Tensor, max_pixels: int = MAX_PIXELS) -> tf.Tensor:
     """A rectangle of an image, equal bit for bit to the same rectangle of `decode(encoded)`.
 
     Of a JPEG little more than the rectangle is decoded. Damage outside of it may go unnoticed

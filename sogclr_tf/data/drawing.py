@@ -38,7 +38,7 @@ class Drawer:
     def decoded(self, example: dict) -> dict:
         """The example with its pixels in place of its file, for `views_together`."""
         image = self._source.decode(self._source.read(example["image"]))
-        return {**example, "image": tf.ensure_shape(image, [*self._source.image_size, 3])}
+        return {**example, "image": tf.ensure_shape(image, [*self._source.image_size, 3])}  # type: ignore[misc]
 
     def views_together(self, examples: dict) -> list[tf.Tensor]:
         """The views of a batch of decoded images of one size: of each policy [n, size, size, 3]."""
@@ -47,9 +47,9 @@ class Drawer:
         rows = randomness.draws(self._seed, examples["epoch"], examples["index"])
         views = []
         for place, policy in enumerate(self._policies):
-            boxes = tf.unstack(augment.crop_boxes(shapes, rows[:, place], policy))
+            boxes = tf.unstack(augment.crop_boxes(shapes, rows[:, place], policy))  # type: ignore[arg-type]
             crops = [augment.part(image, box) for image, box in zip(images, boxes, strict=True)]
-            views.append(augment.views(crops, rows[:, place], policy))
+            views.append(augment.views(crops, rows[:, place], policy))  # type: ignore[arg-type]
         return views
 
     def views(self, example: dict) -> list[tf.Tensor]:

@@ -4,9 +4,10 @@ import numpy as np
 import tensorflow as tf
 
 from sogclr_tf.data import augment
+from sogclr_tf.data.sources.base import Source
 
 
-def evaluation_set(source, size):
+def evaluation_set(source: Source, size: int) -> tuple[tf.data.Dataset, np.ndarray | None]:
     """(tf.data.Dataset of float32 [size, size, 3] in 0..1, labels int32 [N] or None)."""
     images, labels = source.images_and_labels()
     resized = images.map(
@@ -17,7 +18,9 @@ def evaluation_set(source, size):
     return resized, labels
 
 
-def evaluation_sample(source, size, count, seed=0):
+def evaluation_sample(
+    source: Source, size: int, count: int, seed: int = 0
+) -> tuple[tf.data.Dataset, np.ndarray | None]:
     """As `evaluation_set`, of `count` examples drawn by `seed` (of all where there are fewer).
 
     What is left out is not decoded, nor read where the source can help it.

@@ -2,8 +2,10 @@
 
 They stand in place of `tfa.image.adjust_hsv_in_yiq` and `tfa.image.gaussian_filter2d`, give the
 same numbers, and work eagerly, in a tf.function and in tf.data. They serve augmentations of one's
-own; `sogclr_tf.augment.Policy` has no need of them.
+own; `sogclr_tf.Policy` has no need of them.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -22,7 +24,12 @@ _KEEP_BRIGHTNESS, _KEEP_COLOR, _QUARTER_TURN = (
 _PADDINGS = ("REFLECT", "CONSTANT", "SYMMETRIC")
 
 
-def adjust_hsv_in_yiq(images, delta_hue=0.0, scale_saturation=1.0, scale_value=1.0):
+def adjust_hsv_in_yiq(
+    images: tf.Tensor | np.ndarray,
+    delta_hue: float | np.ndarray | tf.Tensor = 0.0,
+    scale_saturation: float | np.ndarray | tf.Tensor = 1.0,
+    scale_value: float | np.ndarray | tf.Tensor = 1.0,
+) -> tf.Tensor:
     """Turns the hue, scales saturation and value, all by one 3x3 matrix per image.
 
     The color plane of YIQ is turned by `delta_hue` and scaled by `scale_saturation`; then all is
@@ -57,7 +64,13 @@ def adjust_hsv_in_yiq(images, delta_hue=0.0, scale_saturation=1.0, scale_value=1
     return _in_floats(images, lambda x: tf.linalg.matmul(x, matrix, transpose_b=True))
 
 
-def gaussian_filter2d(images, filter_shape=(3, 3), sigma=1.0, padding="REFLECT", constant_values=0):
+def gaussian_filter2d(
+    images: tf.Tensor | np.ndarray,
+    filter_shape: int | Sequence[int] = (3, 3),
+    sigma: float | Sequence[float] | tf.Tensor = 1.0,
+    padding: str = "REFLECT",
+    constant_values: float = 0,
+) -> tf.Tensor:
     """Blurs by a Gaussian window, rows and columns in turn.
 
     Args:

@@ -1,5 +1,7 @@
 """The random numbers of augmentation: a function of (seed, epoch, index, view) and nothing else."""
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
@@ -7,14 +9,14 @@ import tensorflow as tf
 # of 16 a result does not depend on its place in the batch.
 _LANES = 16
 # What the numbers of one view's row of draws, each uniform in [0, 1), decide.
-GEOMETRY = {
+GEOMETRY: dict[str, Any] = {
     "area": slice(0, _LANES),
     "aspect": slice(_LANES, 2 * _LANES),
     "top": 32,
     "left": 33,
     "flip": 34,
 }
-COLOR = {
+COLOR: dict[str, Any] = {
     "jitter": 35,
     "order": slice(36, 40),
     "brightness": 40,
@@ -64,7 +66,7 @@ def seeds(seed: int | tf.Tensor, epoch: tf.Tensor, index: tf.Tensor) -> tf.Tenso
     return tf.random.stateless_uniform([2, 2], key, None, None, tf.int64, alg="philox")
 
 
-def _mixed(state):
+def _mixed(state: tf.Tensor) -> tf.Tensor:
     """SplitMix64's way from a state to a number: uint64."""
     for shift, factor in zip((30, 27), _FACTORS, strict=True):
         state = tf.bitwise.bitwise_xor(state, _shifted(state, shift))
@@ -72,5 +74,5 @@ def _mixed(state):
     return tf.bitwise.bitwise_xor(state, _shifted(state, 31))
 
 
-def _shifted(number, bits):
+def _shifted(number: tf.Tensor, bits: int) -> tf.Tensor:
     return tf.bitwise.right_shift(number, tf.constant(bits, tf.uint64))

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import tensorflow as tf
 
@@ -38,7 +38,7 @@ class Stream:
     seed: int = 0
     service: str | None = None
 
-    keys = ()
+    keys: ClassVar[tuple[str, ...]] = ()
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -96,7 +96,7 @@ class Stream:
         """The examples of `stream`, in its order, before their images are decoded."""
         return self._epochs(first_step, self._epoch)
 
-    def samples(self, count: int) -> tuple[list, ...]:
+    def samples(self, count: int) -> tuple[list, list, list]:
         """Images of the first examples of epoch 0, to look at: (originals, one view, another).
 
         Lists of `count` images (or as many as there are), uint8 or float32 in 0..1; views

@@ -44,7 +44,7 @@ def training_views(
         data_dir: where TFDS keeps its data, if `images` is a name.
         on_error: what becomes of images that cannot be decoded: "raise" stops the training that
             comes to one, with its name; "skip" leaves them out, as
-            `sogclr_tf.data.sources.readable` does, before the training.
+            `sogclr_tf.data.sources.readable.readable` does, before the training.
         service: address of the dispatcher of a tf.data service, "grpc://host:port", whose workers
             are to make the views. They need to reach the images by the same paths. Views and
             indices stay what they are without it; the order in which they come, and which examples

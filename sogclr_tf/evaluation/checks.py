@@ -44,9 +44,7 @@ def check_finite(features: np.ndarray, name: str) -> None:
 
 
 def check_votes(ks: Sequence[int], temperature: float) -> None:
-    """Raises ValueError unless there are numbers of neighbors, and all is above 0."""
-    if not ks:
-        raise ValueError("k is empty: give at least one number of neighbors.")
+    """Raises ValueError unless all numbers of neighbors and the temperature are above 0."""
     for name, value in (*(("k", k) for k in ks), ("temperature", temperature)):
         if not value > 0:
             raise ValueError(f"{name} must be above 0, got {value}.")

@@ -59,7 +59,7 @@ def evaluate_encoder(
         train_labels: integers [N] from 0.
         test_images: M images, in a form that `extract_features` takes.
         test_labels: integers [M] from 0.
-        k: neighbors that vote in `knn_predict`, one number or several.
+        k: neighbors that vote in `knn_predict`, one number or several; () for no kNN.
         temperature: of the votes in `knn_predict`, above 0.
         linear_probe: whether to fit one by `fit_linear_probe`; not where
             `sogclr_tf.linear_evaluation` takes its place.
@@ -79,6 +79,8 @@ def evaluate_encoder(
     ks = tuple(np.atleast_1d(k).tolist())
     # Before the minutes that the encoder takes.
     checks.check_votes(ks, temperature)
+    if not ks and not linear_probe:
+        raise ValueError("k is empty and linear_probe False: there is nothing to evaluate by.")
     for name, images, labels in (
         ("train", train_images, train_labels),
         ("test", test_images, test_labels),
@@ -89,12 +91,15 @@ def evaluate_encoder(
     encoder = CompiledEncoder(encoder)
     train_features = extract_features(encoder, train_images, batch_size)
     test_features = extract_features(encoder, test_images, batch_size)
+    checks.check_lengths("train_images", train_features, "train_labels", train_labels)
     checks.check_lengths("test_images", test_features, "test_labels", test_labels)
     checks.checked_features(train_features, train_labels, test_features)
     classes = int(train_labels.max()) + 1
-    votes = votes_of_neighbors(
-        train_features, train_labels, test_features, ks, temperature, classes
-    )
+    votes = {}
+    if ks:
+        votes = votes_of_neighbors(
+            train_features, train_labels, test_features, ks, temperature, classes
+        )
     linear = None
     if linear_probe:
         probe = fit_linear_probe(train_features, train_labels, seed=seed)

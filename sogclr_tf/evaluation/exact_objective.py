@@ -1,6 +1,7 @@
 """The global objective itself, over all examples: what a small batch can only estimate."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -8,6 +9,7 @@ import tensorflow as tf
 from sogclr_tf.data.stream import Stream
 from sogclr_tf.losses.similarities import check_negatives
 from sogclr_tf.models import input_checks
+from sogclr_tf.models.contrastive import ContrastiveModel
 
 
 class ExactObjective(NamedTuple):
@@ -27,8 +29,13 @@ class ExactObjective(NamedTuple):
 
 
 def exact_global_objective(
-    model_or_projections, data=None, *, temperature=None, negatives=None, block=1024
-):
+    model_or_projections: ContrastiveModel | Sequence[np.ndarray],
+    data: Any = None,
+    *,
+    temperature: float | np.ndarray | None = None,
+    negatives: str | None = None,
+    block: int = 1024,
+) -> ExactObjective:
     """F of arXiv 2202.12387 over all N examples, by comparing each view with every other.
 
         F = mean over the 2N anchors of [ -<z, z+> + temperature * log g(z) ],

@@ -59,7 +59,7 @@ class CompiledEncoder:
 
     def __init__(self, encoder: Callable) -> None:
         if isinstance(encoder, CompiledEncoder):
-            self._features = encoder._features
+            self._features: Callable = encoder._features
         else:
             self._features = tf.function(
                 lambda images: tf.cast(encoder(images, training=False), tf.float32)

@@ -40,7 +40,7 @@ def fine_tune(
         test_source: `Source` with labels, whose images are seen whole.
         policy: `Policy` of the training images, such as `sogclr_tf.crops_and_flips(size)`; test
             images are resized to its size.
-        percent: share of the labels, in (0, 100], drawn by `sogclr_tf.data.sources.subset`.
+        percent: share of the labels, in (0, 100], drawn by `sogclr_tf.data.sources.subset.subset`.
         epochs: int >= 1. By default the paper's, 60 for less than 10 percent and 30 from there on,
             but as many as make 500 steps: the paper's would hardly move a few hundred images.
         batch_size: B, int >= 2; the number of images in the subset where that is less. By default a

@@ -1,5 +1,7 @@
 """How good the features are by now, measured on held-out images while training goes on."""
 
+from typing import Any
+
 import keras
 
 from sogclr_tf.evaluation.features import CompiledEncoder, extract_features
@@ -43,14 +45,14 @@ class HeldOutAccuracy(keras.callbacks.Callback):
             raise ValueError(f"every_epochs is {every_epochs}: measure every 1 or more")
         self._bank, self._queries = bank, queries
         self._every_epochs = every_epochs
-        self._vote = {"k": neighbors, "temperature": temperature}
+        self._vote: dict[str, Any] = {"k": neighbors, "temperature": temperature}
 
-    def set_model(self, model):
+    def set_model(self, model: keras.Model) -> None:
         super().set_model(model)
         # An encoder handed over as it is would be traced at every epoch.
         self._encoder = CompiledEncoder(model.encoder)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if (epoch + 1) % self._every_epochs == 0 or epoch + 1 == self.params["epochs"]:
             logs.update(self.measure())
 

@@ -80,7 +80,9 @@ class Classifier(keras.Model):
         frozen: whether the encoder is in inference mode always, and none of its weights trained.
     """
 
-    def __init__(self, encoder, classes, *, frozen, name="classifier"):
+    def __init__(
+        self, encoder: Callable, classes: int, *, frozen: bool, name: str = "classifier"
+    ) -> None:
         super().__init__(name=name)
         # Keras finds and trains the weights of layers, but not of those inside a function.
         self._features = CompiledEncoder(encoder) if frozen else encoder
@@ -94,7 +96,7 @@ class Classifier(keras.Model):
         """Steps of training so far."""
         return int(self.optimizer.iterations)
 
-    def call(self, images, training=False):
+    def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         return self.head(self._features(augment.as_float(images), training=training))
 
 
@@ -120,7 +122,7 @@ def checked_sets(
     check_output(encoder(tf.zeros([1, size, size, 3]), training=False))
     train_labels = train_source.images_and_labels()[1]
     checked_labels(train_labels, f"labels of {train_source.name}", classes=2)
-    return train_labels, evaluation_set(test_source, size)
+    return train_labels, evaluation_set(test_source, size)  # type: ignore[return-value]
 
 
 def train(

@@ -1,6 +1,7 @@
 """Judge images and texts in one space: who finds whom, and classes by their names."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,7 +22,7 @@ class Recall(NamedTuple):
     text_to_image: dict
 
 
-def recall(images, texts, ks=(1, 5, 10)):
+def recall(images: Any, texts: Any, ks: Sequence[int] = (1, 5, 10)) -> Recall:
     """Recall@k both ways over M pairs.
 
     A partner is found at k if fewer than k others are as near or nearer by cosine: what ties with
@@ -49,7 +50,7 @@ def recall(images, texts, ks=(1, 5, 10)):
     return Recall(*({k: accuracy(ranks <= k) for k in ks} for ranks in ways))
 
 
-def zero_shot(images, class_texts):
+def zero_shot(images: Any, class_texts: Any) -> np.ndarray:
     """The class whose text is nearest to each image: int32 [M].
 
     Args:
@@ -67,7 +68,7 @@ def zero_shot(images, class_texts):
     return np.argmax(images @ class_texts.T, axis=1).astype(np.int32)
 
 
-def _ranks(anchors, others):
+def _ranks(anchors: np.ndarray, others: np.ndarray) -> np.ndarray:
     """1 for an anchor whose partner is nearer than everything else: int [M]."""
     rows = max(1, SIMILARITIES_PER_BLOCK // len(others))
     ranks = []
@@ -78,7 +79,7 @@ def _ranks(anchors, others):
     return np.concatenate(ranks)
 
 
-def _checked(*embeddings):
+def _checked(*embeddings: Any) -> list[np.ndarray]:
     """Each as float32 [M, D], normalized."""
     embeddings = [np.asarray(x, np.float32) for x in embeddings]
     shapes = [x.shape for x in embeddings]
@@ -90,5 +91,5 @@ def _checked(*embeddings):
     return [_normalized(x) for x in embeddings]
 
 
-def _normalized(x):
+def _normalized(x: np.ndarray) -> np.ndarray:
     return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)

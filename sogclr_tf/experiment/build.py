@@ -8,9 +8,9 @@ from ml_collections import ConfigDict
 
 from sogclr_tf.data.policies import Policy
 from sogclr_tf.data.stream import Stream
-from sogclr_tf.experiment.config import default_config
+from sogclr_tf.experiment.config import default_config, has_texts
 from sogclr_tf.losses.base import ContrastiveLoss
-from sogclr_tf.losses.registry import build_loss, loss_options
+from sogclr_tf.losses.registry import build_loss, loss_options, losses_for
 from sogclr_tf.models.contrastive import ContrastiveModel
 from sogclr_tf.networks.resnet import build_encoder
 from sogclr_tf.training.optimizers import build_optimizer
@@ -50,11 +50,17 @@ def loss(config: ConfigDict, stream: Stream) -> ContrastiveLoss:
     """The loss that `config.loss` names, with those of its keys that the loss takes.
 
     Raises:
-        ValueError: the name is unknown, or there is a key that no loss and not this one has.
+        ValueError: the name is unknown, the loss contrasts something else, or there is a key that
+            it and the schema lack.
     """
     options = config.loss.to_dict()
     name = options.pop("name")
     taken = loss_options(name)
+    sides = "pairs" if has_texts(config) else "views"
+    if name not in losses_for(sides):
+        raise ValueError(
+            f"loss '{name}' does not contrast {sides}: choose one of {', '.join(losses_for(sides))}"
+        )
     unknown = sorted({*options} - {*default_config().loss, *taken})
     if unknown:
         raise ValueError(f"loss '{name}' has no option '{unknown[0]}': it takes {', '.join(taken)}")

@@ -5,7 +5,7 @@ import platform
 
 from absl import logging
 
-import sogclr_tf
+from sogclr_tf.version import __version__
 
 
 def start_tensorflow(virtual_devices: int = 1) -> None:
@@ -36,7 +36,7 @@ def versions() -> dict[str, str]:
     import tensorflow as tf
 
     return {
-        "sogclr_tf": sogclr_tf.__version__,
+        "sogclr_tf": __version__,
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
     }

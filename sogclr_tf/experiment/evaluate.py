@@ -71,7 +71,8 @@ def evaluate(
         test_images, _ = evaluation_set(sets.test, config.data.image_size)
         features = extract_features(compiled, test_images)
         return Evaluation(_spread(compiled, features, sets.test, policies, config), features)
-    numbers, linear = {}, config.evaluation.linear
+    numbers: dict[str, float] = {}
+    linear = config.evaluation.linear
     if untrained is not None:
         _LOG.info("evaluating the untrained encoder")
         # Nobody waits for 90 epochs to be told what chance features give.
@@ -126,7 +127,7 @@ def _accuracies(
         # Nothing holds the features of the training images, which may be many millions.
         features = extract_features(encoder, test_images)
     if linear == "sgd":
-        classified = _by_sgd(config, trainable, sets, verbose)
+        classified = _by_sgd(config, trainable, sets, verbose)  # type: ignore[arg-type]
     if classified is None:
         return Evaluation(numbers, features, test_labels)
     numbers |= _tops("linear", classified)
@@ -152,7 +153,7 @@ def _by_sgd(
 def _fine_tuned(
     config: ConfigDict, encoder: Callable, sets: EvaluationSets, verbose: str | int
 ) -> dict[str, float]:
-    numbers = {}
+    numbers: dict[str, float] = {}
     for percent in config.evaluation.fine_tune:
         _LOG.info("fine-tuning with %g%% of the labels", percent)
         classified = fine_tune(

@@ -3,8 +3,10 @@
 import csv
 import io
 import json
+import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from sogclr_tf.atomic_write import replacing
 from sogclr_tf.models.linear_probe import LinearProbe
@@ -25,7 +27,7 @@ class RunFolder:
         tflite_file: `encoder.tflite`, the same, converted.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str | os.PathLike) -> None:
         self.path = pathlib.Path(path)
         self.path.mkdir(parents=True, exist_ok=True)
         self.checkpoints = self.path / "checkpoints"
@@ -41,7 +43,7 @@ class RunFolder:
         self.tflite_file = self.path / "encoder.tflite"
         self._config = self.path / "config.json"
 
-    def stored_config(self):
+    def stored_config(self) -> dict | None:
         """The config of the run that lives here, as a dictionary; None where there is none."""
         return json.loads(self._config.read_text()) if self._config.exists() else None
 
@@ -73,7 +75,7 @@ class RunFolder:
         if write:
             write_json(self._config, config)
 
-    def rewind_metrics(self, epoch):
+    def rewind_metrics(self, epoch: int) -> None:
         """Drops rows of `metrics.csv` from `epoch` on, which a resumed run writes again."""
         if not self.metrics.exists():
             return
@@ -85,15 +87,15 @@ class RunFolder:
         else:
             self.metrics.unlink()
 
-    def read_result(self):
+    def read_result(self) -> dict:
         """`result.json` as a dictionary; empty where there is none yet."""
         return json.loads(self.result.read_text()) if self.result.exists() else {}
 
-    def update_result(self, **values):
+    def update_result(self, **values: Any) -> None:
         """Sets values of `result.json`; the others stay."""
         write_json(self.result, {**self.read_result(), **values})
 
-    def list_skipped(self, *sources):
+    def list_skipped(self, *sources: Any) -> None:
         """Writes `skipped.txt`: index, file and reason of every example that is left out."""
         lines = [
             f"{index}\t{source.locate(index)}\t{why}\n"
@@ -108,19 +110,19 @@ class RunFolder:
         """Writes `linear_probe.npz`: a `LinearProbe`, its classes and whose features it is for."""
         _write_whole(self.linear_probe, probe.to_bytes(class_names, encoder))
 
-    def probe_of(self, encoder):
+    def probe_of(self, encoder: str) -> tuple[LinearProbe, list[str] | None] | None:
         """(`LinearProbe`, class names or None) of an encoder, or None where there is none."""
         if not self.linear_probe.exists():
             return None
         probe, class_names, owner = LinearProbe.from_file(self.linear_probe)
         return (probe, class_names) if owner == encoder else None
 
-    def plot(self, name):
+    def plot(self, name: str) -> pathlib.Path:
         """The path of a picture."""
         self.plots.mkdir(exist_ok=True)
         return self.plots / name
 
-    def files(self):
+    def files(self) -> list[tuple[str, pathlib.Path]]:
         """[(what, path)] of what the run has left, for people."""
         parts = {
             "report": self.report,
@@ -135,7 +137,7 @@ class RunFolder:
         }
         return [(what, path) for what, path in parts.items() if path.exists()]
 
-    def append_metrics(self, epoch, logs):
+    def append_metrics(self, epoch: int, logs: Mapping[str, Any]) -> None:
         """Adds an epoch's row to `metrics.csv`, with a header where it is new."""
         rows = [*self._rows(), {"epoch": epoch, **logs}]
         # What is measured every few epochs has a column from its first value on.
@@ -146,7 +148,7 @@ class RunFolder:
         writer.writerows(rows)
         _write_whole(self.metrics, text.getvalue())
 
-    def history(self):
+    def history(self) -> dict[str, list[float]]:
         """`metrics.csv` as {column: list of floats}; empty where nothing was trained.
 
         NaN stands where a column has no value in an epoch, as of what is measured every few.
@@ -155,24 +157,24 @@ class RunFolder:
         columns = rows[0] if rows else ()
         return {name: [float(row[name] or "nan") for row in rows] for name in columns}
 
-    def _rows(self):
+    def _rows(self) -> list[dict[str, Any]]:
         if not self.metrics.exists():
             return []
         with self.metrics.open(newline="") as file:
             return list(csv.DictReader(file))
 
 
-def write_json(path, values):
+def write_json(path: pathlib.Path, values: dict) -> None:
     """Writes a dictionary as readable JSON; the file is the old one or the new one, never half."""
     _write_whole(path, json.dumps(values, indent=2) + "\n")
 
 
-def _write_whole(path, content):
+def _write_whole(path: pathlib.Path, content: str | bytes) -> None:
     with replacing(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def _differences(old, new, prefix=""):
+def _differences(old: dict, new: dict, prefix: str = "") -> dict[str, tuple]:
     """{dotted key: (old, new)} of two nested dictionaries."""
     found = {}
     for key in sorted({*old, *new}):

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -36,7 +37,7 @@ class ImageTask(Task):
     def __init__(self, config: ConfigDict, mode: str) -> None:
         super().__init__(config, mode)
         self._source = open_source(config, config.data.train_split)
-        self._sets = None
+        self._sets: Any = None
         if mode in ("all", "evaluate"):
             self._sets = open_sets(config, config.evaluation.data, self._source)
             check_evaluation(config, self._sets)
@@ -66,7 +67,7 @@ class ImageTask(Task):
         loss = build.loss(self.config, self.stream)
         probe = None
         if self._has_probe:
-            classes = len(self._probe_source.class_names)
+            classes = len(self._probe_source.class_names)  # type: ignore[arg-type]
             probe = OnlineProbe(classes, self.config.monitor.probe_rate)
         return SogCLR(encoder, loss, projector, probe)
 
@@ -182,7 +183,7 @@ def keep_evaluation(
     )
     image_sheets.neighbor_sheet(shown["neighbors"], folder.plot("neighbors.png"))
     # Another set's scores stand apart, by its name, as there may be several.
-    numbers = evaluation.numbers
+    numbers: dict[str, Any] = evaluation.numbers
     if other:
         numbers = {"transfer": {**folder.read_result().get("transfer", {}), other: numbers}}
     folder.update_result(**numbers)

@@ -85,7 +85,7 @@ class ImageTextTask(Task):
         if test.class_names:
             guessed = zero_shot(of_images, model.embed_texts(test.class_names).numpy())
             scores["zero_shot_top1"] = round(accuracy(guessed == labels), 4)
-            scores["largest_class"] = round(float(np.bincount(labels).max() / len(labels)), 4)
+            scores["largest_class"] = round(float(np.bincount(labels).max() / len(labels)), 4)  # type: ignore[arg-type]
         folder.update_result(**scores)
         return {}
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+from collections.abc import Callable
 
 import tensorflow as tf
 from ml_collections import ConfigDict
@@ -16,7 +17,7 @@ from sogclr_tf.experiment.folder import RunFolder
 from sogclr_tf.experiment.image_task import ImageTask, keep_evaluation
 from sogclr_tf.experiment.image_text_task import ImageTextTask
 from sogclr_tf.experiment.pictures import report_parts
-from sogclr_tf.experiment.sets import check_evaluation, open_sets, open_source
+from sogclr_tf.experiment.sets import EvaluationSets, check_evaluation, open_sets, open_source
 from sogclr_tf.experiment.summary import closing_table
 from sogclr_tf.experiment.task import Task
 from sogclr_tf.experiment.train import train
@@ -127,7 +128,9 @@ def _conclude(job: Job, task: Task, model: ContrastiveModel) -> None:
     sys.stdout.write(closing_table(folder))
 
 
-def _evaluate_encoder_file(job: Job, encoder, sets, encoder_path: str) -> None:
+def _evaluate_encoder_file(
+    job: Job, encoder: Callable, sets: EvaluationSets, encoder_path: str
+) -> None:
     config, folder = job.config, job.folder
     if config.evaluation.fine_tune:
         # One that cannot be copied is told before the rest is scored.

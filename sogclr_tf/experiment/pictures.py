@@ -35,7 +35,7 @@ def report_parts(
     """
     confusion = None
     if evaluation.predictions is not None:
-        classes = max(evaluation.labels.max(), evaluation.predictions.max()) + 1
+        classes = max(evaluation.labels.max(), evaluation.predictions.max()) + 1  # type: ignore[union-attr]
         confusion = confusion_matrix(
             evaluation.labels, evaluation.predictions, labels=range(classes)
         )
@@ -47,7 +47,7 @@ def report_parts(
         "neighbors": _neighbors(config.seed, evaluation.features, test_source),
     }
     if log_u is not None:
-        parts |= {"log_u": log_u, **_extremes(train_source, log_u)}
+        parts |= {"log_u": log_u, **_extremes(train_source, log_u)}  # type: ignore[arg-type]
     return parts
 
 

@@ -72,4 +72,4 @@ def check_evaluation(config: ConfigDict, sets: EvaluationSets) -> None:
         _, labels = sets.train.images_and_labels()
         # A class that a share has no example of is told here, not after the training.
         for percent in settings.fine_tune:
-            balanced_subset(labels, percent, config.seed)
+            balanced_subset(labels, percent, config.seed)  # type: ignore[arg-type]

@@ -33,7 +33,7 @@ def checked_image_shape(encoder: keras.layers.Layer, image_shape: tuple | None) 
         ValueError: it is unknown, or not that of the encoder.
     """
     # Keras raises AttributeError from the property where no single input shape is known.
-    known = getattr(encoder, "input_shape", None)
+    known: Any = getattr(encoder, "input_shape", None)
     if image_shape is None and not (isinstance(known, tuple) and len(known) == 4):
         raise ValueError(
             f"The encoder '{encoder.name}' does not know its image shape (input_shape is {known}): "

@@ -1,5 +1,6 @@
 """Encoders read back: from a checkpoint, from a SavedModel, or from a .keras file."""
 
+import os
 import pathlib
 import re
 
@@ -8,15 +9,16 @@ import tensorflow as tf
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
 # What a .keras file may hold: Keras finds these classes by name once they are defined.
-from sogclr_tf.models import (
-    two_tower,  # noqa: F401
-)
+from sogclr_tf.models import sogclr, two_tower  # noqa: F401
+from sogclr_tf.networks import text_encoder  # noqa: F401
 
 # Where the models of this package keep the encoder of images.
 _ATTRIBUTES = ("encoder", "image_encoder")
 
 
-def load_encoder(path, encoder=None):
+def load_encoder(
+    path: str | os.PathLike, encoder: keras.Model | None = None
+) -> "keras.Model | ServedEncoder":
     """The encoder that a run trained, an export wrote or Keras saved.
 
     Args:
@@ -64,7 +66,7 @@ class ServedEncoder:
         ValueError: the folder cannot be read, or its endpoint is not one of `export_encoder`.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: pathlib.Path) -> None:
         self.path = path
         try:
             # Kept, because the endpoint's variables live as long as this.
@@ -83,7 +85,7 @@ class ServedEncoder:
             )
         self.input_shape = tuple(inputs["images"].shape)
 
-    def __call__(self, images, training=False):
+    def __call__(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Features float32 [B, C] of images, float in 0..1, [B, H, W, 3].
 
         Raises:
@@ -98,7 +100,7 @@ class ServedEncoder:
             )
         return self._serve(images=tf.cast(images, tf.float32))["features"]
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"the SavedModel {self.path}"
 
 
@@ -238,5 +240,5 @@ def _stored(nodes, node):
     return next(iter(nodes[node].attributes), None) if node is not None else None
 
 
-def _first_line(error):
+def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -9,10 +9,12 @@
 | `classify_bytes` | `image_bytes` | `probabilities`, float32 [B, K] |
 
 Images and files are checked in the graph: an empty batch, images of another shape and a file that
-`sogclr_tf.decoding` refuses raise tf.errors.InvalidArgumentError, which a server sends back.
+`sogclr_tf.data.decoding` refuses raise tf.errors.InvalidArgumentError, which a server sends back.
 """
 
 import inspect
+import os
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
@@ -49,20 +51,21 @@ class ServedModel:
 
     def __init__(
         self,
-        encoder,
-        image_shape,
+        encoder: keras.layers.Layer,
+        image_shape: Sequence[int | None],
         *,
-        projector=None,
-        head=None,
-        names_file=None,
-        weights="float32",
-        image_size=None,
-        max_pixels=decoding.MAX_PIXELS,
-    ):
+        projector: keras.layers.Layer | None = None,
+        head: keras.layers.Layer | None = None,
+        names_file: str | os.PathLike | None = None,
+        weights: str = "float32",
+        image_size: int | None = None,
+        max_pixels: int = decoding.MAX_PIXELS,
+    ) -> None:
         self._shape, self._size, self._max_pixels = tuple(image_shape), image_size, max_pixels
         self._weights = weights
         self._encoder = _Stored(encoder, weights)
-        self._parts, self.signatures = [self._encoder], {}
+        self._parts = [self._encoder]
+        self.signatures: dict[str, tf.types.experimental.PolymorphicFunction] = {}
         self._answer("features", "serving_default", "serving_bytes")
         if projector is not None:
             self._answer("projections", "projections", None, projector)
@@ -94,7 +97,7 @@ class ServedModel:
                 lambda image_bytes: answer(self._decoded(image_bytes)), input_signature=[files]
             )
 
-    def plain_signature(self):
+    def plain_signature(self) -> tf.types.experimental.PolymorphicFunction:
         """`serving_default` without its checks, which not every runtime has."""
         return tf.function(
             lambda images: {"features": self._features(images)},

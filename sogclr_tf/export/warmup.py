@@ -1,5 +1,8 @@
 """Requests that TF Serving sends a model itself, before it answers anyone else."""
 
+import pathlib
+from collections.abc import Mapping, Sequence
+
 import tensorflow as tf
 
 # Where TF Serving looks inside a version's folder.
@@ -8,7 +11,11 @@ FILE = "assets.extra/tf_serving_warmup_requests"
 _SIDE = 224
 
 
-def write_requests(signatures, batches, folder):
+def write_requests(
+    signatures: Mapping[str, tf.types.experimental.PolymorphicFunction],
+    batches: Sequence[int],
+    folder: pathlib.Path,
+) -> None:
     """Writes one request for each signature and batch size into a SavedModel's folder.
 
     The first request to a signature is slow, as its graph is optimized then, and the first of a
@@ -36,7 +43,7 @@ def write_requests(signatures, batches, folder):
                 writer.write(log.SerializeToString())
 
 
-def require():
+def require() -> None:
     """Raises ModuleNotFoundError, in a line, where tensorflow-serving-api is not installed."""
     _protocol()
 

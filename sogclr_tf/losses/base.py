@@ -1,9 +1,12 @@
-"""What every contrastive objective promises to a training loop."""
+"""What every contrastive loss promises to a training loop."""
+
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from sogclr_tf.losses import replica, similarities
+from sogclr_tf.losses.similarities import Similarities
 
 
 class ContrastiveLoss(keras.layers.Layer):
@@ -14,16 +17,18 @@ class ContrastiveLoss(keras.layers.Layer):
     batch; the gradients of the replicas *add up* to the gradient over the global batch, which is
     how Keras optimizers combine them.
 
-    A subclass gives `options` (the names of its arguments), `has_table`, `negatives` (as for
-    `similarities.compare`), `metric_names` (what it logs beside the loss) and `compute`.
+    A subclass gives `compute` and, where they differ, `options` (the names of its arguments),
+    `has_table`, `contrasts` ("views" of images, "pairs" of images and texts, or "any" sides),
+    `negatives` (as for `similarities.compare`) and `metric_names` (what it logs beside the loss).
     """
 
-    options = ("temperature",)
+    options: tuple[str, ...] = ("temperature",)
     has_table = False
+    contrasts = "any"
     negatives = "other"
-    metric_names = ("contrast_accuracy",)
+    metric_names: tuple[str, ...] = ("contrast_accuracy",)
 
-    def __init__(self, temperature=0.1, name=None, **kwargs):
+    def __init__(self, temperature: float = 0.1, name: str | None = None, **kwargs: Any) -> None:
         # float32 and no autocast under any precision policy: exp(1/0.1) is 22026 and a bfloat16
         # has 8 bits of it.
         kwargs.pop("dtype", None)
@@ -32,14 +37,16 @@ class ContrastiveLoss(keras.layers.Layer):
             raise ValueError(f"temperature is {temperature}: it must be > 0, commonly 0.05 to 0.5")
         self.temperature = float(temperature)
 
-    def call(self, a, b, index, training=True):
+    def call(
+        self, a: tf.Tensor, b: tf.Tensor, index: tf.Tensor, training: bool = True
+    ) -> tf.Tensor:
         """The loss of a batch.
 
         Args:
             a: float [b, D], raw projections of the first views, or of images; normalized here.
             b: float [b, D], of the second views, or of the images' texts.
             index: int [b], the examples' places in the training set, in [0, num_examples).
-            training: True updates the objective's table, if it has one. False leaves it alone and
+            training: True updates the loss's table, if it has one. False leaves it alone and
                 takes every example as visited for the first time, as for images held out.
 
         Returns:
@@ -48,7 +55,9 @@ class ContrastiveLoss(keras.layers.Layer):
         loss, _ = self.loss_and_metrics(a, b, index, training=training)
         return loss
 
-    def loss_and_metrics(self, a, b, index, training=True):
+    def loss_and_metrics(
+        self, a: tf.Tensor, b: tf.Tensor, index: tf.Tensor, training: bool = True
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """As `call`, with a dictionary of the float32 scalars of `metric_names`.
 
         Each is of this replica's 2b anchors: what `compute_metrics` gives.
@@ -56,8 +65,8 @@ class ContrastiveLoss(keras.layers.Layer):
         compared = similarities.compare(a, b, self.negatives)
         return self.compute(compared, index, training), self.compute_metrics(compared)
 
-    def compute_metrics(self, compared):
-        """What `pairs.Similarities` tell beside the loss: a dictionary of float32 scalars.
+    def compute_metrics(self, compared: Similarities) -> dict[str, tf.Tensor]:
+        """What `similarities.Similarities` tell beside the loss: a dictionary of float32 scalars.
 
         `contrast_accuracy`: the share of the anchors, in 0..1, whose positive is nearer than every
         negative in the global batch.
@@ -66,11 +75,11 @@ class ContrastiveLoss(keras.layers.Layer):
         accuracy = tf.reduce_mean(tf.cast(compared.positive > hardest, tf.float32))
         return {"contrast_accuracy": accuracy}
 
-    def compute(self, compared, index, training):
-        """The loss from `pairs.Similarities`; updates the table where `training`."""
+    def compute(self, compared: Similarities, index: tf.Tensor, training: bool) -> tf.Tensor:
+        """The loss from `similarities.Similarities`; updates the table where `training`."""
         raise NotImplementedError(f"{type(self).__name__} must define compute")
 
-    def temperatures_and_rho(self, index):
+    def temperatures_and_rho(self, index: tf.Tensor) -> tuple[float | tf.Tensor, float]:
         """What F has for these examples by now: (temperature, rho).
 
         Args:
@@ -83,10 +92,10 @@ class ContrastiveLoss(keras.layers.Layer):
         del index
         return self.temperature, 0.0
 
-    def compute_output_shape(self, *_shapes):
+    def compute_output_shape(self, *_shapes: Any) -> tuple[int, ...]:
         return ()
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         del config["dtype"]
         return {**config, "temperature": self.temperature}
@@ -105,15 +114,16 @@ class TwoViewLoss(ContrastiveLoss):
     """
 
     options = (*ContrastiveLoss.options, "negatives")
+    contrasts = "views"
     metric_names = (*ContrastiveLoss.metric_names, "alignment", "uniformity")
 
-    def __init__(self, temperature=0.1, negatives="both", **kwargs):
+    def __init__(self, temperature: float = 0.1, negatives: str = "both", **kwargs: Any) -> None:
         super().__init__(temperature=temperature, **kwargs)
         similarities.check_negatives(negatives)
         self.negatives = negatives
 
-    def compute_metrics(self, compared):
-        """As every objective's, with the two of Wang and Isola, arXiv 2005.10242, of projections.
+    def compute_metrics(self, compared: Similarities) -> dict[str, tf.Tensor]:
+        """As every loss's, with the two of Wang and Isola, arXiv 2005.10242, of projections.
 
         `alignment`: the mean of |z - z+|^2 over the anchors, 0 where the views of an image are one
         point. `uniformity`: the log of the mean of exp(-2 |z - z-|^2) over the anchors and their
@@ -128,11 +138,11 @@ class TwoViewLoss(ContrastiveLoss):
             "uniformity": tf.math.log(tf.reduce_mean(potentials) / count),
         }
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "negatives": self.negatives}
 
 
-def both_directions(anchors, global_batch):
+def both_directions(anchors: tf.Tensor, global_batch: int | tf.Tensor) -> tf.Tensor:
     """Twice the mean over the global batch's 2B anchors, the sum of both directions.
 
     Args:
@@ -142,11 +152,11 @@ def both_directions(anchors, global_batch):
     return with_gradient_of(share_of(anchors, global_batch), 2 * replica.mean(anchors))
 
 
-def share_of(anchors, global_batch):
+def share_of(anchors: tf.Tensor, global_batch: int | tf.Tensor) -> tf.Tensor:
     """This replica's share of twice the mean over the global batch's 2B anchors: a scalar."""
     return tf.reduce_sum(anchors) / tf.cast(global_batch, tf.float32)
 
 
-def with_gradient_of(surrogate, value):
+def with_gradient_of(surrogate: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
     """A scalar that reads `value` exactly while its gradient is that of `surrogate`."""
     return tf.stop_gradient(value) + (surrogate - tf.stop_gradient(surrogate))

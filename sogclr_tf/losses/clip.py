@@ -1,10 +1,13 @@
-"""CLIP's objective between images and texts, the baseline that needs large batches."""
+"""CLIP's loss between images and texts, the baseline that needs large batches."""
+
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from sogclr_tf.losses import learned_temperature, replica
 from sogclr_tf.losses.base import ContrastiveLoss, with_gradient_of
+from sogclr_tf.losses.similarities import Similarities
 
 SCHEMES = ("constant", "global")
 
@@ -31,18 +34,19 @@ class CLIPLoss(ContrastiveLoss):
         ValueError: an argument is out of range.
     """
 
+    contrasts = "pairs"
     options = ("temperature", "temperature_scheme", "min_temperature", "max_temperature")
 
     def __init__(
         self,
-        temperature=0.07,
-        temperature_scheme="global",
+        temperature: float = 0.07,
+        temperature_scheme: str = "global",
         *,
-        min_temperature=0.01,
-        max_temperature=1.0,
-        name="clip",
-        **kwargs,
-    ):
+        min_temperature: float = 0.01,
+        max_temperature: float = 1.0,
+        name: str = "clip",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(temperature=temperature, name=name, **kwargs)
         learned_temperature.check_scheme(temperature_scheme, SCHEMES)
         self.temperature_scheme = temperature_scheme
@@ -56,25 +60,27 @@ class CLIPLoss(ContrastiveLoss):
             )
 
     @property
-    def learned_temperature(self):
+    def learned_temperature(self) -> tf.Tensor:
         """With "global", the temperature as it is by now: tf.Tensor float32 []."""
         return tf.exp(self._log_temperature)
 
-    def loss_and_metrics(self, a, b, index, training=True):
+    def loss_and_metrics(
+        self, a: tf.Tensor, b: tf.Tensor, index: tf.Tensor, training: bool = True
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """As in `ContrastiveLoss`; a learned temperature is logged."""
         loss, metrics = super().loss_and_metrics(a, b, index, training=training)
         if self.temperature_scheme == "global":
             metrics["temperature"] = self.learned_temperature
         return loss, metrics
 
-    def temperatures_and_rho(self, index):
+    def temperatures_and_rho(self, index: tf.Tensor) -> tuple[float | tf.Tensor, float]:
         del index
         return self._temperature(), 0.0
 
-    def _temperature(self):
+    def _temperature(self) -> float | tf.Tensor:
         return self.learned_temperature if self.temperature_scheme == "global" else self.temperature
 
-    def compute(self, compared, index, training):  # noqa: ARG002
+    def compute(self, compared: Similarities, index: tf.Tensor, training: bool) -> tf.Tensor:  # noqa: ARG002
         scale = 1 / self._temperature()
         # By the scale's gradient a masked column counts for nothing: 0 times -inf is 0 here.
         logits = tf.math.multiply_no_nan(compared.differences().negative, scale)
@@ -83,5 +89,5 @@ class CLIPLoss(ContrastiveLoss):
         share = tf.reduce_sum(anchors) / tf.cast(2 * compared.global_batch, tf.float32)
         return with_gradient_of(share, replica.mean(anchors))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **{name: getattr(self, name) for name in self.options}}

@@ -2,10 +2,11 @@
 
 import math
 
+import keras
 import tensorflow as tf
 
 
-def check_gamma(gamma, decay_steps):
+def check_gamma(gamma: float, decay_steps: int) -> None:
     """Raises ValueError unless gamma lies in (0, 1] and decay_steps is a whole number >= 0."""
     if not 0 < gamma <= 1:
         raise ValueError(f"gamma is {gamma}: it must lie in (0, 1], commonly 0.1 to 0.99")
@@ -16,7 +17,7 @@ def check_gamma(gamma, decay_steps):
         )
 
 
-def add_counter(layer):
+def add_counter(layer: keras.layers.Layer) -> keras.Variable:
     """Gives `layer` a count of its training steps: a weight, int64 [], so that it is saved."""
     return layer.add_weight(
         name="steps",
@@ -28,7 +29,7 @@ def add_counter(layer):
     )
 
 
-def count(counter):
+def count(counter: keras.Variable) -> tf.Tensor:
     """The steps before this one, int64 []; adds one to the counter.
 
     Every replica counts in its own copy, by a raw operation for the reason that `table.write` has.
@@ -38,7 +39,7 @@ def count(counter):
     return steps
 
 
-def current(gamma, decay_steps, counter):
+def current(gamma: float, decay_steps: int, counter: keras.Variable | None) -> float | tf.Tensor:
     """gamma of this step, a float or a float32 scalar; counts the step where it falls.
 
     Args:
@@ -49,7 +50,7 @@ def current(gamma, decay_steps, counter):
     return falling(gamma, decay_steps, count(counter)) if decay_steps else gamma
 
 
-def falling(gamma, decay_steps, step):
+def falling(gamma: float, decay_steps: int, step: tf.Tensor) -> tf.Tensor:
     """gamma at a step: from 1 along a half cosine down to `gamma`, where it stays.
 
     For gamma=0.2, decay_steps=100:

@@ -1,12 +1,14 @@
 """SogCLR: the global contrastive objective at small batch."""
 
 import math
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from sogclr_tf.losses import gamma_schedule, replica, table
 from sogclr_tf.losses.base import TwoViewLoss, share_of, with_gradient_of
+from sogclr_tf.losses.similarities import Similarities
 
 
 @keras.saving.register_keras_serializable(package="sogclr_tf")
@@ -40,7 +42,7 @@ class GlobalContrastiveLoss(TwoViewLoss):
             in-batch loss. The paper's 0.9; smaller values pay at small batches.
         gamma_decay_steps: int >= 0. Over so many training steps, each a call with training=True,
             gamma falls from 1 along a half cosine to its value (FastCLIP, arXiv 2407.01445); 0
-            keeps it constant. A weight of the objective counts the steps, so that they are saved
+            keeps it constant. A weight of the loss counts the steps, so that they are saved
             with it and a resumed training goes on where it was.
         negatives: "both", as in the paper: the 2(B-1) views of the other examples; "other": the
             B-1 of them on the side of the positive.
@@ -49,19 +51,19 @@ class GlobalContrastiveLoss(TwoViewLoss):
         ValueError: an argument is out of range.
     """
 
-    options = ("temperature", "gamma", "gamma_decay_steps", "negatives")
+    options: tuple[str, ...] = ("temperature", "gamma", "gamma_decay_steps", "negatives")
     has_table = True
 
     def __init__(
         self,
-        num_examples,
-        temperature=0.1,
-        gamma=0.9,
-        gamma_decay_steps=0,
-        negatives="both",
-        name="sogclr",
-        **kwargs,
-    ):
+        num_examples: int,
+        temperature: float = 0.1,
+        gamma: float = 0.9,
+        gamma_decay_steps: int = 0,
+        negatives: str = "both",
+        name: str = "sogclr",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(temperature=temperature, negatives=negatives, name=name, **kwargs)
         gamma_schedule.check_gamma(gamma, gamma_decay_steps)
         table.check_num_examples(num_examples)
@@ -72,11 +74,11 @@ class GlobalContrastiveLoss(TwoViewLoss):
         self._counter = gamma_schedule.add_counter(self) if self.gamma_decay_steps else None
 
     @property
-    def log_u(self):
+    def log_u(self) -> tf.Variable:
         """The table: tf.Variable float32 [num_examples], -inf where an example was never seen."""
         return self._table.value
 
-    def compute(self, compared, index, training):
+    def compute(self, compared: Similarities, index: tf.Tensor, training: bool) -> tf.Tensor:
         log_g = compared.log_mean_exp(self.temperature)
         log_u = tf.stop_gradient(log_g)
         if training:
@@ -84,13 +86,13 @@ class GlobalContrastiveLoss(TwoViewLoss):
             table.record(index, [(self._table, log_mean_of_views(log_u))])
         return global_loss(compared, self.temperature, log_g, log_u)
 
-    def _average(self, index, log_g):
+    def _average(self, index: tf.Tensor, log_g: tf.Tensor) -> tf.Tensor:
         """log u of each anchor after this step: float32 [2b]."""
         gamma = gamma_schedule.current(self.gamma, self.gamma_decay_steps, self._counter)
         old = table.read(self._table, index)
         return table.moving_average(tf.tile(old, [2]), log_g, gamma)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_examples": self.num_examples,
@@ -99,11 +101,17 @@ class GlobalContrastiveLoss(TwoViewLoss):
         }
 
 
-def global_loss(compared, temperature, log_g, log_u, rho=0.0):
+def global_loss(
+    compared: Similarities,
+    temperature: float | tf.Tensor,
+    log_g: tf.Tensor,
+    log_u: tf.Tensor,
+    rho: float = 0.0,
+) -> tf.Tensor:
     """The scalar whose value estimates F and whose gradient is the method's.
 
     Args:
-        compared: `pairs.Similarities`.
+        compared: `similarities.Similarities`.
         temperature: float32, a scalar or [2b].
         log_g: float32 [2b], with a gradient.
         log_u: float32 [2b], without.
@@ -115,7 +123,7 @@ def global_loss(compared, temperature, log_g, log_u, rho=0.0):
     return with_gradient_of(share_of(surrogate, compared.global_batch), value)
 
 
-def log_mean_of_views(log_u):
+def log_mean_of_views(log_u: tf.Tensor) -> tf.Tensor:
     """The log of the mean of both views' u: float32 [2b] to [b]."""
     of_a, of_b = tf.split(log_u, 2)
     return table.log_add(of_a, of_b) - math.log(2)

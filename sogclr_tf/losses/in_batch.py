@@ -1,9 +1,12 @@
 """The losses that see no more than their batch: SimCLR's NT-Xent and the decoupled loss."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from sogclr_tf.losses.base import TwoViewLoss, both_directions
+from sogclr_tf.losses.similarities import Similarities
 
 
 @keras.saving.register_keras_serializable(package="sogclr_tf")
@@ -25,10 +28,12 @@ class NTXentLoss(TwoViewLoss):
         ValueError: an argument is out of range.
     """
 
-    def __init__(self, temperature=0.1, negatives="both", name="simclr", **kwargs):
+    def __init__(
+        self, temperature: float = 0.1, negatives: str = "both", name: str = "simclr", **kwargs: Any
+    ) -> None:
         super().__init__(temperature=temperature, negatives=negatives, name=name, **kwargs)
 
-    def compute(self, compared, index, training):  # noqa: ARG002
+    def compute(self, compared: Similarities, index: tf.Tensor, training: bool) -> tf.Tensor:  # noqa: ARG002
         positive = compared.positive / self.temperature
         logits = tf.concat([positive[:, None], compared.negative / self.temperature], axis=1)
         anchors = tf.reduce_logsumexp(logits, axis=1) - positive
@@ -56,10 +61,12 @@ class DecoupledContrastiveLoss(TwoViewLoss):
         ValueError: an argument is out of range.
     """
 
-    def __init__(self, temperature=0.1, negatives="both", name="dcl", **kwargs):
+    def __init__(
+        self, temperature: float = 0.1, negatives: str = "both", name: str = "dcl", **kwargs: Any
+    ) -> None:
         super().__init__(temperature=temperature, negatives=negatives, name=name, **kwargs)
 
-    def compute(self, compared, index, training):  # noqa: ARG002
+    def compute(self, compared: Similarities, index: tf.Tensor, training: bool) -> tf.Tensor:  # noqa: ARG002
         logits = compared.negative / self.temperature
         anchors = tf.reduce_logsumexp(logits, axis=1) - compared.positive / self.temperature
         return both_directions(anchors, compared.global_batch)

@@ -1,18 +1,21 @@
 """How a temperature is learned: one weight of the optimizer's, or one for every example."""
 
 import math
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
+from sogclr_tf.losses.similarities import Similarities
 
-def check_scheme(scheme, valid):
+
+def check_scheme(scheme: str, valid: Sequence[str]) -> None:
     """Raises ValueError unless `scheme` is one of `valid`."""
     if scheme not in valid:
         raise ValueError(f"unknown temperature_scheme '{scheme}': choose one of {', '.join(valid)}")
 
 
-def check_bounds(temperature, lowest, highest):
+def check_bounds(temperature: float, lowest: float, highest: float) -> None:
     """Raises ValueError unless 0 < lowest <= temperature <= highest."""
     if not 0 < lowest <= temperature <= highest:
         raise ValueError(
@@ -21,7 +24,7 @@ def check_bounds(temperature, lowest, highest):
         )
 
 
-def check_descent(rho, eta, beta):
+def check_descent(rho: float, eta: float, beta: float) -> None:
     """Raises ValueError where what moves the temperatures of examples is out of range."""
     if not rho >= 0:
         raise ValueError(f"rho is {rho}: it must be >= 0, commonly 0.1 to 0.5, of texts 2 to 9")
@@ -31,7 +34,9 @@ def check_descent(rho, eta, beta):
         raise ValueError(f"beta is {beta}: it must lie in (0, 1], commonly 0.9")
 
 
-def add_log_temperature(layer, initial, lowest, highest):
+def add_log_temperature(
+    layer: keras.layers.Layer, initial: float, lowest: float, highest: float
+) -> keras.Variable:
     """Gives `layer` the log of a temperature as a trainable weight, float32 [].
 
     The log, as in CLIP: the temperature stays above 0, and a step of the optimizer is a share of it
@@ -51,24 +56,30 @@ def add_log_temperature(layer, initial, lowest, highest):
 class LogBounds(keras.constraints.Constraint):
     """Keeps the exponential of a weight in [lowest, highest], both > 0."""
 
-    def __init__(self, lowest, highest):
+    def __init__(self, lowest: float, highest: float) -> None:
         self.lowest = lowest
         self.highest = highest
 
-    def __call__(self, value):
+    def __call__(self, value: tf.Tensor) -> tf.Tensor:
         return tf.clip_by_value(value, math.log(self.lowest), math.log(self.highest))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, float]:
         return {"lowest": self.lowest, "highest": self.highest}
 
 
-def slopes(compared, temperature, log_g, log_u, rho):
+def slopes(
+    compared: Similarities,
+    temperature: float | tf.Tensor,
+    log_g: tf.Tensor,
+    log_u: tf.Tensor,
+    rho: float,
+) -> tf.Tensor:
     """d = log u + rho - (g / u) * mean over the negatives of s/t, weighted by exp(s/t).
 
     With u = g it is the derivative by t of t * (log g + rho).
 
     Args:
-        compared: `pairs.Similarities`, whose entries of `negative` are the s.
+        compared: `similarities.Similarities`, whose entries of `negative` are the s.
         temperature: t, float32, a scalar or [2b].
         log_g: float32 [2b].
         log_u: float32 [2b].
@@ -81,7 +92,15 @@ def slopes(compared, temperature, log_g, log_u, rho):
     return tf.stop_gradient(log_u + rho - expected)
 
 
-def descend(temperature, velocity, slope, *, eta, beta, bounds):
+def descend(
+    temperature: tf.Tensor,
+    velocity: tf.Tensor,
+    slope: tf.Tensor,
+    *,
+    eta: float,
+    beta: float,
+    bounds: tuple[float, float],
+) -> tuple[tf.Tensor, tf.Tensor]:
     """One step of examples' temperatures: (temperature, velocity), float32 like the arguments."""
     velocity = (1 - beta) * velocity + beta * slope
     return tf.clip_by_value(temperature - eta * velocity, *bounds), velocity

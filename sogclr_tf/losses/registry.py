@@ -51,6 +51,11 @@ def loss_options(name: str) -> tuple[str, ...]:
     return _class_of(name).options
 
 
+def losses_for(sides: str) -> list[str]:
+    """The names of the losses that contrast "views" of images, or "pairs" of images and texts."""
+    return [name for name in loss_names() if _LOSSES[name].contrasts in ("any", sides)]
+
+
 def build_loss(name: str, num_examples: int, **options: Any) -> ContrastiveLoss:
     """The loss called `name` for a training set of `num_examples` examples.
 

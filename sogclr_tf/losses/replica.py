@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 
-def gather(values):
+def gather(values: tf.Tensor) -> tf.Tensor:
     """The rows of every replica, in replica order.
 
     Args:
@@ -21,7 +21,7 @@ def gather(values):
     return context.all_gather(tf.identity(values), axis=0)
 
 
-def mean(values):
+def mean(values: tf.Tensor) -> tf.Tensor:
     """The mean of all replicas' values: a scalar, the same on every replica."""
     context = tf.distribute.get_replica_context()
     local = tf.reduce_mean(values)
@@ -30,12 +30,12 @@ def mean(values):
     return context.all_reduce(tf.distribute.ReduceOp.MEAN, local)
 
 
-def count():
+def count() -> int:
     """The number of replicas that share the global batch."""
     return tf.distribute.get_replica_context().num_replicas_in_sync
 
 
-def first_row(local_batch):
+def first_row(local_batch: int | tf.Tensor) -> tf.Tensor:
     """Where this replica's rows start in the gathered batch: int32 []."""
     replica = tf.distribute.get_replica_context().replica_id_in_sync_group
     return tf.cast(replica, tf.int32) * local_batch

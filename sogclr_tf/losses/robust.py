@@ -1,5 +1,7 @@
 """iSogCLR: the global contrastive objective with a temperature for every example."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -9,6 +11,7 @@ from sogclr_tf.losses.global_contrastive import (
     global_loss,
     log_mean_of_views,
 )
+from sogclr_tf.losses.similarities import Similarities
 
 
 @keras.saving.register_keras_serializable(package="sogclr_tf")
@@ -57,17 +60,17 @@ class RobustGlobalContrastiveLoss(GlobalContrastiveLoss):
 
     def __init__(
         self,
-        num_examples,
-        temperature=0.1,
+        num_examples: int,
+        temperature: float = 0.1,
         *,
-        rho=0.3,
-        eta=0.01,
-        beta=0.9,
-        min_temperature=0.05,
-        max_temperature=0.7,
-        name="isogclr",
-        **kwargs,
-    ):
+        rho: float = 0.3,
+        eta: float = 0.01,
+        beta: float = 0.9,
+        min_temperature: float = 0.05,
+        max_temperature: float = 0.7,
+        name: str = "isogclr",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(num_examples, temperature, name=name, **kwargs)
         learned_temperature.check_bounds(temperature, min_temperature, max_temperature)
         learned_temperature.check_descent(rho, eta, beta)
@@ -84,14 +87,14 @@ class RobustGlobalContrastiveLoss(GlobalContrastiveLoss):
         )
 
     @property
-    def temperatures(self):
+    def temperatures(self) -> tf.Variable:
         """The temperature of every example: tf.Variable float32 [num_examples]."""
         return self._temperatures.value
 
-    def temperatures_and_rho(self, index):
+    def temperatures_and_rho(self, index: tf.Tensor) -> tuple[float | tf.Tensor, float]:
         return tf.gather(self.temperatures, index), self.rho
 
-    def compute(self, compared, index, training):
+    def compute(self, compared: Similarities, index: tf.Tensor, training: bool) -> tf.Tensor:
         temperature = tf.fill(tf.shape(compared.positive), self.temperature)
         if training:
             temperature = tf.tile(table.read(self._temperatures, index), [2])
@@ -103,7 +106,7 @@ class RobustGlobalContrastiveLoss(GlobalContrastiveLoss):
             self._descend(index, slope, log_mean_of_views(log_u))
         return global_loss(compared, temperature, log_g, log_u, self.rho)
 
-    def _descend(self, index, slope, log_u):
+    def _descend(self, index: tf.Tensor, slope: tf.Tensor, log_u: tf.Tensor) -> None:
         """One step of the temperatures; stores all that was learned of the batch."""
         of_a, of_b = tf.split(slope, 2)
         temperature, velocity = learned_temperature.descend(
@@ -123,7 +126,7 @@ class RobustGlobalContrastiveLoss(GlobalContrastiveLoss):
             ],
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "rho": self.rho,

@@ -1,6 +1,6 @@
-"""The similarities of a global batch, as every objective needs them."""
+"""The similarities of a global batch, as every loss needs them."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import tensorflow as tf
 
@@ -29,14 +29,14 @@ class Similarities(NamedTuple):
     num_negatives: int | tf.Tensor
     global_batch: int | tf.Tensor
 
-    def differences(self):
+    def differences(self) -> Self:
         """The same with <z, z-> - <z, z+> in place of each <z, z->, and 0 for each positive."""
         return self._replace(
             negative=self.negative - self.positive[:, tf.newaxis],
             positive=tf.zeros_like(self.positive),
         )
 
-    def log_mean_exp(self, temperature):
+    def log_mean_exp(self, temperature: float | tf.Tensor) -> tf.Tensor:
         """log g: float32 [2b], the log of the mean over the negatives of exp(<z, z->/temperature).
 
         Args:
@@ -46,7 +46,7 @@ class Similarities(NamedTuple):
         count = tf.cast(self.num_negatives, tf.float32)
         return tf.reduce_logsumexp(logits, axis=1) - tf.math.log(count)
 
-    def expected_logit(self, temperature):
+    def expected_logit(self, temperature: float | tf.Tensor) -> tf.Tensor:
         """float32 [2b], the mean over the negatives of <z, z->/temperature, weighted by its exp.
 
         Args:
@@ -58,7 +58,7 @@ class Similarities(NamedTuple):
         return tf.reduce_sum(weighted, axis=1)
 
 
-def compare(a, b, negatives="both"):
+def compare(a: tf.Tensor, b: tf.Tensor, negatives: str = "both") -> Similarities:
     """Normalizes raw projections, gathers the replicas' and compares them.
 
     Args:
@@ -98,19 +98,19 @@ def compare(a, b, negatives="both"):
     )
 
 
-def check_negatives(negatives):
+def check_negatives(negatives: str) -> None:
     """Raises ValueError unless `negatives` is one of `NEGATIVES`."""
     if negatives not in NEGATIVES:
         raise ValueError(f"unknown negatives '{negatives}': choose one of {', '.join(NEGATIVES)}")
 
 
-def _column(temperature):
+def _column(temperature: float | tf.Tensor) -> tf.Tensor:
     """A scalar as it is; one value for each anchor as a column."""
     temperature = tf.convert_to_tensor(temperature, tf.float32)
     return temperature[:, tf.newaxis] if temperature.shape.rank else temperature
 
 
-def _own_example(local):
+def _own_example(local: int | tf.Tensor) -> tf.Tensor:
     """bool [b, B]: the columns of one side that hold a view of the anchor's own example.
 
     Replica 1 of 2 with b = 2, so B = 4 (o: own example, masked; the rest are negatives):
@@ -127,7 +127,7 @@ def _own_example(local):
     return rows[:, tf.newaxis] == tf.range(local * replica.count())[tf.newaxis, :]
 
 
-def _check_shapes(a, b):
+def _check_shapes(a: tf.Tensor, b: tf.Tensor) -> None:
     shapes = f"{tuple(a.shape)} and {tuple(b.shape)}"
     if a.shape.rank != 2 or b.shape.rank != 2 or not a.shape.is_compatible_with(b.shape):
         raise ValueError(f"projections have shapes {shapes}: expected [B, D] twice")

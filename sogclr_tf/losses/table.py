@@ -1,7 +1,9 @@
 """The per-example table: one float32 for every training example, in log space."""
 
 import math
+from collections.abc import Sequence
 
+import keras
 import tensorflow as tf
 
 from sogclr_tf.losses import replica
@@ -9,13 +11,15 @@ from sogclr_tf.losses import replica
 NEVER_VISITED = -math.inf
 
 
-def check_num_examples(num_examples):
+def check_num_examples(num_examples: int) -> None:
     """Raises ValueError unless a table can have so many entries."""
     if num_examples != int(num_examples) or num_examples < 2:
         raise ValueError(f"num_examples is {num_examples}: it must be a whole number >= 2")
 
 
-def add_table(layer, num_examples, name, initial=NEVER_VISITED):
+def add_table(
+    layer: keras.layers.Layer, num_examples: int, name: str, initial: float = NEVER_VISITED
+) -> keras.Variable:
     """Gives `layer` a table [num_examples] of float32, every entry `initial`.
 
     A Keras weight, so that checkpoints, `.weights.h5` and `.keras` files all keep it; without
@@ -32,7 +36,7 @@ def add_table(layer, num_examples, name, initial=NEVER_VISITED):
     )
 
 
-def read(table, index):
+def read(table: keras.Variable, index: tf.Tensor) -> tf.Tensor:
     """The entries of `index`: float32 [b].
 
     An index outside the table raises ValueError in eager code and reads NaN in a graph: there an
@@ -49,7 +53,7 @@ def read(table, index):
     return tf.where(inside, tf.gather(table.value, tf.clip_by_value(index, 0, size - 1)), math.nan)
 
 
-def write(table, index, entries):
+def write(table: keras.Variable, index: tf.Tensor, entries: tf.Tensor) -> None:
     """Sets the entries of `index`, at a cost that does not depend on the table's size.
 
     Under a strategy every replica writes the same gathered rows into its own copy. The raw scatter
@@ -70,7 +74,7 @@ def write(table, index, entries):
     )
 
 
-def record(index, entries):
+def record(index: tf.Tensor, entries: Sequence[tuple[keras.Variable, tf.Tensor]]) -> None:
     """Stores the rows of the global batch in their tables, on every replica.
 
     Args:
@@ -83,7 +87,7 @@ def record(index, entries):
         write(table, index, rows[:, column])
 
 
-def moving_average(log_u, log_g, gamma):
+def moving_average(log_u: tf.Tensor, log_g: tf.Tensor, gamma: float | tf.Tensor) -> tf.Tensor:
     """log((1 - gamma) u + gamma g), or log g where u was never visited: float32 like `log_g`.
 
     The estimate of eq. (5) in arXiv 2202.12387, with the first visit decided for each example.
@@ -98,7 +102,7 @@ def moving_average(log_u, log_g, gamma):
     return tf.where(tf.math.is_inf(log_u), log_g, averaged)
 
 
-def log_add(x, y):
+def log_add(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     """log(exp(x) + exp(y)), exact for -inf: float32 like the inputs."""
     largest = tf.maximum(x, y)
     safe = tf.where(tf.math.is_inf(largest), tf.zeros_like(largest), largest)

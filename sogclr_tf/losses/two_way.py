@@ -1,10 +1,13 @@
 """SogCLR between two kinds, images and texts: each side is told from the other side alone."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from sogclr_tf.losses import gamma_schedule, learned_temperature, replica, table
 from sogclr_tf.losses.base import ContrastiveLoss, with_gradient_of
+from sogclr_tf.losses.similarities import Similarities
 
 SCHEMES = ("constant", "global", "individual")
 
@@ -87,23 +90,24 @@ class TwoWayGlobalContrastiveLoss(ContrastiveLoss):
         "max_temperature",
     )
     has_table = True
+    contrasts = "pairs"
 
     def __init__(
         self,
-        num_examples,
-        temperature=0.05,
-        gamma=0.9,
-        gamma_decay_steps=0,
-        temperature_scheme="constant",
+        num_examples: int,
+        temperature: float = 0.05,
+        gamma: float = 0.9,
+        gamma_decay_steps: int = 0,
+        temperature_scheme: str = "constant",
         *,
-        rho=6.0,
-        eta=0.001,
-        beta=0.9,
-        min_temperature=0.01,
-        max_temperature=1.0,
-        name="two_way",
-        **kwargs,
-    ):
+        rho: float = 6.0,
+        eta: float = 0.001,
+        beta: float = 0.9,
+        min_temperature: float = 0.01,
+        max_temperature: float = 1.0,
+        name: str = "two_way",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(temperature=temperature, name=name, **kwargs)
         gamma_schedule.check_gamma(gamma, gamma_decay_steps)
         table.check_num_examples(num_examples)
@@ -136,42 +140,44 @@ class TwoWayGlobalContrastiveLoss(ContrastiveLoss):
             self._velocities_b = self._add_table("temperature_velocities_b", 0.0)
 
     @property
-    def log_u_a(self):
+    def log_u_a(self) -> tf.Variable:
         """The images' table: tf.Variable float32 [num_examples], -inf where never seen."""
         return self._log_u_a.value
 
     @property
-    def log_u_b(self):
+    def log_u_b(self) -> tf.Variable:
         """The texts' table, likewise."""
         return self._log_u_b.value
 
     @property
-    def temperatures_a(self):
+    def temperatures_a(self) -> tf.Variable:
         """With "individual", the images' temperatures: tf.Variable float32 [num_examples]."""
         return self._temperatures_a.value
 
     @property
-    def temperatures_b(self):
+    def temperatures_b(self) -> tf.Variable:
         """With "individual", the texts' temperatures: tf.Variable float32 [num_examples]."""
         return self._temperatures_b.value
 
     @property
-    def learned_temperature(self):
+    def learned_temperature(self) -> tf.Tensor:
         """With "global", the temperature as it is by now: tf.Tensor float32 []."""
         return tf.exp(self._log_temperature)
 
-    def loss_and_metrics(self, a, b, index, training=True):
+    def loss_and_metrics(
+        self, a: tf.Tensor, b: tf.Tensor, index: tf.Tensor, training: bool = True
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """As in `ContrastiveLoss`; a learned temperature is logged, the batch's mean of several."""
         loss, metrics = super().loss_and_metrics(a, b, index, training=training)
         if "temperature" in self.metric_names:
             metrics["temperature"] = tf.reduce_mean(self._temperature_of(index, training))
         return loss, metrics
 
-    def temperatures_and_rho(self, index):
+    def temperatures_and_rho(self, index: tf.Tensor) -> tuple[float | tf.Tensor, float]:
         rho = 0.0 if self.temperature_scheme == "constant" else self.rho
         return self._temperature_of(index, training=True), rho
 
-    def compute(self, compared, index, training):
+    def compute(self, compared: Similarities, index: tf.Tensor, training: bool) -> tf.Tensor:
         compared = compared.differences()
         learned = self._temperature_of(index, training)
         temperature = tf.stop_gradient(learned)
@@ -188,7 +194,7 @@ class TwoWayGlobalContrastiveLoss(ContrastiveLoss):
         share = tf.reduce_sum(surrogate) / tf.cast(2 * compared.global_batch, tf.float32)
         return with_gradient_of(share, replica.mean(temperature * (log_u + rho)))
 
-    def _temperature_of(self, index, training):
+    def _temperature_of(self, index: tf.Tensor, training: bool) -> tf.Tensor:
         """The temperature of this replica's anchors: float32, [2b] or a scalar for all."""
         if self.temperature_scheme == "global":
             return self.learned_temperature
@@ -196,12 +202,12 @@ class TwoWayGlobalContrastiveLoss(ContrastiveLoss):
             return self._read(index, "temperatures")
         return tf.constant(self.temperature)
 
-    def _average(self, index, log_g):
+    def _average(self, index: tf.Tensor, log_g: tf.Tensor) -> tf.Tensor:
         """log u of each anchor after this step: float32 [2b]."""
         gamma = gamma_schedule.current(self.gamma, self.gamma_decay_steps, self._counter)
         return table.moving_average(self._read(index, "log_u"), log_g, gamma)
 
-    def _record(self, index, log_u, slope):
+    def _record(self, index: tf.Tensor, log_u: tf.Tensor, slope: tf.Tensor) -> None:
         """Stores what was learned of the batch, in one message."""
         rows = self._rows("log_u", log_u)
         if self.temperature_scheme == "individual":
@@ -216,21 +222,21 @@ class TwoWayGlobalContrastiveLoss(ContrastiveLoss):
             rows += self._rows("temperatures", temperature) + self._rows("velocities", velocity)
         table.record(index, rows)
 
-    def _read(self, index, name):
+    def _read(self, index: tf.Tensor, name: str) -> tf.Tensor:
         """The entries of both sides' tables: float32 [2b], those of a, then those of b."""
         return tf.concat([table.read(side, index) for side in self._both(name)], axis=0)
 
-    def _rows(self, name, values):
+    def _rows(self, name: str, values: tf.Tensor) -> list[tuple[keras.Variable, tf.Tensor]]:
         """[(table, float32 [b])] of both sides, to record."""
         return list(zip(self._both(name), tf.split(values, 2), strict=True))
 
-    def _both(self, name):
+    def _both(self, name: str) -> list[keras.Variable]:
         return [getattr(self, f"_{name}_{side}") for side in "ab"]
 
-    def _add_table(self, name, initial=table.NEVER_VISITED):
+    def _add_table(self, name: str, initial: float = table.NEVER_VISITED) -> keras.Variable:
         return table.add_table(self, self.num_examples, name, initial)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_examples": self.num_examples,

@@ -1,13 +1,15 @@
 """Training of whatever is contrasted: the steps, `fit` and what it logs."""
 
 import contextlib
+from typing import Any, Self
 
 import keras
 import tensorflow as tf
 
 from sogclr_tf.data.sources.readable import clear_errors
 from sogclr_tf.data.stream import Stream
-from sogclr_tf.losses import replica
+# The registry, so that Keras knows every loss that a saved model may have.
+from sogclr_tf.losses import registry, replica  # noqa: F401
 from sogclr_tf.losses.base import ContrastiveLoss
 from sogclr_tf.models import input_checks, keras_hooks
 from sogclr_tf.models.metrics import FeatureStd, LogMeanExp
@@ -32,9 +34,9 @@ class ContrastiveModel(keras_hooks.BuildsItself):
         TypeError: `loss` is no `ContrastiveLoss`.
     """
 
-    batch_spec = None
+    batch_spec: input_checks.BatchSpec = None  # type: ignore[assignment]
 
-    def __init__(self, loss, **kwargs):
+    def __init__(self, loss: ContrastiveLoss, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not isinstance(loss, ContrastiveLoss):
             raise TypeError(
@@ -43,7 +45,7 @@ class ContrastiveModel(keras_hooks.BuildsItself):
         # Not `loss`, which is what Keras's compile() sets.
         self.contrastive_loss = loss
         self._means = [_mean_of(name) for name in ("loss", *loss.metric_names)]
-        self._feature_std = None
+        self._feature_std: FeatureStd | None = None
         # Not the optimizer's count, which passes over steps whose float16 gradients overflow: this
         # one says which batch comes next.
         self._trained_steps = self.add_weight(
@@ -56,20 +58,24 @@ class ContrastiveModel(keras_hooks.BuildsItself):
             aggregation="only_first_replica",
         )
 
-    def encode_batch(self, batch, training=False):
+    def encode_batch(
+        self, batch: dict[str, tf.Tensor], training: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """(features, a, b) of a batch.
 
         features: float [n, C] of its images, from which the projections were made, to be watched.
         a, b: float [B, D] each, the raw projections that the loss compares.
         """
-        raise NotImplementedError(f"{type(self).__name__} must define represent")
+        raise NotImplementedError(f"{type(self).__name__} must define encode_batch")
 
-    def sides(self, batch, training=False):
+    def sides(
+        self, batch: dict[str, tf.Tensor], training: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """(a, b), float [B, D] each: the raw projections that the loss compares."""
         _, a, b = self.encode_batch(batch, training=training)
         return a, b
 
-    def build_from(self, elements):
+    def build_from(self, elements: dict[str, Any]) -> None:
         """Makes all weights that do not exist yet, for batches of these specs or arrays.
 
         Raises:
@@ -77,32 +83,34 @@ class ContrastiveModel(keras_hooks.BuildsItself):
         """
         raise NotImplementedError(f"{type(self).__name__} must define build_from")
 
-    def prepare_dataset(self, stream):
+    def prepare_dataset(self, stream: tf.data.Dataset | dict) -> tf.data.Dataset | dict:
         """A tf.data.Dataset or a dictionary of arrays, made ready for the step."""
         return stream
 
-    def track_features(self, width):
+    def track_features(self, width: int) -> None:
         """Makes what watches the features of images, of which there are `width` each."""
         self._feature_std = FeatureStd(width)
 
     @property
-    def metrics(self):
+    def metrics(self) -> list[keras.Metric]:
         """Means over an epoch: the loss, what is logged beside it, and `feature_std`."""
         return [*self._means, *filter(None, [self._feature_std])]
 
     @property
-    def trained_steps(self):
+    def trained_steps(self) -> int:
         """Training steps so far, an int: batches of the stream that are behind."""
         return int(keras.ops.convert_to_numpy(self._trained_steps))
 
-    def fit(self, x=None, y=None, *, initial_step=None, **kwargs):
+    def fit(
+        self, x: Any = None, y: None = None, *, initial_step: int | None = None, **kwargs: Any
+    ) -> keras.callbacks.History:
         """Keras's `fit` on a training stream, checked before the first step.
 
         Args:
             x: what `sogclr_tf.training_views` (for two towers `training_pairs`) makes, or a
                 tf.data.Dataset or a dictionary of arrays that follows the contract of
-                `sogclr_tf.data` (`sogclr_tf.image_text`). The former bring their own steps per
-                epoch, each epoch in a new order; `initial_epoch` starts them there.
+                `sogclr_tf.data.views` (`sogclr_tf.data.image_text`). The former bring their own
+                steps per epoch, each epoch in a new order; `initial_epoch` starts them there.
             y: none; contrastive learning has no targets.
             initial_step: steps of training that are behind, in place of `initial_epoch`, such as
                 `Checkpoints.restore()` returns. They go on at the very next batch; the epoch
@@ -143,7 +151,7 @@ class ContrastiveModel(keras_hooks.BuildsItself):
         with images, input_checks.clear_errors(), keras_hooks.passing_over(self, taken):
             return super().fit(x, callbacks=callbacks, **{"shuffle": False, **kwargs})
 
-    def _named_images(self, x, first_step):
+    def _named_images(self, x: Any, first_step: int) -> contextlib.AbstractContextManager:
         """A context in which an image that cannot be decoded is named."""
         if not isinstance(x, Stream):
             return contextlib.nullcontext()
@@ -155,7 +163,7 @@ class ContrastiveModel(keras_hooks.BuildsItself):
 
         return clear_errors(x.source, ahead)
 
-    def _prepare(self, x, first_step):
+    def _prepare(self, x: Any, first_step: int) -> Any:
         """What Keras is to iterate over: guarded, and a share of it on every host."""
         stream = self.prepare_dataset(x.stream(first_step) if isinstance(x, Stream) else x)
         if not isinstance(stream, tf.data.Dataset):
@@ -171,19 +179,21 @@ class ContrastiveModel(keras_hooks.BuildsItself):
             )
         return input_checks.guard_indices(stream, self.contrastive_loss)
 
-    def _held_out(self, x):
+    def _held_out(self, x: Any) -> tf.data.Dataset | dict:
         """Data to evaluate on, of any kind that `fit` takes."""
         input_checks.check_stream(x, self.batch_spec, None, self.distribute_strategy)
         return self.prepare_dataset(x.epoch(0) if isinstance(x, Stream) else x)
 
-    def evaluate(self, x=None, y=None, **kwargs):
+    def evaluate(
+        self, x: Any = None, y: None = None, **kwargs: Any
+    ) -> list[float] | dict[str, float]:
         """Loss and what else is logged on a stream, in inference mode; the table is left alone.
 
         Every example counts as seen for the first time, as for images held out of training.
         """
         return super().evaluate(self._held_out(x), y, **kwargs)
 
-    def train_step(self, data):
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         batch = input_checks.unpack(data)
         with tf.GradientTape() as tape:
             features, logged = self._contrast(batch, training=True)
@@ -194,13 +204,13 @@ class ContrastiveModel(keras_hooks.BuildsItself):
         self.after_step(features, batch, training=True)
         return self._log(features, logged)
 
-    def test_step(self, data):
+    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         batch = input_checks.unpack(data)
         features, logged = self._contrast(batch, training=False)
         self.after_step(features, batch, training=False)
         return self._log(features, logged)
 
-    def after_step(self, features, batch, training):
+    def after_step(self, features: tf.Tensor, batch: dict[str, tf.Tensor], training: bool) -> None:
         """What else takes part in a step, after it: `features` are as `encode_batch` gave them."""
 
     def _contrast(self, batch, training):
@@ -232,7 +242,9 @@ class ContrastiveModel(keras_hooks.BuildsItself):
         return {**keras.Model.get_config(self), **config}
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+    ) -> Self:
         parts = {
             name: keras.saving.deserialize_keras_object(part, custom_objects)
             for name, part in config.items()
@@ -241,12 +253,12 @@ class ContrastiveModel(keras_hooks.BuildsItself):
         return cls(**{**config, **parts})
 
 
-def _mean_of(name):
+def _mean_of(name: str) -> keras.Metric:
     """The metric that averages what a loss logs under `name`."""
     return LogMeanExp(name) if name == "uniformity" else keras.metrics.Mean(name)
 
 
-def features_of(encoder, what):
+def features_of(encoder: keras.Model, what: keras.KerasTensor) -> int:
     """The number of features of an encoder that is called with `what`, a keras.KerasTensor.
 
     Raises:
@@ -261,5 +273,5 @@ def features_of(encoder, what):
     return features[-1]
 
 
-def _as_list(callbacks):
+def _as_list(callbacks: Any) -> list[keras.callbacks.Callback]:
     return list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]

@@ -2,12 +2,14 @@
 
 import contextlib
 import re
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from sogclr_tf.data.stream import Stream
+from sogclr_tf.losses.base import ContrastiveLoss
 
 _GUARD = ", the table of the loss: give the loss a larger num_examples, or mend the stream"
 
@@ -26,12 +28,14 @@ class BatchSpec(NamedTuple):
     example: str
 
 
-def unpack(data):
+def unpack(data: Any) -> Any:
     """The batch dictionary from what Keras hands to a step: it may wrap it in a tuple."""
     return data[0] if isinstance(data, tuple) else data
 
 
-def check_stream(x, batch_spec, loss, strategy):
+def check_stream(
+    x: Any, batch_spec: BatchSpec, loss: ContrastiveLoss | None, strategy: tf.distribute.Strategy
+) -> None:
     """Raises ValueError unless x is what a model is trained on.
 
     Args:
@@ -60,7 +64,7 @@ def check_stream(x, batch_spec, loss, strategy):
         _check_batch(elements["index"].shape[0], strategy)
 
 
-def check_encoder(key, found, encoder):
+def check_encoder(key: str, found: tuple | tf.TensorShape, encoder: Callable) -> None:
     """Raises ValueError where the encoder was built for another shape than `found`, that of key."""
     expected = getattr(encoder, "input_shape", None)
     if expected is not None and not tf.TensorShape(found).is_compatible_with(expected):
@@ -70,7 +74,7 @@ def check_encoder(key, found, encoder):
         )
 
 
-def check_labels(elements):
+def check_labels(elements: dict[str, Any]) -> None:
     """Raises ValueError where a probe would find no labels in the elements of a stream."""
     if "probe_image" in elements:
         _check_images("probe_image", elements["probe_image"])
@@ -88,7 +92,7 @@ def check_labels(elements):
         )
 
 
-def check_initial_step(initial_step, x, kwargs):
+def check_initial_step(initial_step: int | None, x: Any, kwargs: dict[str, Any]) -> None:
     """Raises ValueError where a step to go on from has no meaning."""
     if initial_step is None:
         return
@@ -103,7 +107,12 @@ def check_initial_step(initial_step, x, kwargs):
         raise ValueError("initial_step and initial_epoch were both given: pass one of them")
 
 
-def check_execution(steps_per_epoch, taken, steps_per_execution, strategy):
+def check_execution(
+    steps_per_epoch: int | None,
+    taken: int,
+    steps_per_execution: int,
+    strategy: tf.distribute.Strategy,
+) -> None:
     """Raises ValueError where Keras's loop over several steps would fail or overrun an epoch.
 
     Args:
@@ -135,7 +144,7 @@ def check_execution(steps_per_epoch, taken, steps_per_execution, strategy):
         )
 
 
-def guard_indices(dataset, loss):
+def guard_indices(dataset: tf.data.Dataset, loss: ContrastiveLoss) -> tf.data.Dataset:
     """The same stream, which stops at an index outside the loss's table.
 
     The check runs on the host, in tf.data: on an accelerator such an index would be ignored.
@@ -161,7 +170,7 @@ def guard_indices(dataset, loss):
 
 
 @contextlib.contextmanager
-def clear_errors():
+def clear_errors() -> Iterator[None]:
     """Raises what `guard_indices` found as a ValueError of one line."""
     try:
         yield
@@ -172,7 +181,7 @@ def clear_errors():
         raise ValueError(found.group()) from None
 
 
-def _check_images(key, view):
+def _check_images(key: str, view: Any) -> None:
     rank = len(view.shape)
     dtype = tf.as_dtype(view.dtype)
     if rank != 4 or not (dtype == tf.uint8 or dtype.is_floating):
@@ -182,7 +191,7 @@ def _check_images(key, view):
         )
 
 
-def _check_texts(key, text):
+def _check_texts(key: str, text: Any) -> None:
     dtype = tf.as_dtype(text.dtype)
     if (dtype == tf.string, dtype.is_integer, len(text.shape)) not in (
         (True, False, 1),
@@ -193,7 +202,7 @@ def _check_texts(key, text):
         )
 
 
-def _check_index(index, loss):
+def _check_index(index: Any, loss: ContrastiveLoss | None) -> None:
     dtype = tf.as_dtype(index.dtype)
     if len(index.shape) != 1 or not dtype.is_integer:
         raise ValueError(
@@ -206,7 +215,7 @@ def _check_index(index, loss):
         _check_table(int(index.max()) + 1, loss, "the training set")
 
 
-def _check_table(num_examples, loss, name):
+def _check_table(num_examples: int, loss: ContrastiveLoss | None, name: str) -> None:
     if loss is not None and loss.has_table and num_examples > loss.num_examples:
         raise ValueError(
             f"{name} has indices up to {num_examples - 1}, but the loss has a table for "
@@ -214,7 +223,7 @@ def _check_table(num_examples, loss, name):
         )
 
 
-def _check_batch(batch_size, strategy):
+def _check_batch(batch_size: int | None, strategy: tf.distribute.Strategy) -> None:
     replicas = strategy.num_replicas_in_sync if strategy else 1
     if batch_size is None:
         return

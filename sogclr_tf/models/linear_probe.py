@@ -1,7 +1,9 @@
 """A linear classifier of features, kept as the arrays that it is."""
 
 import io
-from typing import NamedTuple
+import os
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -22,7 +24,9 @@ class LinearProbe(NamedTuple):
     bias: np.ndarray
 
     @classmethod
-    def from_standardized(cls, mean, deviation, kernel, bias):
+    def from_standardized(
+        cls, mean: np.ndarray, deviation: np.ndarray, kernel: np.ndarray, bias: np.ndarray
+    ) -> Self:
         """The probe whose kernel was learned of (features - mean) / deviation.
 
         Args:
@@ -33,11 +37,11 @@ class LinearProbe(NamedTuple):
         kernel = np.asarray(kernel) / np.asarray(deviation)[:, None]
         return cls(*(np.asarray(x, np.float32) for x in (mean, kernel, bias)))
 
-    def scores(self, features):
+    def scores(self, features: Any) -> np.ndarray:
         """float32 [M, K] of features float [M, C]; their softmax are probabilities."""
         return (np.asarray(features, np.float32) - self.mean) @ self.kernel + self.bias
 
-    def layer(self):
+    def layer(self) -> Any:
         """A built Keras model that computes the scores: features [B, C] -> float32 [B, K]."""
         import keras
 
@@ -54,7 +58,7 @@ class LinearProbe(NamedTuple):
         layer.set_weights([self.kernel, self.bias])
         return layer
 
-    def to_bytes(self, class_names, encoder):
+    def to_bytes(self, class_names: Sequence[str] | None, encoder: str) -> bytes:
         """An .npz file of the probe, the names of its classes and the encoder that it belongs to.
 
         Args:
@@ -66,7 +70,7 @@ class LinearProbe(NamedTuple):
         return file.getvalue()
 
     @classmethod
-    def from_file(cls, path):
+    def from_file(cls, path: str | os.PathLike) -> tuple[Self, list[str] | None, str]:
         """(probe, class names as a list or None, encoder) of what `to_bytes` made."""
         with np.load(path) as file:
             names = file["class_names"].astype(str).tolist()

@@ -10,10 +10,10 @@ class LogMeanExp(keras.metrics.Mean):
     It is the same whether one device has seen all values or each of several an equal part.
     """
 
-    def update_state(self, values, sample_weight=None):
+    def update_state(self, values: tf.Tensor, sample_weight: tf.Tensor | None = None) -> None:
         super().update_state(tf.exp(values), sample_weight)
 
-    def result(self):
+    def result(self) -> tf.Tensor:
         return tf.math.log(super().result())
 
 
@@ -29,18 +29,18 @@ class FeatureStd(keras.metrics.Metric):
         width: C, the number of features.
     """
 
-    def __init__(self, width, name="feature_std"):
+    def __init__(self, width: int, name: str = "feature_std") -> None:
         super().__init__(name=name, dtype="float32")
         self._sum = self.add_variable((width,), initializer="zeros", name="sum")
         self._count = self.add_variable((), initializer="zeros", name="count")
 
-    def update_state(self, features):
+    def update_state(self, features: tf.Tensor) -> None:
         """Adds features float [B, C], normalized here."""
         features = tf.math.l2_normalize(tf.cast(features, tf.float32), axis=-1, epsilon=1e-24)
         self._sum.assign_add(tf.reduce_sum(features, axis=0))
         self._count.assign_add(tf.cast(tf.shape(features)[0], tf.float32))
 
-    def result(self):
+    def result(self) -> tf.Tensor:
         mean = tf.math.divide_no_nan(self._sum.value, self._count.value)
         # Rounding may leave a length a little above 1.
         return tf.sqrt(tf.maximum(1.0 - tf.reduce_sum(mean**2), 0.0))

@@ -1,5 +1,7 @@
 """A linear classifier that learns beside an encoder, from its features, and never changes it."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -31,7 +33,13 @@ class OnlineProbe(keras.layers.Layer):
         ValueError: an argument is out of range.
     """
 
-    def __init__(self, num_classes, learning_rate=1e-3, name="online_probe", **kwargs):
+    def __init__(
+        self,
+        num_classes: int,
+        learning_rate: float = 1e-3,
+        name: str = "online_probe",
+        **kwargs: Any,
+    ) -> None:
         kwargs.pop("dtype", None)
         super().__init__(name=name, dtype="float32", autocast=False, **kwargs)
         if num_classes != int(num_classes) or num_classes < 2:
@@ -46,7 +54,7 @@ class OnlineProbe(keras.layers.Layer):
             center=False, scale=False, synchronized=True, dtype="float32", name="standardize"
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.standardize.build((None, input_shape[-1]))
         shapes = {"kernel": (input_shape[-1], self.num_classes), "bias": (self.num_classes,)}
         self.kernel, self.bias = (self._weight(name, shape) for name, shape in shapes.items())
@@ -56,14 +64,16 @@ class OnlineProbe(keras.layers.Layer):
         self.optimizer.build([self.kernel, self.bias])
         self.built = True
 
-    def _weight(self, name, shape):
+    def _weight(self, name: str, shape: tuple[int | None, ...]) -> keras.Variable:
         # Not trainable to the model, whose optimizer leaves these weights alone.
         return self.add_weight(name=name, shape=shape, initializer="zeros", trainable=False)
 
-    def call(self, features):
+    def call(self, features: tf.Tensor) -> tf.Tensor:
         return self._logits(self.standardize(tf.cast(features, tf.float32), training=False))
 
-    def classify(self, features, population):
+    def classify(
+        self, features: tf.Tensor | np.ndarray, population: tf.Tensor | np.ndarray
+    ) -> tf.Tensor:
         """The class of each image: int64 [M].
 
         Whole images lie otherwise than the views of training, by which the probe's own statistics
@@ -86,7 +96,7 @@ class OnlineProbe(keras.layers.Layer):
             *(keras.ops.convert_to_numpy(x) for x in (self.mean_kernel, self.mean_bias)),
         )
 
-    def score(self, features, labels):
+    def score(self, features: tf.Tensor, labels: tf.Tensor) -> None:
         """Adds how this replica's share of a batch is classified to `accuracy`.
 
         Args:
@@ -95,7 +105,7 @@ class OnlineProbe(keras.layers.Layer):
         """
         self._count(self(features), labels)
 
-    def learn(self, features, labels):
+    def learn(self, features: tf.Tensor, labels: tf.Tensor) -> None:
         """One step; `accuracy` takes in how it did before. Arguments as for `score`."""
         features = tf.stop_gradient(tf.cast(features, tf.float32))
         features = self.standardize(features, training=True)
@@ -110,23 +120,23 @@ class OnlineProbe(keras.layers.Layer):
         self.optimizer.apply_gradients(zip(gradients, (self.kernel, self.bias), strict=True))
         self._average()
 
-    def _logits(self, standardized):
+    def _logits(self, standardized: tf.Tensor) -> tf.Tensor:
         return tf.matmul(standardized, self.mean_kernel) + self.mean_bias
 
-    def _count(self, logits, labels):
+    def _count(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """Updates `accuracy`; 1 for each example with a label and 0 for others, float32 [b]."""
         known = tf.cast(labels >= 0, tf.float32)
         correct = tf.equal(tf.argmax(logits, axis=1, output_type=labels.dtype), labels)
         self.accuracy.update_state(tf.cast(correct, tf.float32), sample_weight=known)
         return known
 
-    def _average(self):
+    def _average(self) -> None:
         steps = tf.cast(self.optimizer.iterations.value, tf.float32)
         share = tf.maximum(1.0 / _MEMORY, 1.0 / (1.0 + steps / 10.0))
         for mean, weight in ((self.mean_kernel, self.kernel), (self.mean_bias, self.bias)):
             mean.assign_add(share * (weight - mean))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         del config["dtype"]
         return {**config, "num_classes": self.num_classes, "learning_rate": self.learning_rate}

@@ -1,11 +1,15 @@
 """The Keras model that learns an encoder by contrasting views."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from sogclr_tf.data import augment
+from sogclr_tf.losses.base import ContrastiveLoss
 from sogclr_tf.models import input_checks
 from sogclr_tf.models.contrastive import ContrastiveModel, features_of
+from sogclr_tf.models.online_probe import OnlineProbe
 from sogclr_tf.networks.projection_head import projection_head
 
 
@@ -38,15 +42,23 @@ class SogCLR(ContrastiveModel):
 
     batch_spec = input_checks.VIEWS
 
-    def __init__(self, encoder, loss, projector=None, probe=None, name="sogclr", **kwargs):
+    def __init__(
+        self,
+        encoder: keras.Model,
+        loss: ContrastiveLoss,
+        projector: keras.layers.Layer | None = None,
+        probe: OnlineProbe | None = None,
+        name: str = "sogclr",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(loss, name=name, **kwargs)
         self.encoder = encoder
-        self.projector = projector
+        self.projector: keras.layers.Layer = projector
         self.probe = probe
         if encoder.built and hasattr(encoder, "input_shape"):
             self.build(encoder.input_shape)
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Makes all weights, for images of `input_shape` (batch, height, width, channels)."""
         features = features_of(self.encoder, keras.KerasTensor(tuple(input_shape)))
         if self.projector is None:
@@ -59,29 +71,31 @@ class SogCLR(ContrastiveModel):
         self.built = True
 
     @property
-    def metrics(self):
+    def metrics(self) -> list[keras.Metric]:
         return [*super().metrics, *([self.probe.accuracy] if self.probe else [])]
 
-    def build_from(self, elements):
+    def build_from(self, elements: dict[str, Any]) -> None:
         input_checks.check_encoder("view_a", elements["view_a"].shape, self.encoder)
         if self.probe is not None:
             input_checks.check_labels(elements)
         if not self.built:
             self.build(elements["view_a"].shape)
 
-    def call(self, images, training=False):
+    def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Features float32 [B, C] of images uint8, or float in 0..1, [B, H, W, 3]."""
         return self.encoder(augment.as_float(images), training=training)
 
-    def project(self, images, training=False):
+    def project(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Projections [B, D] of images: what the loss compares, before normalization."""
         return self.projector(self(images, training=training), training=training)
 
-    def encode_batch(self, batch, training=False):
+    def encode_batch(
+        self, batch: dict[str, tf.Tensor], training: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         features = self(tf.concat([batch["view_a"], batch["view_b"]], axis=0), training=training)
         return features, *tf.split(self.projector(features, training=training), 2)
 
-    def after_step(self, features, batch, training):
+    def after_step(self, features: tf.Tensor, batch: dict[str, tf.Tensor], training: bool) -> None:
         if self.probe is None:
             return
         work = self.probe.learn if training else self.probe.score
@@ -90,5 +104,5 @@ class SogCLR(ContrastiveModel):
         elif "label" in batch:
             work(features, tf.tile(batch["label"], [2]))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return self._config_of(encoder=self.encoder, projector=self.projector, probe=self.probe)

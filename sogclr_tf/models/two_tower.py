@@ -1,9 +1,13 @@
 """The Keras model that learns an image encoder and a text encoder by contrasting pairs."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from sogclr_tf.data import augment
+from sogclr_tf.losses.base import ContrastiveLoss
 from sogclr_tf.models import input_checks
 from sogclr_tf.models.contrastive import ContrastiveModel, features_of
 from sogclr_tf.networks.projection_head import linear_projector
@@ -13,7 +17,7 @@ from sogclr_tf.networks.projection_head import linear_projector
 class TwoTowerSogCLR(ContrastiveModel):
     """Two encoders, a projection of each and a loss between them, trained by `fit`.
 
-        text_encoder = TextEncoder(sogclr_tf.text.vocabulary(captions))
+        text_encoder = TextEncoder(sogclr_tf.vocabulary(captions))
         loss = TwoWayGlobalContrastiveLoss(num_examples=len(images))
         model = TwoTowerSogCLR(image_encoder, text_encoder, loss)
         model.compile(optimizer=keras.optimizers.Adam(1e-3))
@@ -44,27 +48,29 @@ class TwoTowerSogCLR(ContrastiveModel):
 
     def __init__(
         self,
-        image_encoder,
-        text_encoder,
-        loss,
-        image_projector=None,
-        text_projector=None,
-        name="two_tower",
-        **kwargs,
-    ):
+        image_encoder: keras.Model,
+        text_encoder: keras.Model,
+        loss: ContrastiveLoss,
+        image_projector: keras.layers.Layer | None = None,
+        text_projector: keras.layers.Layer | None = None,
+        name: str = "two_tower",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(loss, name=name, **kwargs)
         self.image_encoder = image_encoder
         self.text_encoder = text_encoder
         self.image_projector = image_projector or linear_projector(name="image_projector")
         self.text_projector = text_projector or linear_projector(name="text_projector")
-        shapes = [
+        shapes: list[Any] = [
             getattr(encoder, "input_shape", None) if encoder.built else None
             for encoder in (image_encoder, text_encoder)
         ]
         if None not in shapes:
             self.build(*shapes)
 
-    def build(self, image_shape, text_shape):
+    def build(
+        self, image_shape: tuple[int | None, ...], text_shape: tuple[int | None, ...]
+    ) -> None:
         """Makes all weights, for images [B, H, W, 3] and token ids [B, L] of these shapes."""
         widths = []
         for encoder, projector, shape, dtype in (
@@ -84,13 +90,13 @@ class TwoTowerSogCLR(ContrastiveModel):
             )
         self.built = True
 
-    def build_from(self, elements):
+    def build_from(self, elements: dict[str, Any]) -> None:
         input_checks.check_encoder("image", elements["image"].shape, self.image_encoder)
         input_checks.check_encoder("text", elements["text"].shape, self.text_encoder)
         if not self.built:
             self.build(elements["image"].shape, elements["text"].shape)
 
-    def prepare_dataset(self, stream):
+    def prepare_dataset(self, stream: tf.data.Dataset | dict) -> tf.data.Dataset | dict:
         """The stream with token ids where it has strings."""
         if isinstance(stream, tf.data.Dataset):
             if input_checks.unpack(stream.element_spec)["text"].dtype != tf.string:
@@ -104,10 +110,10 @@ class TwoTowerSogCLR(ContrastiveModel):
             return self._tokenized(stream)
         return stream
 
-    def _tokenized(self, elements):
+    def _tokenized(self, elements: dict[str, Any]) -> dict[str, Any]:
         return {**elements, "text": self.tokenize(elements["text"])}
 
-    def tokenize(self, texts):
+    def tokenize(self, texts: tf.Tensor | Sequence[str]) -> tf.Tensor:
         """Token ids int [B, L] of strings [B], as the text encoder's own `tokenize` has them.
 
         Raises:
@@ -120,35 +126,37 @@ class TwoTowerSogCLR(ContrastiveModel):
             )
         return self.text_encoder.tokenize(texts)
 
-    def call(self, batch, training=False):
+    def call(self, batch: dict[str, tf.Tensor], training: bool = False) -> tuple[tf.Tensor, ...]:
         """Embeddings (of images, of texts) of {"image", "text"}, L2-normalized [B, D] each.
 
         Images are uint8 or float in 0..1, texts token ids.
         """
         return tuple(_normalized(side) for side in self.sides(batch, training=training))
 
-    def embed_images(self, images):
+    def embed_images(self, images: tf.Tensor) -> tf.Tensor:
         """Embeddings float32 [B, D], L2-normalized, of images uint8 or float in 0..1."""
         features = self.image_encoder(augment.as_float(images), training=False)
         return _normalized(self.image_projector(features, training=False))
 
-    def embed_tokens(self, tokens):
+    def embed_tokens(self, tokens: tf.Tensor) -> tf.Tensor:
         """Embeddings float32 [B, D], L2-normalized, of token ids int [B, L]."""
         return _normalized(self._project_tokens(tokens))
 
-    def embed_texts(self, texts):
+    def embed_texts(self, texts: tf.Tensor | Sequence[str]) -> tf.Tensor:
         """Embeddings float32 [B, D], L2-normalized, of strings [B]."""
         return self.embed_tokens(self.tokenize(texts))
 
-    def encode_batch(self, batch, training=False):
+    def encode_batch(
+        self, batch: dict[str, tf.Tensor], training: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         features = self.image_encoder(augment.as_float(batch["image"]), training=training)
         a = self.image_projector(features, training=training)
         return features, a, self._project_tokens(batch["text"], training=training)
 
-    def _project_tokens(self, tokens, training=False):
+    def _project_tokens(self, tokens: tf.Tensor, training: bool = False) -> tf.Tensor:
         return self.text_projector(self.text_encoder(tokens, training=training), training=training)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return self._config_of(
             image_encoder=self.image_encoder,
             text_encoder=self.text_encoder,
@@ -157,5 +165,5 @@ class TwoTowerSogCLR(ContrastiveModel):
         )
 
 
-def _normalized(x):
+def _normalized(x: tf.Tensor) -> tf.Tensor:
     return tf.math.l2_normalize(tf.cast(x, tf.float32), axis=-1, epsilon=1e-24)

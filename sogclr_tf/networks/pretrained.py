@@ -13,7 +13,10 @@ The networks are the same but for details, which the import makes up for exactly
 import collections
 import dataclasses
 import re
+from collections.abc import Sequence
+from typing import Any
 
+import keras
 import numpy as np
 
 from sogclr_tf.networks import resnet, weight_files
@@ -47,7 +50,7 @@ class Report:
     parameters: int
     left_out: dict
 
-    def __str__(self):
+    def __str__(self) -> str:
         lines = [
             f"ResNet-{self.depth} with the {self.stem} stem and {self.width_multiplier} x 64 "
             f"channels, by the names of {self.layout}",
@@ -58,7 +61,12 @@ class Report:
         return "\n".join(lines)
 
 
-def import_resnet(source, *, input_shape=(224, 224, 3), input_normalization="published"):
+def import_resnet(
+    source: Any,
+    *,
+    input_shape: Sequence[int | None] = (224, 224, 3),
+    input_normalization: Any = "published",
+) -> tuple[keras.Model, Report]:
     """Returns (encoder, `Report`) from the weights of a ResNet that was trained elsewhere.
 
     Depth, width and stem are found from the arrays. Every one of them is used once or in the
@@ -118,8 +126,8 @@ def _without_the_rest(stored, layout, prefix):
                 break
         else:
             arrays[name] = array
-    if stored.after_step:
-        left_out["what lies beside the weights"] = stored.after_step
+    if stored.beside:
+        left_out["what lies beside the weights"] = stored.beside
     return arrays, dict(left_out)
 
 

@@ -3,7 +3,14 @@
 import keras
 
 
-def projection_head(features, *, hidden=None, output=128, layers=2, name="projector"):
+def projection_head(
+    features: int,
+    *,
+    hidden: int | None = None,
+    output: int = 128,
+    layers: int = 2,
+    name: str = "projector",
+) -> keras.Sequential:
     """Returns SimCLR's projection head (arXiv 2002.05709, section 4.2), built.
 
     The model maps features float [B, `features`] to projections float32 [B, `output`], not
@@ -37,7 +44,9 @@ def projection_head(features, *, hidden=None, output=128, layers=2, name="projec
     return keras.Sequential(head, name=name)
 
 
-def _dense_bn(width, prefix, *, center=True, dtype=None):
+def _dense_bn(
+    width: int, prefix: str, *, center: bool = True, dtype: str | None = None
+) -> list[keras.layers.Layer]:
     dense = keras.layers.Dense(
         width,
         use_bias=False,

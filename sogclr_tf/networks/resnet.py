@@ -5,11 +5,14 @@ a 1x1 convolution only where the shape changes. Three details follow SimCLR (arX
 the last batch normalization of a block starts with gamma = 0, so that every block starts as its
 shortcut; statistics are those of the global batch (`synchronized=True`); and convolutions start
 from a truncated normal of variance 1 / fan_in, which is half of He's 2 / fan_in. The options
-`padding`, `stride_in` and `input_normalization` are for weights of other libraries (`weights.py`).
+`padding`, `stride_in` and `input_normalization` are for weights of other libraries
+(`pretrained.py`).
 """
 
 import functools
 import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 
@@ -19,22 +22,23 @@ STRIDES_IN = ("3x3", "1x1")
 
 
 def ResNet(  # noqa: N802
-    depth,
+    depth: int,
     *,
-    width_multiplier=1,
-    stem="imagenet",
-    padding="same",
-    stride_in="3x3",
-    input_normalization=None,
-    input_shape=(224, 224, 3),
-    name=None,
-):
+    width_multiplier: int = 1,
+    stem: str = "imagenet",
+    padding: str = "same",
+    stride_in: str = "3x3",
+    input_normalization: Sequence[Sequence[float]] | None = None,
+    input_shape: Sequence[int | None] = (224, 224, 3),
+    name: str | None = None,
+) -> keras.Model:
     """Returns a residual network without classifier, as a functional model.
 
     The model maps images float [B, H, W, 3] in 0..1 (no mean or deviation is subtracted unless
     `input_normalization` says so) to features float32 [B, C], the average over positions after the
     last ReLU. C is 512 for depths 18 and 34 and 2048 for the others, times `width_multiplier`.
-    Features are float32 under mixed precision too. Layers have fixed names such as `stage1_block1_conv1`.
+    Features are float32 under mixed precision too. Layers have fixed names such as
+    `stage1_block1_conv1`.
 
     Args:
         depth: 18 or 34 (basic blocks); 50, 101 or 152 (bottleneck blocks).
@@ -75,12 +79,12 @@ def ResNet(  # noqa: N802
 
 def small_resnet(
     *,
-    widths=(32, 64, 128),
-    blocks_per_stage=1,
-    stem_stride=1,
-    input_shape=(32, 32, 3),
-    name=None,
-):
+    widths: Sequence[int] = (32, 64, 128),
+    blocks_per_stage: int = 1,
+    stem_stride: int = 1,
+    input_shape: Sequence[int | None] = (32, 32, 3),
+    name: str | None = None,
+) -> keras.Model:
     """Returns a small residual network of basic blocks, of a size that a CPU can train.
 
     The model maps images float [B, H, W, 3] in 0..1 to features float32 [B, widths[-1]], as
@@ -109,19 +113,19 @@ def small_resnet(
     return keras.Model(images, features, name=name or "small_resnet")
 
 
-def stages():
+def stages() -> dict[int, tuple[bool, tuple[int, ...]]]:
     """{depth: (whether its blocks are bottlenecks, ints: how many of them each stage has)}."""
     return {
         depth: (block is _bottleneck_block, blocks) for depth, (block, blocks) in _LAYOUTS.items()
     }
 
 
-def encoder_names():
+def encoder_names() -> tuple[str, ...]:
     """Returns the names that `build_encoder` accepts, as a tuple of str."""
     return tuple(_ENCODERS)
 
 
-def build_encoder(name, /, input_shape, **options):
+def build_encoder(name: str, /, input_shape: Sequence[int | None], **options: Any) -> keras.Model:
     """Returns the encoder called `name`: images float [B, H, W, 3] in 0..1 to float32 [B, C].
 
     Args:
@@ -258,7 +262,7 @@ def _pool(x):
     return keras.layers.GlobalAveragePooling2D(dtype="float32", name="features")(x)
 
 
-_LAYOUTS = {
+_LAYOUTS: dict[int, tuple[Callable, tuple[int, ...]]] = {
     18: (_basic_block, (2, 2, 2, 2)),
     34: (_basic_block, (3, 4, 6, 3)),
     50: (_bottleneck_block, (3, 4, 6, 3)),
@@ -266,5 +270,7 @@ _LAYOUTS = {
     152: (_bottleneck_block, (3, 8, 36, 3)),
 }
 
-_ENCODERS = {f"resnet{depth}": functools.partial(ResNet, depth) for depth in _LAYOUTS}
+_ENCODERS: dict[str, Callable[..., keras.Model]] = {
+    f"resnet{depth}": functools.partial(ResNet, depth) for depth in _LAYOUTS
+}
 _ENCODERS["small_resnet"] = small_resnet

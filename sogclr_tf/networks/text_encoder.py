@@ -1,11 +1,16 @@
 """A small text encoder, from token ids to features, with its tokenizer and vocabulary."""
 
+from collections.abc import Sequence
+from typing import Any, Self
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 
-def vocabulary(texts, max_tokens=20_000):
+def vocabulary(
+    texts: Sequence[str] | np.ndarray | tf.data.Dataset, max_tokens: int = 20_000
+) -> list[str]:
     """The words of `texts`, the most frequent first: list of str.
 
     Words are lower-case and without punctuation, as `TextEncoder.tokenize` reads them. The list
@@ -60,15 +65,15 @@ class TextEncoder(keras.Model):
 
     def __init__(
         self,
-        words,
-        length=16,
-        width=128,
-        blocks=1,
-        heads=4,
-        dropout=0.0,
-        name="text_encoder",
-        **kwargs,
-    ):
+        words: Sequence[str],
+        length: int = 16,
+        width: int = 128,
+        blocks: int = 1,
+        heads: int = 4,
+        dropout: float = 0.0,
+        name: str = "text_encoder",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name=name, **kwargs)
         _check(words, length, width, blocks, heads)
         self.length, self.width, self.blocks = length, width, blocks
@@ -93,32 +98,32 @@ class TextEncoder(keras.Model):
         self.build((None, length))
 
     @property
-    def words(self):
+    def words(self) -> list[str]:
         """The vocabulary, list of str."""
         # Read at once, in a function that is being traced too.
         with tf.init_scope():
             return bytes(np.uint8(keras.ops.convert_to_numpy(self._words))).decode().split("\n")
 
     @property
-    def vectorization(self):
+    def vectorization(self) -> keras.layers.TextVectorization:
         """The keras.layers.TextVectorization that `tokenize` uses."""
         return self._lookup.layer(self.words, self.length)
 
     @property
-    def input_shape(self):
+    def input_shape(self) -> tuple[None, int]:
         return (None, self.length)
 
-    def build(self, input_shape):  # noqa: ARG002
+    def build(self, input_shape: Any) -> None:  # noqa: ARG002
         """Makes all weights; the shape is known beforehand."""
         if not self.built:
-            self.built = True
+            self.built: bool = True
             self(keras.KerasTensor((None, self.length), "int32"))
 
-    def tokenize(self, texts):
+    def tokenize(self, texts: tf.Tensor | Sequence[str]) -> tf.Tensor:
         """Token ids int32 [B, length] of strings [B]; 0 is padding, 1 an unknown word."""
         return tf.cast(self.vectorization(texts), tf.int32)
 
-    def call(self, tokens, training=False):
+    def call(self, tokens: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Features [B, width] of token ids int [B, length]."""
         mask = keras.ops.not_equal(tokens, 0)
         x = self._embedding(tokens) + self._places(keras.ops.arange(self.length))
@@ -129,7 +134,7 @@ class TextEncoder(keras.Model):
         count = keras.ops.maximum(keras.ops.sum(share, axis=1, keepdims=True), 1)
         return keras.ops.einsum("blw,bl->bw", x, share / count)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **keras.Model.get_config(self),
             "words": self.words,
@@ -140,7 +145,11 @@ class TextEncoder(keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):  # noqa: ARG003
+    def from_config(
+        cls,
+        config: dict[str, Any],
+        custom_objects: dict[str, Any] | None = None,  # noqa: ARG003
+    ) -> Self:
         return cls(**config)
 
 

@@ -7,7 +7,7 @@ import pickle
 import re
 import warnings
 import zipfile
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -27,10 +27,10 @@ class Stored(NamedTuple):
     origin: str
     layout: str
     arrays: dict
-    after_step: list
+    beside: list
 
 
-def read(source):
+def read(source: Any) -> Stored:
     """The arrays of `source`, as `Stored`.
 
     Args:
@@ -90,14 +90,14 @@ def _read_safetensors(path):
 
 
 def _of_pytorch(origin, content):
-    after_step = []
+    beside = []
     for key in ("state_dict", "model"):
         if isinstance(content.get(key), collections.abc.Mapping):
-            after_step = [str(name) for name in content if name != key]
+            beside = [str(name) for name in content if name != key]
             content = content[key]
             break
     arrays = {str(name): _as_array(origin, name, value) for name, value in content.items()}
-    return Stored(origin, "PyTorch", arrays, after_step)
+    return Stored(origin, "PyTorch", arrays, beside)
 
 
 def _as_array(origin, name, value):
@@ -151,13 +151,13 @@ def _datasets(file):
 
 
 def _of_keras(path, datasets):
-    after_step = {name.partition("/")[0] for name, *_ in datasets if name.startswith("optimizer")}
+    beside = {name.partition("/")[0] for name, *_ in datasets if name.startswith("optimizer")}
     arrays = _unique(
         (_keras_name(path, name, layer), array)
         for name, layer, array in datasets
         if not name.startswith("optimizer")
     )
-    return Stored(str(path), "Keras", arrays, sorted(after_step))
+    return Stored(str(path), "Keras", arrays, sorted(beside))
 
 
 def _keras_name(path, name, layer):

@@ -9,6 +9,7 @@ import colorsys
 import dataclasses
 import io
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import PIL.Image
@@ -73,12 +74,12 @@ class _Scale:
     start: float
     end: float
 
-    def __call__(self, value):
+    def __call__(self, value: float) -> float:
         share = (value - self.low) / (self.high - self.low)
         return round(float(self.start + share * (self.end - self.start)), 1)
 
 
-def colors(count):
+def colors(count: int) -> list[str]:
     """`count` colors in CSS's notation, as different as so many can be."""
     if count <= len(_COLORS):
         return list(_COLORS[:count])
@@ -87,7 +88,9 @@ def colors(count):
     return ["#" + "".join(f"{round(255 * part):02x}" for part in rgb) for rgb in wheel]
 
 
-def metric_charts(histories, palette, runs=1):
+def metric_charts(
+    histories: Mapping[str, Mapping[str, list]], palette: Mapping[str, str], runs: int = 1
+) -> str:
     """A chart by epoch of each metric, the best known first, as HTML; empty where there is none.
 
     Args:
@@ -99,7 +102,7 @@ def metric_charts(histories, palette, runs=1):
     Raises:
         ValueError: a history without the column "epoch".
     """
-    metrics = {}
+    metrics: dict[str, list[Line]] = {}
     for name, history in histories.items():
         if history and "epoch" not in history:
             raise ValueError(
@@ -114,7 +117,7 @@ def metric_charts(histories, palette, runs=1):
     return f'<div class="charts">{drawn}</div>\n' if drawn else ""
 
 
-def line_chart(lines, title, note="", suffix=""):
+def line_chart(lines: Sequence[Line], title: str, note: str = "", suffix: str = "") -> str:
     """Curves by epoch, as a figure.
 
     Args:
@@ -131,7 +134,7 @@ def line_chart(lines, title, note="", suffix=""):
     return _figure(_axes(across, upwards, "epoch", suffix, whole=True) + drawn, title, note)
 
 
-def histogram(values, title, label, note="", bins=40):
+def histogram(values: np.ndarray, title: str, label: str, note: str = "", bins: int = 40) -> str:
     """How many of finite values, float [N] with N at least 1, lie where, as a figure."""
     counts, edges = np.histogram(values, bins=bins)
     across = _Scale(edges[0], edges[-1], _LEFT, _RIGHT)
@@ -145,7 +148,9 @@ def histogram(values, title, label, note="", bins=40):
     return _figure(_axes(across, upwards, label) + drawn, title, note)
 
 
-def scatter(points, groups, title, note=""):
+def scatter(
+    points: np.ndarray, groups: Sequence[tuple[str, str, np.ndarray]], title: str, note: str = ""
+) -> str:
     """Points in the plane, as a square figure without axes, whose units mean nothing.
 
     Args:
@@ -164,7 +169,7 @@ def scatter(points, groups, title, note=""):
     return _figure(drawn, title, note, height=WIDTH)
 
 
-def image(pixels):
+def image(pixels: np.ndarray) -> str:
     """An image [H, W, 1 or 3] of uint8, or of floats in 0..1, as an <img>.
 
     Up to 64 pixels a side it is a PNG, drawn unsmoothed. A larger one is shrunk to 128 at most and
@@ -180,7 +185,7 @@ def image(pixels):
     return f'<img alt="" src="{_address(picture, "JPEG", quality=85)}">'
 
 
-def heat_map(shares):
+def heat_map(shares: np.ndarray) -> str:
     """A square matrix of values in 0..1, float [K, K], as an <img> from white to blue."""
     levels = np.round(255 * np.clip(shares, 0, 1)).astype(np.uint8)
     picture = PIL.Image.fromarray(levels)
@@ -189,7 +194,7 @@ def heat_map(shares):
     return f'<img class="crisp" alt="" src="{_address(picture, "PNG", optimize=True)}">'
 
 
-def heat_color(share):
+def heat_color(share: float) -> tuple[int, ...]:
     """The color of a share in 0..1, as (red, green, blue) in 0..255."""
     # Rare confusions are what one looks for: the scale rises steeply.
     steep = math.sqrt(share)

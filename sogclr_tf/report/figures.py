@@ -1,5 +1,9 @@
 """Plots of a run, each a PNG file."""
 
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
@@ -13,7 +17,9 @@ EMBEDDED_EXAMPLES = 1500
 BLUE, ORANGE, GRAY = "#2563a8", "#c8553d", "#6b7280"
 
 
-def training_curves(history, path):
+def training_curves(
+    history: Mapping[str, Sequence[float]], path: str | os.PathLike
+) -> str | os.PathLike:
     """Draws loss and contrast accuracy, and the learning rate where it is given, by epoch.
 
     Args:
@@ -48,8 +54,14 @@ def training_curves(history, path):
 
 
 def embedding(
-    features, labels, path, *, class_names=None, title="Features, embedded by t-SNE", seed=0
-):
+    features: Any,
+    labels: Any,
+    path: str | os.PathLike,
+    *,
+    class_names: Sequence[str] | None = None,
+    title: str = "Features, embedded by t-SNE",
+    seed: int = 0,
+) -> str | os.PathLike:
     """Draws features in the plane, each example a point in the color of its class.
 
     At most 1500 examples, drawn by `seed`, are L2-normalized, reduced by PCA to at most 50
@@ -90,7 +102,7 @@ def embedding(
     return save(figure, path)
 
 
-def log_u_histogram(log_u, path):
+def log_u_histogram(log_u: Any, path: str | os.PathLike) -> str | os.PathLike:
     """Draws the distribution of the per-example table over the examples visited so far.
 
     Args:
@@ -128,14 +140,14 @@ def log_u_histogram(log_u, path):
     return save(figure, path)
 
 
-def new_figure(width, height):
+def new_figure(width: float, height: float) -> Figure:
     """A figure, in inches, apart from pyplot's global state: safe in threads and on servers."""
     figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
     return figure
 
 
-def save(figure, path, framed=False):
+def save(figure: Figure, path: str | os.PathLike, framed: bool = False) -> str | os.PathLike:
     for axes in figure.get_axes():
         axes.spines[["top", "right"]].set_visible(framed)
     figure.savefig(path, format="png")
@@ -152,7 +164,7 @@ def _checked_history(history, keys):
     return history["epoch"]
 
 
-def layout(features, seed):
+def layout(features: np.ndarray, seed: int) -> np.ndarray:
     """float32 [N, C] -> float32 [N, 2]."""
     features = normalize(features)
     dimensions = min(50, *features.shape)

@@ -1,13 +1,25 @@
 """Sheets of images of a run, each a PNG file."""
 
 import math
+import os
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from sogclr_tf.report.figures import BLUE, GRAY, ORANGE, new_figure, save
+from sogclr_tf.report.material import Example
 
 
-def retrieval_sheet(texts, images, similarity, path, *, rows=8, columns=5):
+def retrieval_sheet(
+    texts: Sequence[str],
+    images: Sequence[np.ndarray],
+    similarity: np.ndarray,
+    path: str | os.PathLike,
+    *,
+    rows: int = 8,
+    columns: int = 5,
+) -> str | os.PathLike:
     """Draws texts, each beside the images that are nearest to it; its own has a frame.
 
     Args:
@@ -39,7 +51,12 @@ def retrieval_sheet(texts, images, similarity, path, *, rows=8, columns=5):
     return save(figure, path, framed=True)
 
 
-def neighbor_sheet(neighbors, path, *, columns=2):
+def neighbor_sheet(
+    neighbors: Sequence[tuple[Example, Sequence[Example]]],
+    path: str | os.PathLike,
+    *,
+    columns: int = 2,
+) -> str | os.PathLike:
     """Draws images, each beside those whose features are nearest; its own class has a frame.
 
     Args:
@@ -78,7 +95,14 @@ def neighbor_sheet(neighbors, path, *, columns=2):
     return save(figure, path, framed=True)
 
 
-def view_sheet(originals, views_a, views_b, path, *, rows=None):
+def view_sheet(
+    originals: Sequence | np.ndarray,
+    views_a: Sequence | np.ndarray,
+    views_b: Sequence | np.ndarray,
+    path: str | os.PathLike,
+    *,
+    rows: int | None = None,
+) -> str | os.PathLike:
     """Draws examples beside the two augmented views that the encoder sees of them.
 
     The sheet is a grid of triples: original, view a, view b. Pixels are drawn as they are,
@@ -125,7 +149,7 @@ def view_sheet(originals, views_a, views_b, path, *, rows=None):
     return save(figure, path)
 
 
-def _displayable(image):
+def _displayable(image: Any) -> np.ndarray:
     """Image [H, W, 1 or 3] -> float32 [H, W, 3] in 0..1."""
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[-1] not in (1, 3):

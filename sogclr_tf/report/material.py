@@ -57,7 +57,7 @@ class Material:
     easiest: list = dataclasses.field(default_factory=list)
     confusion: np.ndarray | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         features, labels, confusion = self.features, self.labels, self.confusion
         if features is not None and np.ndim(features) != 2:
             raise ValueError(

@@ -9,8 +9,11 @@ import html as escaping
 import json
 import math
 import numbers
+import os
 import pathlib
 import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, TypeGuard
 
 from sogclr_tf.atomic_write import replacing
 
@@ -97,7 +100,7 @@ class Section:
     html: str
 
 
-def page(title, subtitle, sections, style=""):
+def page(title: str, subtitle: str, sections: Sequence[Section], style: str = "") -> str:
     """A whole page as a string.
 
     Args:
@@ -122,7 +125,7 @@ def page(title, subtitle, sections, style=""):
     )
 
 
-def write_page(path, html):
+def write_page(path: str | os.PathLike, html: str) -> pathlib.Path:
     """Writes a page as UTF-8: the file is the old one or the new one, never half.
 
     Returns:
@@ -141,17 +144,21 @@ def write_page(path, html):
     return path
 
 
-def escape(text):
+def escape(text: object) -> str:
     """Anything as text that stands for itself in HTML, in a quoted attribute too."""
     return escaping.escape(str(text))
 
 
-def paragraph(text):
+def paragraph(text: object) -> str:
     """Text as a paragraph."""
     return f"<p>{escape(text)}</p>\n"
 
 
-def table(rows, head=(), best=None):
+def table(
+    rows: Sequence[Sequence[str]],
+    head: Sequence[str] = (),
+    best: Sequence[Collection[int]] | None = None,
+) -> str:
     """A table: the first column names its row, the others hold text that is set as numbers.
 
     Args:
@@ -171,7 +178,7 @@ def table(rows, head=(), best=None):
     return f'<div class="wide"><table>{"".join(lines)}</table></div>\n'
 
 
-def settings(values):
+def settings(values: Mapping[str, object]) -> str:
     """A {name: text} as a table of two columns, whose text may be long; none, no table."""
     rows = "".join(
         f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>"
@@ -180,7 +187,7 @@ def settings(values):
     return f"<table>{rows}</table>\n" if rows else ""
 
 
-def legend(pairs):
+def legend(pairs: Iterable[tuple[str, str]]) -> str:
     """Pairs of (name, CSS color) as a line of swatches."""
     entries = "".join(
         f'<span><i style="background:{escape(color)}"></i>{escape(name)}</span>'
@@ -189,7 +196,7 @@ def legend(pairs):
     return f'<div class="legend">{entries}</div>\n'
 
 
-def flat(values, prefix=""):
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """A nested dictionary -> {dotted key: value that is no dictionary}."""
     found = {}
     for key, value in values.items():
@@ -200,7 +207,7 @@ def flat(values, prefix=""):
     return found
 
 
-def title_of(key):
+def title_of(key: str) -> str:
     """The name of a number or of a column of metrics, for people."""
     if key.startswith("untrained_"):
         title = title_of(key.removeprefix("untrained_"))
@@ -212,7 +219,7 @@ def title_of(key):
     return f"{part}: {name}" if part else name.replace("_", " ").capitalize()
 
 
-def is_number(value):
+def is_number(value: object) -> TypeGuard[float]:
     """Whether a value of a result is a number; a truth value is none."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
@@ -222,7 +229,7 @@ def is_share(key: str) -> bool:
     return any(part in key for part in _SHARES)
 
 
-def readable(value, key=""):
+def readable(value: Any, key: str = "") -> str:
     """A value of a result as text, rounded; a share in percent, by its key."""
     if is_number(value):
         return _readable_number(value, is_share(key))
@@ -232,12 +239,12 @@ def readable(value, key=""):
     return exact(value)
 
 
-def exact(value):
+def exact(value: Any) -> str:
     """A value of a config as text, not rounded."""
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
-def _readable_number(value, percent):
+def _readable_number(value: float, percent: bool) -> str:
     if not math.isfinite(value):
         return str(value)
     if percent:

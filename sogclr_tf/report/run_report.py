@@ -2,6 +2,7 @@
 
 import itertools
 import pathlib
+from typing import Any
 
 from sogclr_tf.report import charts, page, sections
 from sogclr_tf.report.material import Material
@@ -75,7 +76,7 @@ def write_report(material: Material, path: str | pathlib.Path) -> pathlib.Path:
     return page.write_page(path, page.page(material.title, subtitle, shown, _STYLE))
 
 
-def _numbers(result):
+def _numbers(result: dict) -> str:
     """The scores, untrained beside trained, above all other values."""
     values = page.flat(result)
     if not values:
@@ -87,18 +88,18 @@ def _numbers(result):
     return f'<div class="pair numbers">{"".join(part for part in parts if part)}</div>\n'
 
 
-def _twin(key):
+def _twin(key: str) -> str:
     """The name of the same number of the untrained encoder."""
     return f"untrained_{key}"
 
 
-def _is_score(key, values):
+def _is_score(key: str, values: dict[str, Any]) -> bool:
     if key.startswith("untrained_") or not page.is_number(values[key]):
         return False
     return _twin(key) in values or (page.is_share(key) and key != "largest_class")
 
 
-def _score_table(values, scores):
+def _score_table(values: dict[str, Any], scores: list[str]) -> str:
     if not scores:
         return ""
     twins = list(map(_twin, scores))
@@ -114,7 +115,7 @@ def _score_table(values, scores):
     return f'<div class="scores">{page.table(rows, head, best)}</div>\n'
 
 
-def _config(config):
+def _config(config: dict) -> str:
     """A table for each part of a nested config, the values outside any part first."""
     parts = itertools.groupby(
         sorted(page.flat(config).items(), key=lambda item: "." in item[0]),

@@ -1,11 +1,14 @@
 """The sections of a report that show features, images and confusions."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import normalize
 
 from sogclr_tf.report import charts, page
 from sogclr_tf.report.figures import EMBEDDED_EXAMPLES, layout
+from sogclr_tf.report.material import Example, Material
 from sogclr_tf.report.page import escape, paragraph
 
 # Above so many classes colors cannot be told apart, nor numbers in a matrix be read.
@@ -13,7 +16,7 @@ LEGEND_CLASSES = 20
 _CONFUSIONS = 8
 
 
-def embedding(material):
+def embedding(material: Material) -> str:
     if material.features is None:
         return ""
     features = np.asarray(material.features, np.float32)
@@ -69,7 +72,7 @@ def _principal_plane(features):
     return points, f"{share:.0%} of the variance" if np.isfinite(share) else "no variance"
 
 
-def neighbors(neighbors):
+def neighbors(neighbors: Sequence[tuple[Example, Sequence[Example]]]) -> str:
     if not neighbors:
         return ""
     longest = max(len(nearest) for _, nearest in neighbors)
@@ -83,7 +86,7 @@ def neighbors(neighbors):
     return f'{_agreement_sentence(neighbors)}<div class="rows">{rows}</div>'
 
 
-def _agreement(query, found):
+def _agreement(query: Example, found: Example) -> str:
     """The class of a neighbor's frame; none where a label is unknown."""
     if query.label is None or found.label is None:
         return ""
@@ -103,7 +106,7 @@ def _agreement_sentence(neighbors):
     )
 
 
-def _example(example, kind=""):
+def _example(example: Example, kind: str = "") -> str:
     caption = escape(example.caption)
     return (
         f'<figure class="example {kind}">{charts.image(example.image)}'
@@ -111,7 +114,7 @@ def _example(example, kind=""):
     )
 
 
-def hardness(material):
+def hardness(material: Material) -> str:
     parts = [] if material.log_u is None else [_table_of_u(np.asarray(material.log_u))]
     for title, examples in (
         ("Hard: the largest u, many look-alikes", material.hardest),
@@ -134,7 +137,7 @@ def hardness(material):
     )
 
 
-def _table_of_u(log_u):
+def _table_of_u(log_u: np.ndarray) -> str:
     visited = log_u[np.isfinite(log_u)].astype(float)
     broken = int(np.isnan(log_u).sum() + np.isposinf(log_u).sum())
     sentence = f"{len(visited):,} of {len(log_u):,} images visited."
@@ -148,7 +151,7 @@ def _table_of_u(log_u):
     return f'{paragraph(sentence)}<div class="charts">{chart}</div>'
 
 
-def confusion(confusion, class_names):
+def confusion(confusion: np.ndarray | None, class_names: Sequence[str] | None) -> str:
     if confusion is None or not len(confusion):
         return ""
     counts = np.asarray(confusion)

@@ -3,9 +3,12 @@
 import logging
 import math
 import time
+from typing import Any
 
 import keras
 import numpy as np
+
+from sogclr_tf.training.checkpoint import Checkpoints
 
 _LOG = logging.getLogger("sogclr_tf")
 
@@ -33,7 +36,7 @@ class StopAtNonFiniteLoss(keras.callbacks.Callback):
         super().__init__()
         self._advice = advice
 
-    def on_train_batch_end(self, batch, logs=None):  # noqa: ARG002
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         # Across workers Keras hands over an array of one loss.
         loss = float(np.mean((logs or {}).get("loss", 0.0)))
         if not math.isfinite(loss):
@@ -52,23 +55,23 @@ class Pace(keras.callbacks.Callback):
         batch_size: examples of a step, over all replicas.
     """
 
-    def __init__(self, batch_size):
+    def __init__(self, batch_size: int) -> None:
         super().__init__()
         self._batch_size = batch_size
 
-    def on_epoch_begin(self, epoch, logs=None):  # noqa: ARG002
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         self._started = time.perf_counter()
         self._first_step = self.model.trained_steps
 
-    def on_train_batch_end(self, batch, logs=None):  # noqa: ARG002
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
         logs["examples_per_second"] = self._pace()
 
-    def on_epoch_end(self, epoch, logs=None):  # noqa: ARG002
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
         logs["examples_per_second"] = self._pace()
         rate = self.model.optimizer.learning_rate
         logs["learning_rate"] = float(keras.ops.convert_to_numpy(rate))
 
-    def _pace(self):
+    def _pace(self) -> float:
         steps = self.model.trained_steps - self._first_step
         return steps * self._batch_size / (time.perf_counter() - self._started)
 
@@ -80,11 +83,11 @@ class WarnOfCollapse(keras.callbacks.Callback):
     0.05 says so.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self._warned = False
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         spread = (logs or {}).get("feature_std", 1.0)
         if spread < _COLLAPSED and not self._warned:
             self._warned = True
@@ -100,14 +103,14 @@ class WarnOfCollapse(keras.callbacks.Callback):
 class Progress(keras.callbacks.ProgbarLogger):
     """Keras's progress bar with what is short and telling; the logs hold all the rest."""
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         super().on_train_batch_end(batch, _shown(logs))
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         super().on_epoch_end(epoch, _shown(logs))
 
 
-def _shown(logs):
+def _shown(logs: Any) -> dict[str, Any]:
     chosen = {name: logs[name] for name in _SHOWN if name in (logs or {})}
     if "examples_per_second" in (logs or {}):
         chosen["examples/s"] = round(logs["examples_per_second"])
@@ -121,13 +124,15 @@ class SaveCheckpoints(keras.callbacks.Callback):
     written what they know of the epoch.
 
     Args:
-        checkpoints: `sogclr_tf.checkpoint.Checkpoints`.
+        checkpoints: `sogclr_tf.Checkpoints`.
         every_epochs: at least 1; None to save by steps alone.
         every_steps: at least 1; None to save by epochs alone. With `steps_per_execution` the first
             step after so many that Keras shows.
     """
 
-    def __init__(self, checkpoints, every_epochs=1, every_steps=None):
+    def __init__(
+        self, checkpoints: Checkpoints, every_epochs: int | None = 1, every_steps: int | None = None
+    ) -> None:
         super().__init__()
         for name, value in (("every_epochs", every_epochs), ("every_steps", every_steps)):
             if value is not None and value < 1:
@@ -136,26 +141,26 @@ class SaveCheckpoints(keras.callbacks.Callback):
         self._every_epochs = every_epochs
         self._every_steps = every_steps
 
-    def on_train_begin(self, logs=None):  # noqa: ARG002
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         self._saved_step = self.model.trained_steps
 
-    def on_train_batch_end(self, batch, logs=None):  # noqa: ARG002
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         if self._every_steps and batch + 1 != self.params["steps"]:
             self._save_if_due()
 
-    def on_epoch_end(self, epoch, logs=None):  # noqa: ARG002
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         if self._every_epochs and (epoch + 1) % self._every_epochs == 0:
             self._save()
         elif self._every_steps:
             self._save_if_due()
 
-    def on_train_end(self, logs=None):  # noqa: ARG002
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         self._save()
 
     def _save_if_due(self):
         if self.model.trained_steps // self._every_steps > self._saved_step // self._every_steps:
             self._save()
 
-    def _save(self):
+    def _save(self) -> None:
         self._checkpoints.save()
         self._saved_step = self.model.trained_steps

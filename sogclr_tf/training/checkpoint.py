@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import os
 import pathlib
 import re
 import shutil
@@ -31,7 +32,7 @@ class Checkpoints:
         keep: how many of the newest are kept; at least 1.
     """
 
-    def __init__(self, model, folder, keep=3):
+    def __init__(self, model: keras.Model, folder: str | os.PathLike, keep: int = 3) -> None:
         if keep < 1:
             raise ValueError(f"keep is {keep}: at least 1 checkpoint must be kept")
         # Restoring fills variables, so the optimizer's must exist.
@@ -45,9 +46,9 @@ class Checkpoints:
         self._checkpoint = tf.train.Checkpoint(model=model, means=self._means)
         self._options = strategy.checkpoint_options(model.distribute_strategy)
         self._keep = keep
-        self._saved_step = None
+        self._saved_step: int | None = None
 
-    def save(self):
+    def save(self) -> None:
         """Writes the state as it is, named by its step; does nothing if that is saved already.
 
         Of several workers all must call it; the chief alone writes.
@@ -64,7 +65,7 @@ class Checkpoints:
         if strategy.is_chief(self._model.distribute_strategy):
             self._write(step)
 
-    def _write(self, step):
+    def _write(self, step: int) -> None:
         try:
             self._manager.save(checkpoint_number=step, options=self._options)
         except (tf.errors.OpError, OSError) as error:
@@ -77,7 +78,7 @@ class Checkpoints:
                 "checkpoint before"
             ) from error
 
-    def restore(self):
+    def restore(self) -> int:
         """Restores the newest checkpoint that is whole; its step, or 0 where there is none.
 
         Raises:
@@ -96,7 +97,7 @@ class Checkpoints:
             metric.assign(mean)
         return step
 
-    def _restore_newest(self):
+    def _restore_newest(self) -> int:
         failures = {}
         for path in self._newest_first():
             try:
@@ -116,7 +117,7 @@ class Checkpoints:
             )
         return 0
 
-    def _reason(self, path, error):
+    def _reason(self, path: str, error: Exception) -> str:
         """Why a checkpoint cannot be restored, in a line."""
         try:
             shapes = tf.train.load_checkpoint(path).get_variable_to_shape_map()
@@ -133,7 +134,7 @@ class Checkpoints:
         return _first_line(error)
 
     @functools.cached_property
-    def _manager(self):
+    def _manager(self) -> tf.train.CheckpointManager:
         """What writes; made when first needed, because who only restores must change nothing."""
         for fragment in self._folder.glob("step-*_temp"):
             shutil.rmtree(fragment)
@@ -142,7 +143,7 @@ class Checkpoints:
             self._checkpoint, str(self._folder), max_to_keep=self._keep, checkpoint_name="step"
         )
 
-    def _mend_list(self):
+    def _mend_list(self) -> None:
         """Lets TensorFlow's list of the checkpoints name those that are there.
 
         A process that is killed between the two leaves a checkpoint that the list lacks, and that
@@ -157,17 +158,17 @@ class Checkpoints:
         if found and listed != [pathlib.Path(path).name for path in found]:
             tf.compat.v1.train.update_checkpoint_state(self._folder, found[-1], found)
 
-    def _newest_first(self):
+    def _newest_first(self) -> list[str]:
         """Prefixes of all checkpoints in the folder."""
         names = (re.fullmatch(r"step-(\d+)\.index", path.name) for path in self._folder.glob("*"))
         steps = sorted((int(name[1]) for name in names if name), reverse=True)
         return [str(self._folder / f"step-{step}") for step in steps]
 
-    def _remove_fragments(self, step):
+    def _remove_fragments(self, step: int) -> None:
         """Removes what a failed save left, which would fill the disk further."""
         for path in [*self._folder.glob(f"step-{step}.*"), *self._folder.glob(f"step-{step}_*")]:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _first_line(error):
+def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,5 +1,8 @@
 """LARS, the optimizer that scales each layer's step to the size of its weights."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 from keras import ops
@@ -45,15 +48,15 @@ class LARS(keras.optimizers.Optimizer):
 
     def __init__(
         self,
-        learning_rate,
-        momentum=0.9,
-        weight_decay=0.0,
-        trust_coefficient=0.001,
-        exclude=("bias", "beta", "gamma", "log_temperature"),
-        nesterov=False,
-        name=None,
-        **base_options,
-    ):
+        learning_rate: float | Callable | keras.optimizers.schedules.LearningRateSchedule,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        trust_coefficient: float = 0.001,
+        exclude: Sequence[str] = ("bias", "beta", "gamma", "log_temperature"),
+        nesterov: bool = False,
+        name: str | None = None,
+        **base_options: Any,
+    ) -> None:
         # The base class would apply a decoupled decay of its own if it were told of the decay.
         super().__init__(learning_rate=learning_rate, name=name, **base_options)
         if not 0 <= momentum < 1:
@@ -70,7 +73,7 @@ class LARS(keras.optimizers.Optimizer):
         self.exclude = tuple(exclude)
         self.nesterov = nesterov
 
-    def build(self, variables):
+    def build(self, variables: list[keras.Variable]) -> None:
         """Makes a velocity, zero at first, for each of `variables`, a list of weights."""
         if self.built:
             return
@@ -79,7 +82,9 @@ class LARS(keras.optimizers.Optimizer):
         # Replicas of a weight carry other names, so names are read here, once.
         self._excluded = [_own_name(variable) in self.exclude for variable in variables]
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(
+        self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor
+    ) -> None:
         """Updates `variable` and its velocity from `gradient` (same shape), as stated above."""
         index = self._get_variable_index(variable)
         weight = ops.cast(variable, "float32")
@@ -91,7 +96,7 @@ class LARS(keras.optimizers.Optimizer):
             step = step * self._trust_ratio(weight, gradient)
         self._descend(variable, self._velocities[index], step * gradient)
 
-    def _descend(self, variable, velocity, step):
+    def _descend(self, variable: keras.Variable, velocity: keras.Variable, step: tf.Tensor) -> None:
         """The last two lines of the update; `step` is float32, r * η * g."""
         if variable.dtype == tf.float32:
             # All of it in one pass over the weights, where five would read and write them.
@@ -110,7 +115,7 @@ class LARS(keras.optimizers.Optimizer):
         self.assign(velocity, new_velocity)
         self.assign(variable, ops.cast(variable, "float32") - update)
 
-    def _trust_ratio(self, weight, gradient):
+    def _trust_ratio(self, weight: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
         weight_norm, gradient_norm = _norm(weight), _norm(gradient)
         both_positive = ops.logical_and(weight_norm > 0, gradient_norm > 0)
         return ops.where(
@@ -119,7 +124,7 @@ class LARS(keras.optimizers.Optimizer):
             1.0,
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the arguments that make an equal optimizer, as a serializable dict."""
         return {
             **super().get_config(),
@@ -131,11 +136,11 @@ class LARS(keras.optimizers.Optimizer):
         }
 
 
-def _norm(values):
+def _norm(values: tf.Tensor) -> tf.Tensor:
     # l2_loss is half the sum of the squares, of which it keeps none.
     return ops.sqrt(2.0 * tf.nn.l2_loss(values))
 
 
-def _own_name(variable):
+def _own_name(variable: keras.Variable) -> str:
     # A plain tf.Variable is called "layer/kernel:0", a Keras one "kernel".
     return variable.name.split("/")[-1].split(":")[0]

@@ -9,12 +9,16 @@ from sogclr_tf.training.lars import LARS
 _UNDECAYED = r"(^|/)(bias|beta|gamma|log_temperature)(/replica_\d+)?(:\d+)?$"
 
 
-def optimizer_names():
+def optimizer_names() -> tuple[str, ...]:
     """Returns the names that `build_optimizer` accepts, as a tuple of str."""
     return tuple(_OPTIMIZERS)
 
 
-def build_optimizer(name, learning_rate, weight_decay=0.0):
+def build_optimizer(
+    name: str,
+    learning_rate: float | keras.optimizers.schedules.LearningRateSchedule,
+    weight_decay: float = 0.0,
+) -> keras.optimizers.Optimizer:
     """Returns the Keras optimizer called `name`, by which kernels alone decay.
 
     Biases, batch normalization and a learned temperature never do.

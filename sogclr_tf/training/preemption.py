@@ -3,11 +3,14 @@
 import functools
 import signal
 import threading
+from collections.abc import Callable
+from typing import Any, Self
 
 import keras
 import tensorflow as tf
 
 from sogclr_tf.training import strategy
+from sogclr_tf.training.checkpoint import Checkpoints
 
 
 class Stopped(Exception):  # noqa: N818 - nothing went wrong
@@ -18,7 +21,7 @@ class Stopped(Exception):  # noqa: N818 - nothing went wrong
         step: the step that the newest checkpoint holds, an int.
     """
 
-    def __init__(self, received, step):
+    def __init__(self, received: signal.Signals, step: int) -> None:
         super().__init__(f"stopped by {received.name} at step {step}, which is saved")
         self.signal = received
         self.step = step
@@ -36,53 +39,53 @@ class StopOnSignal(keras.callbacks.Callback):
     the same step, whichever got the signal.
 
     Args:
-        checkpoints: `sogclr_tf.checkpoint.Checkpoints`.
+        checkpoints: `sogclr_tf.Checkpoints`.
     """
 
-    def __init__(self, checkpoints):
+    def __init__(self, checkpoints: Checkpoints) -> None:
         super().__init__()
         self._checkpoints = checkpoints
-        self._received = None
-        self._former = {}
+        self._received: signal.Signals | None = None
+        self._former: dict[int, Any] = {}
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         # Python lets the main thread alone handle signals.
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 self._former[number] = signal.signal(number, self._note)
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         self._restore()
 
-    def on_train_batch_end(self, batch, logs=None):  # noqa: ARG002
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         if batch + 1 != self.params["steps"]:
             self._stop_if_asked()
 
-    def on_epoch_end(self, epoch, logs=None):  # noqa: ARG002
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         self._stop_if_asked()
 
-    def _note(self, number, _frame):
+    def _note(self, number: int, _frame: object) -> None:
         self._received = signal.Signals(number)
         self._restore()
 
-    def _restore(self):
+    def _restore(self) -> None:
         while self._former:
             signal.signal(*self._former.popitem())
 
-    def _stop_if_asked(self):
+    def _stop_if_asked(self) -> None:
         if self._anyone_asked():
             self._checkpoints.save()
             raise Stopped(self._received or signal.SIGTERM, self.model.trained_steps)
 
-    def _anyone_asked(self):
+    def _anyone_asked(self) -> bool:
         asked = self._received is not None
         if not strategy.spans_workers(self.model.distribute_strategy):
             return asked
         return float(self._sum_over_workers(tf.constant(float(asked)))) > 0
 
     @functools.cached_property
-    def _sum_over_workers(self):
+    def _sum_over_workers(self) -> Callable:
         """A function, traced once: 2 ms a step with two workers on one machine."""
         workers = self.model.distribute_strategy
 

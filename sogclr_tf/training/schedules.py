@@ -5,7 +5,7 @@ import math
 import keras
 
 
-def scaled_learning_rate(base, batch_size, rule):
+def scaled_learning_rate(base: float, batch_size: int, rule: str) -> float:
     """Returns the learning rate, a float, for a global batch of `batch_size` examples.
 
     >>> scaled_learning_rate(0.075, 256, "sqrt")
@@ -34,7 +34,9 @@ def scaled_learning_rate(base, batch_size, rule):
     return base * factors[rule]
 
 
-def warmup_cosine(peak, *, total_steps, warmup_steps):
+def warmup_cosine(
+    peak: float, *, total_steps: int, warmup_steps: int
+) -> keras.optimizers.schedules.CosineDecay:
     """Returns a schedule: from 0 in a line up to `peak`, then along a half cosine down to 0.
 
     For peak=1.0, total_steps=100, warmup_steps=10:

@@ -5,12 +5,18 @@ import os
 import tensorflow as tf
 
 
-def strategy_names():
+def strategy_names() -> list[str]:
     """The names that `build_strategy` knows."""
     return ["one", "mirrored", "multiworker", "tpu"]
 
 
-def build_strategy(name, *, tpu=None, tpu_zone=None, tpu_project=None):
+def build_strategy(
+    name: str,
+    *,
+    tpu: str | None = None,
+    tpu_zone: str | None = None,
+    tpu_project: str | None = None,
+) -> tf.distribute.Strategy:
     """The strategy called `name`.
 
     Args:
@@ -42,7 +48,7 @@ def build_strategy(name, *, tpu=None, tpu_zone=None, tpu_project=None):
     raise ValueError(f"unknown strategy '{name}': choose one of {', '.join(strategy_names())}")
 
 
-def jit_compile(strategy):
+def jit_compile(strategy: tf.distribute.Strategy) -> str | bool:
     """What Keras's `compile` is to be told: XLA where one device gains by it.
 
     Under several replicas Keras's jit_compile=True fails, and a TPU compiles by itself.
@@ -50,7 +56,7 @@ def jit_compile(strategy):
     return "auto" if strategy.num_replicas_in_sync == 1 and not _is_tpu(strategy) else False
 
 
-def is_chief(strategy):
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
     """Whether this process is the one that writes files: the first of several workers."""
     if not spans_workers(strategy):
         return True
@@ -60,19 +66,19 @@ def is_chief(strategy):
     return resolver.task_id == 0
 
 
-def spans_workers(strategy):
+def spans_workers(strategy: tf.distribute.Strategy) -> bool:
     """Whether several processes train together, each with this program."""
     return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
-def from_all_workers(strategy, number):
+def from_all_workers(strategy: tf.distribute.Strategy, number: int) -> list[int]:
     """[number of every worker] as ints; each worker must call it, and waits for the others."""
     if not spans_workers(strategy):
         return [number]
     return strategy.gather(tf.constant([number], tf.int64), axis=0).numpy().tolist()
 
 
-def checkpoint_options(strategy):
+def checkpoint_options(strategy: tf.distribute.Strategy) -> tf.train.CheckpointOptions:
     """tf.train.CheckpointOptions: on a TPU this machine does the reading and the writing.
 
     Otherwise each of a pod's machines would look for the folder on its own disk.
@@ -81,11 +87,11 @@ def checkpoint_options(strategy):
     return tf.train.CheckpointOptions(experimental_io_device=device)
 
 
-def _is_tpu(strategy):
+def _is_tpu(strategy: tf.distribute.Strategy) -> bool:
     return isinstance(strategy, tf.distribute.TPUStrategy)
 
 
-def _tpu_strategy(tpu, zone, project):
+def _tpu_strategy(tpu: str | None, zone: str | None, project: str | None) -> tf.distribute.Strategy:
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu, zone, project)
         if tpu != "local":

@@ -10,7 +10,6 @@ import tensorflow as tf
 import sogclr_tf
 from sogclr_tf.networks import resnet
 
-
 RATE, MOMENTUM, TEMPERATURE = 1e-3, 0.9, 0.1
 
 

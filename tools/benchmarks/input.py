@@ -9,9 +9,7 @@ import sklearn.datasets
 import tensorflow as tf
 
 import sogclr_tf
-from sogclr_tf import Policy
-from sogclr_tf.data.sources.encoded import EncodedSource
-
+from sogclr_tf.data.sources.base import EncodedSource
 
 BATCH = 128
 PHOTOGRAPHS = ("china.jpg", "flower.jpg")
@@ -150,10 +148,10 @@ def contenders(size):
     found = {"tf.image": batches(images, lambda image: plain.views(source.decode(image)))}
     if size == 224:
         found["decoding alone"] = batches(images, source.decode)
-    stages = {"crop, resize, flip": Policy(size, jitter=0, grayscale=0)}
+    stages = {"crop, resize, flip": sogclr_tf.Policy(size, jitter=0, grayscale=0)}
     if blur:
-        stages["+ color"] = Policy(size, strength=strength)
-    stages["all: sogclr_tf"] = Policy(size, strength=strength, blur=blur)
+        stages["+ color"] = sogclr_tf.Policy(size, strength=strength)
+    stages["all: sogclr_tf"] = sogclr_tf.Policy(size, strength=strength, blur=blur)
     return found | {
         name: sogclr_tf.training_views(source, batch_size=BATCH, policy=policy).stream()
         for name, policy in stages.items()

@@ -13,12 +13,9 @@ import tensorflow as tf
 from benchmarks import report
 from benchmarks.measure import interleaved
 
-from sogclr_tf import GlobalContrastiveLoss
-from sogclr_tf.losses.registry import build_loss
+import sogclr_tf
+from sogclr_tf.losses.global_contrastive import global_loss, log_mean_of_views
 from sogclr_tf.losses.registry import loss_names
-from sogclr_tf.losses.global_contrastive import global_loss
-from sogclr_tf.losses.global_contrastive import log_mean_of_views
-
 
 REFERENCE = ("simclr", None)
 BATCHES = 256
@@ -60,9 +57,9 @@ def contenders(batch, sizes, width):
     for examples in sizes:
         a, b, batches = inputs(batch, examples, width)
         for name in loss_names():
-            contrastive_loss = build_loss(name, examples)
-            key = (name, examples if contrastive_loss.has_table else None)
-            found[key] = step(contrastive_loss, a, b, batches)
+            loss = sogclr_tf.build_loss(name, examples)
+            key = (name, examples if loss.has_table else None)
+            found[key] = step(loss, a, b, batches)
         found["sogclr, whole table", examples] = step(WholeTable(examples), a, b, batches)
         try:
             found["LibAUC's GCLoss", examples] = libauc_step(a, b, batches, examples)
@@ -83,10 +80,10 @@ def inputs(batch, examples, width):
 
 def sogclr(batch, examples, width):
     """`step` of SogCLR."""
-    return step(GlobalContrastiveLoss(examples), *inputs(batch, examples, width))
+    return step(sogclr_tf.GlobalContrastiveLoss(examples), *inputs(batch, examples, width))
 
 
-class WholeTable(GlobalContrastiveLoss):
+class WholeTable(sogclr_tf.GlobalContrastiveLoss):
     """SogCLR that makes a new table in every step and assigns all of it."""
 
     def compute(self, compared, index, training):
@@ -99,24 +96,24 @@ class WholeTable(GlobalContrastiveLoss):
         return global_loss(compared, self.temperature, log_g, log_u)
 
 
-def step(contrastive_loss, a, b, batches):
+def step(loss, a, b, batches):
     """A function that takes one step: loss, gradient by the projections, tables.
 
     Args:
-        objective: of this package.
+        loss: of this package.
         a, b: float32 [B, D].
         batches: list of int32 [B], the examples of one step after another.
     """
     a, b = tf.constant(a), tf.constant(b)
     index = itertools.cycle([tf.constant(one) for one in batches])
-    contrastive_loss.build(None)
+    loss.build(None)
 
     @tf.function
     def compiled(index):
         with tf.GradientTape() as tape:
             tape.watch([a, b])
-            loss = contrastive_loss(a, b, index)
-        return tape.gradient(loss, [a, b])
+            value = loss(a, b, index)
+        return tape.gradient(value, [a, b])
 
     return lambda: compiled(next(index))[0].numpy()
 
@@ -127,14 +124,14 @@ def libauc_step(a, b, batches, examples):
     from libauc.losses.contrastive import GCLoss
 
     with contextlib.redirect_stdout(io.StringIO()):
-        contrastive_loss = GCLoss("unimodal", N=examples, tau=0.1, gamma=0.9)
-        contrastive_loss.adjust_gamma(1)  # from its second epoch on, gamma is what was asked for
+        loss = GCLoss("unimodal", N=examples, tau=0.1, gamma=0.9)
+        loss.adjust_gamma(1)  # from its second epoch on, gamma is what was asked for
     a, b = (torch.tensor(x, requires_grad=True) for x in (a, b))
     index = itertools.cycle([torch.tensor(one, dtype=torch.int64) for one in batches])
 
     def one():
         a.grad = b.grad = None
-        contrastive_loss(a, b, next(index)).backward()
+        loss(a, b, next(index)).backward()
         return a.grad.numpy()
 
     return one

@@ -8,8 +8,6 @@ import tensorflow as tf
 from benchmarks.measure import interleaved
 
 import sogclr_tf
-from sogclr_tf.losses.base import ContrastiveLoss
-
 
 CLASSES = 10
 
@@ -30,7 +28,7 @@ def add_arguments(parser):
 
 def run(options):
     batch, models = random_batch(options.batch), {}
-    for name, kind, contrastive_loss, probe in (
+    for name, kind, loss, probe in (
         ("bare", BareModel, BareLoss(options.examples), None),
         ("readings", sogclr_tf.SogCLR, sogclr_tf.GlobalContrastiveLoss(options.examples), None),
         (
@@ -40,7 +38,7 @@ def run(options):
             sogclr_tf.OnlineProbe(CLASSES),
         ),
     ):
-        models[name] = kind(encoder(), contrastive_loss, probe=probe)
+        models[name] = kind(encoder(), loss, probe=probe)
         models[name].compile(keras.optimizers.Adam(1e-3), jit_compile=False)
     timings = interleaved(
         {name: step(model, batch) for name, model in models.items()}, options.rounds, seconds=1.0
@@ -55,10 +53,10 @@ def run(options):
 class BareLoss(sogclr_tf.GlobalContrastiveLoss):
     """SogCLR without alignment and uniformity."""
 
-    metric_names = ContrastiveLoss.metric_names
+    metric_names = sogclr_tf.ContrastiveLoss.metric_names
 
-    def readings(self, compared):
-        return ContrastiveLoss.readings(self, compared)
+    def compute_metrics(self, compared):
+        return sogclr_tf.ContrastiveLoss.compute_metrics(self, compared)
 
 
 class BareModel(sogclr_tf.SogCLR):
@@ -71,9 +69,9 @@ class BareModel(sogclr_tf.SogCLR):
     def metrics(self):
         return self._means
 
-    def _log(self, features, readings):  # noqa: ARG002
+    def _log(self, features, logged):  # noqa: ARG002
         for mean in self._means:
-            mean.update_state(readings[mean.name])
+            mean.update_state(logged[mean.name])
         return self.get_metrics_result()
 
 

@@ -68,13 +68,13 @@ def training(devices, options):
     from benchmarks import bare
     from benchmarks.step import PROBED, batch
 
-    pass
+    import sogclr_tf
 
-    strategy = strategy.build_strategy("mirrored" if devices > 1 else "one")
+    strategy = sogclr_tf.build_strategy("mirrored" if devices > 1 else "one")
     with strategy.scope():
-        contrastive_loss = sogclr_tf.GlobalContrastiveLoss(options.examples)
+        loss = sogclr_tf.GlobalContrastiveLoss(options.examples)
         probe = sogclr_tf.OnlineProbe(PROBED)
-        model = sogclr_tf.SogCLR(bare.encoder(options), contrastive_loss, probe=probe)
+        model = sogclr_tf.SogCLR(bare.encoder(options), loss, probe=probe)
         model.compile(sogclr_tf.LARS(bare.RATE), jit_compile=False)
         model.build_from(batch(options))
         model.optimizer.build(model.trainable_variables)

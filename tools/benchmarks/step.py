@@ -13,10 +13,7 @@ from benchmarks import bare, report
 from benchmarks.measure import interleaved
 
 import sogclr_tf
-from sogclr_tf.losses.registry import build_loss
 from sogclr_tf.training.optimizers import build_optimizer
-
-
 
 IMAGENET = 1_281_167
 TOGETHER = 10
@@ -60,7 +57,7 @@ def trained(
     keras.mixed_precision.set_dtype_policy(precision)
     model = sogclr_tf.SogCLR(
         bare.encoder(options),
-        build_loss(loss, options.examples),
+        sogclr_tf.build_loss(loss, options.examples),
         probe=sogclr_tf.OnlineProbe(PROBED) if probe else None,
     )
     keras.mixed_precision.set_dtype_policy("float32")

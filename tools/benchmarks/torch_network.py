@@ -1,4 +1,4 @@
-"""The residual networks of `sogclr_tf.resnet` with their projector, plainly in PyTorch."""
+"""The residual networks of `sogclr_tf.networks.resnet` with their projector, plainly in PyTorch."""
 
 import torch
 from torch import nn

@@ -14,10 +14,10 @@ import tensorflow as tf
 
 # Who asks, by what is found on the stack, first match first.
 _ASKERS = (
-    ("the probe", "probe.py", None),
+    ("the probe", "online_probe.py", None),
     ("gradients of the weights", "optimizer.py", None),
     ("statistics of batch normalization", "nn.py", "_compute_moments_sync"),
-    ("projections", "pairs.py", None),
+    ("projections", "similarities.py", None),
     ("the table", "table.py", None),
     ("means to read", "replica.py", "mean"),
 )

@@ -1,5 +1,8 @@
 """Images in memory, scikit-learn's handwritten digits among them."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
@@ -19,7 +22,15 @@ class ArraySource(Source):
         ValueError: shape, dtype, range, labels or texts are not as above, or there are no images.
     """
 
-    def __init__(self, images, labels=None, *, texts=None, name="the array", class_names=None):
+    def __init__(
+        self,
+        images: Any,
+        labels: Sequence | np.ndarray | None = None,
+        *,
+        texts: Sequence | np.ndarray | None = None,
+        name: str = "the array",
+        class_names: list[str] | None = None,
+    ) -> None:
         images = _checked_images(np.asarray(images), name)
         super().__init__(
             name,
@@ -35,7 +46,9 @@ class ArraySource(Source):
         if texts is not None:
             self._columns["text"] = tf.constant(_checked_texts(texts, self.size, name))
 
-    def examples(self, seed=None, first=0):
+    def examples(
+        self, seed: int | tf.Tensor | None = None, first: int | tf.Tensor = 0
+    ) -> tf.data.Dataset:
         rows = order(self.size, seed, first)
         return tf.data.Dataset.from_tensor_slices(rows).map(
             lambda row: {
@@ -45,7 +58,7 @@ class ArraySource(Source):
         )
 
 
-def digits(split):
+def digits(split: str) -> ArraySource:
     """scikit-learn's 1,797 handwritten digits, 8x8 gray, with labels: no download.
 
     Args:
@@ -70,7 +83,7 @@ def digits(split):
     )
 
 
-def _checked_images(images, name):
+def _checked_images(images: np.ndarray, name: str) -> np.ndarray:
     shape = images.shape
     if images.ndim not in (3, 4) or (images.ndim == 4 and shape[-1] not in (1, 3, 4)):
         raise ValueError(
@@ -88,13 +101,13 @@ def _checked_images(images, name):
     return images.astype(np.float32)
 
 
-def check_range(images, name):
+def check_range(images: np.ndarray, name: str) -> None:
     low, high = float(images.min()), float(images.max())
     if not (low >= 0 and high <= 1):
         raise ValueError(f"{name} is float from {low:g} to {high:g}: expected 0..1, or uint8")
 
 
-def _checked_labels(labels, size, name):
+def _checked_labels(labels: Any, size: int, name: str) -> np.ndarray:
     labels = np.asarray(labels)
     if labels.shape != (size,) or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(
@@ -105,7 +118,7 @@ def _checked_labels(labels, size, name):
     return labels.astype(np.int32)
 
 
-def _checked_texts(texts, size, name):
+def _checked_texts(texts: Any, size: int, name: str) -> list[bytes]:
     texts = np.asarray(texts)
     if texts.shape != (size,) or texts.dtype.kind not in "USO":
         raise ValueError(

@@ -1,5 +1,7 @@
 """What every collection of images offers, and those of encoded files."""
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
@@ -21,31 +23,33 @@ class Source:
         skipped: {index: why} of examples that are left out, as `readable` does.
     """
 
-    skipped = {}  # noqa: RUF012 - never changed, replaced
+    skipped: dict[int, str] = {}  # noqa: RUF012 - never changed, replaced
 
     def __init__(
         self,
-        name,
-        size,
+        name: str,
+        size: int,
         *,
-        num_examples=None,
-        image_size=None,
-        labeled=False,
-        has_text=False,
-        class_names=None,
-    ):
+        num_examples: int | None = None,
+        image_size: Any = None,
+        labeled: bool = False,
+        has_text: bool = False,
+        class_names: list[str] | None = None,
+    ) -> None:
         if size < 1:
             raise ValueError(f"{name} is empty: give at least one batch of images")
         self.name = name
         self.size = int(size)
         self.num_examples = self.size if num_examples is None else int(num_examples)
         known = image_size is not None and None not in image_size
-        self.image_size = tuple(image_size) if known else None
+        self.image_size: tuple[int, ...] | None = tuple(image_size) if known else None
         self.labeled = labeled
         self.has_text = has_text
         self.class_names = class_names
 
-    def examples(self, seed=None, first=0):
+    def examples(
+        self, seed: int | tf.Tensor | None = None, first: int | tf.Tensor = 0
+    ) -> tf.data.Dataset:
         """One pass: a tf.data.Dataset of {"image", "index"}, "label" and "text" where it has them.
 
         "image" is what `read` takes; "index" and "label" are int32 scalars, "text" a string.
@@ -61,22 +65,22 @@ class Source:
         """Text that differs where the images may differ; None of images that need no decoding."""
         return None
 
-    def read(self, image):
+    def read(self, image: tf.Tensor) -> tf.Tensor:
         """What `decode` takes, from an example's "image".
 
         Apart from `examples`, so that what a stream leaves out is never fetched from a disk.
         """
         return image
 
-    def decode(self, image):
+    def decode(self, image: tf.Tensor) -> tf.Tensor:
         """What `read` gives as uint8, or float32 in 0..1, [H, W, 3]."""
         return as_rgb(image)
 
-    def shape(self, image):
+    def shape(self, image: tf.Tensor) -> tf.Tensor:
         """(height, width) of `decode(image)`, where possible without decoding: int32 [2]."""
         return tf.shape(self.decode(image))[:2]
 
-    def crop(self, image, box):
+    def crop(self, image: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
         """The rectangle `box` of `decode(image)`, where cheaper without decoding the rest.
 
         Args:
@@ -86,11 +90,11 @@ class Source:
         top, left, height, width = tf.unstack(box)
         return tf.slice(self.decode(image), [top, left, 0], [height, width, 3])
 
-    def locate(self, index):
+    def locate(self, index: int) -> str:
         """Where the example of an index (an int) lies, as text for a message."""
         return f"example {index} of {self.name}"
 
-    def images_and_labels(self):
+    def images_and_labels(self) -> tuple[tf.data.Dataset, np.ndarray | None]:
         """(tf.data.Dataset of decoded images, int32 [size] or None), in the same fixed order.
 
         Raises:
@@ -104,7 +108,7 @@ class Source:
         )
         return images.apply(tf.data.experimental.assert_cardinality(self.size)), labels
 
-    def texts(self):
+    def texts(self) -> list[str]:
         """The texts in the order of `images_and_labels`: list of str.
 
         Raises:
@@ -115,7 +119,7 @@ class Source:
         passing = self.examples().map(lambda example: example["text"])
         return [text.decode() for text in passing.as_numpy_iterator()]
 
-    def _read_labels(self):
+    def _read_labels(self) -> np.ndarray:
         pairs = self.examples().map(lambda example: tf.stack([example["index"], example["label"]]))
         pairs = np.concatenate(list(pairs.batch(4096).as_numpy_iterator()))
         count = len(self.class_names) if self.class_names else np.inf
@@ -139,21 +143,21 @@ class EncodedSource(Source):
 
     max_pixels = decoding.MAX_PIXELS
 
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         """Text that differs where the images may differ."""
         return f"{self.name} {self.size} {self.num_examples} {self.max_pixels}"
 
-    def decode(self, image):
+    def decode(self, image: tf.Tensor) -> tf.Tensor:
         return decoding.decode(image, self.max_pixels)
 
-    def shape(self, image):
+    def shape(self, image: tf.Tensor) -> tf.Tensor:
         return decoding.shape(image)
 
-    def crop(self, image, box):
+    def crop(self, image: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
         return decoding.decode_crop(image, box, self.max_pixels)
 
 
-def as_rgb(image):
+def as_rgb(image: tf.Tensor) -> tf.Tensor:
     """An image with 3 channels of 8 bits or floats: gray is repeated, an alpha channel dropped.
 
     Args:
@@ -169,7 +173,7 @@ def as_rgb(image):
     return image if image.shape[-1] == 3 else image[..., :3]
 
 
-def order(size, seed, first):
+def order(size: int, seed: int | tf.Tensor | None, first: int | tf.Tensor) -> tf.Tensor:
     """The rows of a pass, int32 [size - first], for sources that can read in any order.
 
     Args:
@@ -184,7 +188,7 @@ def order(size, seed, first):
     return rows[first:]
 
 
-def as_int32(parts):
+def as_int32(parts: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     if "label" in parts:
         parts["label"] = tf.cast(parts["label"], tf.int32)
     return parts

@@ -10,6 +10,7 @@ import logging
 import os
 import pathlib
 import zipfile
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from sogclr_tf.atomic_write import replacing
 _LOG = logging.getLogger("sogclr_tf")
 
 
-def load(kind, place):
+def load(kind: str, place: str) -> dict[str, np.ndarray] | None:
     """What `save` stored under this name: {name: array}, or None."""
     try:
         with np.load(_path(kind, place), allow_pickle=False) as stored:
@@ -27,7 +28,7 @@ def load(kind, place):
         return None
 
 
-def save(kind, place, **arrays):
+def save(kind: str, place: str, **arrays: Any) -> None:
     """Stores arrays under a name, whole or not at all.
 
     Args:
@@ -43,7 +44,7 @@ def save(kind, place, **arrays):
         _LOG.info("%s could not be written (%s): the next start reads the files again", path, error)
 
 
-def forget(kind, place):
+def forget(kind: str, place: str) -> None:
     """Removes what `save` stored under this name, if there is any."""
     try:
         _path(kind, place).unlink(missing_ok=True)
@@ -51,7 +52,7 @@ def forget(kind, place):
         _LOG.info("%s could not be removed (%s)", _path(kind, place), error)
 
 
-def _path(kind, place):
+def _path(kind: str, place: str) -> pathlib.Path:
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
     folder = pathlib.Path(os.environ.get("SOGCLR_TF_CACHE") or cache / "sogclr_tf")
     return folder / f"{kind}-{hashlib.sha256(place.encode()).hexdigest()[:24]}.npz"

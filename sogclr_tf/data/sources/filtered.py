@@ -51,7 +51,8 @@ class FilteredSource(Source):
             class_names=source.class_names,
         )
         self.skipped = {**source.skipped, **(skipped or {})}
-        self._below, self._kept = below, kept
+        self._below: Source = below
+        self._kept: np.ndarray = kept
         for method in ("read", "decode", "shape", "crop", "locate"):
             setattr(self, method, getattr(below, method))
 
@@ -60,6 +61,8 @@ class FilteredSource(Source):
         kept = hashlib.sha256(np.packbits(self._kept).tobytes()).hexdigest()[:24]
         return None if below is None else f"{below} {kept}"
 
-    def examples(self, seed=None, first=0):
+    def examples(
+        self, seed: int | tf.Tensor | None = None, first: int | tf.Tensor = 0
+    ) -> tf.data.Dataset:
         kept = tf.constant(self._kept)
         return self._below.examples(seed).filter(lambda x: kept[x["index"]]).skip(first)

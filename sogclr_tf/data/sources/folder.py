@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from sogclr_tf.data.sources.base import EncodedSource, order
-from sogclr_tf.data.sources.folder_listing import SUFFIXES, list_images
+from sogclr_tf.data.sources.folder_listing import SUFFIXES, Listing, list_images
 
 
 class FolderSource(EncodedSource):
@@ -15,8 +15,8 @@ class FolderSource(EncodedSource):
 
     The index is the place of a file's relative path in byte order, so it stays as long as no file
     is added, removed or renamed. Files are read when they are needed. The list of files is kept in
-    a manifest (see `sogclr_tf.sources.manifest` and `listing.list_images`), so that the next start
-    does not walk through the folder again; the folder itself is never written to.
+    a manifest (see `sogclr_tf.data.sources.file_cache` and `folder_listing.list_images`), so that
+    the next start does not walk through the folder again; the folder itself is never written to.
 
     Where all images lie in sub-folders, those of the first level are their classes, numbered in
     the order of their names.
@@ -29,7 +29,7 @@ class FolderSource(EncodedSource):
         ValueError: no image lies in it.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: str | os.PathLike) -> None:
         folder = os.path.expanduser(os.fspath(folder))
         if not tf.io.gfile.isdir(folder):
             raise FileNotFoundError(f"there is no folder '{folder}': give one that holds images")
@@ -52,18 +52,20 @@ class FolderSource(EncodedSource):
         # The working directory may change before the files are read.
         self._root = os.path.join(folder if "://" in folder else os.path.abspath(folder), "")
 
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         names = hashlib.sha256(self._text.numpy()).hexdigest()
         return f"{self._root} {names} {self.max_pixels}"
 
-    def examples(self, seed=None, first=0):
+    def examples(
+        self, seed: int | tf.Tensor | None = None, first: int | tf.Tensor = 0
+    ) -> tf.data.Dataset:
         rows = order(self.size, seed, first)
         return tf.data.Dataset.from_tensor_slices(rows).map(self._example)
 
-    def read(self, image):
+    def read(self, image: tf.Tensor) -> tf.Tensor:
         return tf.io.read_file(self._root + image)
 
-    def locate(self, index):
+    def locate(self, index: int) -> str:
         return self._root + os.fsdecode(self._path(index).numpy())
 
     def _example(self, row):
@@ -72,12 +74,12 @@ class FolderSource(EncodedSource):
             example["label"] = self._labels[row]
         return example
 
-    def _path(self, row):
+    def _path(self, row: int | tf.Tensor) -> tf.Tensor:
         start, end = self._starts[row], self._starts[row + 1]
         return tf.strings.substr(self._text, start, end - start)
 
 
-def _labels(listing):
+def _labels(listing: Listing) -> np.ndarray | None:
     """int32 [N]; None where an image lies outside of the sub-folders."""
     sizes = listing.groups[:, 1] - listing.groups[:, 0]
     if sizes.sum() < len(listing):

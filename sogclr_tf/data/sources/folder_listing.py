@@ -34,11 +34,11 @@ class Listing:
     groups: np.ndarray
     group_names: list
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.starts) - 1
 
 
-def list_images(folder):
+def list_images(folder: str) -> Listing:
     """The `Listing` of a folder; from its manifest where no folder below has changed since.
 
     A local folder's manifest holds the time of change of every folder below, which moves when a

@@ -61,7 +61,7 @@ def from_name(
     if not is_path(name):
         if name in _NAMED:
             return _NAMED[name](split)
-        return TfdsSource(name, split, data_dir)
+        return TfdsSource(name, split, data_dir)  # type: ignore[arg-type]
     if data_dir is not None:
         raise ValueError(f"data_dir '{data_dir}' is for names of TFDS sets, not for '{name}'")
     return from_path(_with_split(os.fspath(name), split), features)

@@ -4,12 +4,14 @@ import contextlib
 import logging
 import re
 import sys
+from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from sogclr_tf.data.sources import file_cache
+from sogclr_tf.data.sources.base import Source
 from sogclr_tf.data.sources.filtered import FilteredSource
 
 _LOG = logging.getLogger("sogclr_tf")
@@ -24,13 +26,13 @@ _ERRORS = (
 _BATCH = 256
 
 
-def readable(source):
+def readable(source: Source) -> Source:
     """A source without those of its images that cannot be decoded.
 
-    All images are decoded once. What was found is remembered (see `sogclr_tf.sources.manifest`);
-    the next start tries those alone that were left out, and all of them again if one of these was
-    mended. The others keep their indices; `skipped` of the result is {index: why} of what is left
-    out.
+    All images are decoded once. What was found is remembered (see
+    `sogclr_tf.data.sources.file_cache`); the next start tries those alone that were left out, and
+    all of them again if one of these was mended. The others keep their indices; `skipped` of the
+    result is {index: why} of what is left out.
 
     Args:
         source: `Source`. One whose images are in memory is given back as it is.
@@ -47,7 +49,9 @@ def readable(source):
         found = unreadable(source, source.examples(), source.size, sys.stdout.isatty())
         skipped = _reasons(source, found)
         file_cache.save(
-            "unreadable", source.fingerprint(), index=np.array(sorted(skipped), np.int64)
+            "unreadable",
+            fingerprint,
+            index=np.array(sorted(skipped), np.int64),
         )
     if len(skipped) == source.size:
         index, why = next(iter(skipped.items()))
@@ -59,7 +63,9 @@ def readable(source):
 
 
 @contextlib.contextmanager
-def clear_errors(source, examples=None):
+def clear_errors(
+    source: Source, examples: Callable[[], tf.data.Dataset] | None = None
+) -> Iterator[None]:
     """Raises what decoding ends with as a ValueError of one line that names file and index.
 
     Args:
@@ -85,7 +91,9 @@ def clear_errors(source, examples=None):
         ) from None
 
 
-def unreadable(source, examples, count=None, progress=False):
+def unreadable(
+    source: Source, examples: tf.data.Dataset, count: int | None = None, progress: bool = False
+) -> np.ndarray:
     """The indices of those of `examples` that cannot be decoded: int array, sorted.
 
     Args:
@@ -123,7 +131,7 @@ def _remembered(source):
     return found if len(found) == len(stored["index"]) else None
 
 
-def _reasons(source, indices):
+def _reasons(source: Source, indices: np.ndarray) -> dict[int, str]:
     """{index: why} of those of `indices` that cannot be decoded."""
     if not len(indices):
         return {}
@@ -138,7 +146,7 @@ def _reasons(source, indices):
     return dict(sorted(found.items()))
 
 
-def _one_line(message):
+def _one_line(message: str) -> str:
     """What TensorFlow says, without the names of its nodes."""
     message = re.sub(r"\{\{.*?\}\}|\[Op:\w+\].*|assertion failed:|b'", " ", message, flags=re.S)
     message = " ".join(message.replace("[", " ").replace("]", " ").split())

@@ -57,7 +57,7 @@ def subset(source: Source, percent: float, seed: int = 0) -> Source:
     return FilteredSource(source, only=kept, name=f"{percent:g}% of {source.name}")
 
 
-def _of_class(label, rows, percent, seed):
+def _of_class(label: int, rows: np.ndarray, percent: float, seed: int) -> np.ndarray:
     count = round(len(rows) * percent / 100)
     if count == 0:
         raise ValueError(

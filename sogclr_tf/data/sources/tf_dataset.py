@@ -1,5 +1,7 @@
 """The images of a tf.data.Dataset."""
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
@@ -20,7 +22,9 @@ class DatasetSource(Source):
         ValueError: the data set is endless, empty, or its elements are no single images.
     """
 
-    def __init__(self, dataset, *, shuffle_buffer=10_000, name="the data set"):
+    def __init__(
+        self, dataset: tf.data.Dataset, *, shuffle_buffer: int = 10_000, name: str = "the data set"
+    ) -> None:
         parts = _image_and_label(dataset.element_spec, name)
         _check_specs(parts, name)
         if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
@@ -40,7 +44,9 @@ class DatasetSource(Source):
         self._dataset = dataset
         self._shuffle_buffer = min(shuffle_buffer, self.size)
 
-    def examples(self, seed=None, first=0):
+    def examples(
+        self, seed: int | tf.Tensor | None = None, first: int | tf.Tensor = 0
+    ) -> tf.data.Dataset:
         examples = self._dataset.enumerate().map(self._example)
         if seed is not None:
             examples = examples.shuffle(
@@ -53,7 +59,7 @@ class DatasetSource(Source):
         return {**as_int32(parts), "index": tf.cast(position, tf.int32)}
 
 
-def _image_and_label(element, name):
+def _image_and_label(element: Any, name: str) -> dict[str, Any]:
     if isinstance(element, dict):
         if "image" not in element:
             raise ValueError(f"elements of {name} have keys {sorted(element)}: expected 'image'")
@@ -63,7 +69,7 @@ def _image_and_label(element, name):
     return {"image": element}
 
 
-def _check_specs(parts, name):
+def _check_specs(parts: dict[str, tf.TensorSpec], name: str) -> None:
     spec = parts["image"]
     good_rank = spec.shape.rank == 2 or (spec.shape.rank == 3 and spec.shape[-1] in (1, 3, 4))
     if not good_rank or not (spec.dtype in (tf.uint8, tf.uint16) or spec.dtype.is_floating):
@@ -83,6 +89,6 @@ def _check_specs(parts, name):
         )
 
 
-def _length(dataset):
+def _length(dataset: tf.data.Dataset) -> int:
     known = int(dataset.cardinality())
     return known if known >= 0 else int(dataset.reduce(np.int64(0), lambda n, _: n + 1))

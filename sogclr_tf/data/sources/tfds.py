@@ -28,7 +28,15 @@ class TfdsSource(EncodedSource):
         FileNotFoundError: `data_dir` does not exist.
     """
 
-    def __init__(self, name, split="train", data_dir=None, *, shuffle_buffer=16_384, text=None):
+    def __init__(
+        self,
+        name: str,
+        split: str = "train",
+        data_dir: str | None = None,
+        *,
+        shuffle_buffer: int = 16_384,
+        text: str | None = None,
+    ) -> None:
         builder = _tfds_builder(name, data_dir)
         if "image" not in builder.info.features:
             raise ValueError(
@@ -57,7 +65,9 @@ class TfdsSource(EncodedSource):
         self._files = tf.constant(list(first_index))
         self._first_indices = tf.constant(list(first_index.values()), tf.int32)
 
-    def examples(self, seed=None, first=0):
+    def examples(
+        self, seed: int | tf.Tensor | None = None, first: int | tf.Tensor = 0
+    ) -> tf.data.Dataset:
         import tensorflow_datasets as tfds
 
         examples = self._builder.as_dataset(
@@ -80,7 +90,7 @@ class TfdsSource(EncodedSource):
             )
         return examples.skip(first)
 
-    def locate(self, index):
+    def locate(self, index: int) -> str:
         file = np.searchsorted(self._first_indices, index, side="right") - 1
         name = self._files[file].numpy().decode()
         return f"example {index - int(self._first_indices[file])} of {name}"

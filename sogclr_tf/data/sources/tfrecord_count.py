@@ -3,6 +3,7 @@
 import concurrent.futures
 import os
 import struct
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -15,7 +16,7 @@ _BEFORE, _AFTER = 12, 4
 _THREADS = 32
 
 
-def count_records(names):
+def count_records(names: Sequence[str]) -> tuple[np.ndarray, str]:
     """(int64 [files], compression: "" or "GZIP") of TFRecord files, from the manifest if it can.
 
     A local file is walked through from length to length; a remote or compressed one is read.
@@ -36,7 +37,7 @@ def count_records(names):
     return counts, compression
 
 
-def once_per_files(names, what, check):
+def once_per_files(names: Sequence[str], what: str, check: Callable[[], None]) -> None:
     """Calls `check()` unless it passed before, on the same files in the same state."""
     place, now = "\n".join([what, *names]), state(names)
     stored = file_cache.load("checked", place)
@@ -45,19 +46,19 @@ def once_per_files(names, what, check):
         file_cache.save("checked", place, state=now)
 
 
-def state(names):
+def state(names: Sequence[str]) -> np.ndarray:
     """int64 [files, 2]: size and time of change."""
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
         stats = list(pool.map(tf.io.gfile.stat, names))
     return np.array([[stat.length, stat.mtime_nsec] for stat in stats], np.int64)
 
 
-def _begins(name):
+def _begins(name: str) -> bytes:
     with tf.io.gfile.GFile(name, "rb") as file:
         return file.read(2)
 
 
-def _count_local(name, _compression):
+def _count_local(name: str, _compression: str) -> int:
     size, place, count = os.path.getsize(name), 0, 0
     with open(name, "rb", buffering=0) as file:
         while place < size:
@@ -74,7 +75,7 @@ def _count_local(name, _compression):
     return count
 
 
-def _count_by_reading(name, compression):
+def _count_by_reading(name: str, compression: str) -> int:
     records = tf.data.TFRecordDataset(name, compression)
     try:
         return int(records.reduce(np.int64(0), lambda count, _: count + 1))

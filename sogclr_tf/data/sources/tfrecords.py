@@ -1,6 +1,7 @@
 """TFRecord files of encoded images."""
 
 import os
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -17,8 +18,8 @@ class TFRecordSource(EncodedSource):
     """Records of tf.train.Example, each with one encoded image.
 
     The index is the record's place in the sorted files, or an integer that the records carry. How
-    many records a file holds is kept in a manifest (see `sogclr_tf.sources.manifest`), which a
-    file's size and time of change keep up to date.
+    many records a file holds is kept in a manifest (see `sogclr_tf.data.sources.file_cache`), which
+    a file's size and time of change keep up to date.
 
     Args:
         files: str or list of str: paths, or patterns such as "gs://bucket/train-*.tfrecord".
@@ -38,14 +39,14 @@ class TFRecordSource(EncodedSource):
 
     def __init__(
         self,
-        files,
-        image="image/encoded",
-        label=None,
-        index=None,
+        files: str | os.PathLike | Sequence[str],
+        image: str = "image/encoded",
+        label: str | None = None,
+        index: str | None = None,
         *,
-        class_names=None,
-        shuffle_buffer=16_384,
-    ):
+        class_names: list[str] | None = None,
+        shuffle_buffer: int = 16_384,
+    ) -> None:
         patterns = [os.fspath(files)] if isinstance(files, (str, os.PathLike)) else [*files]
         self._name = ", ".join(patterns)
         names = {name for pattern in patterns for name in tf.io.gfile.glob(pattern)}
@@ -65,11 +66,13 @@ class TFRecordSource(EncodedSource):
         if index:
             tfrecord_count.once_per_files(names, f"index {index}", self._check_indices)
 
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         state = tfrecord_count.state(self._names)
         return f"{super().fingerprint()} {self._names} {state.tolist()}"
 
-    def examples(self, seed=None, first=0):
+    def examples(
+        self, seed: int | tf.Tensor | None = None, first: int | tf.Tensor = 0
+    ) -> tf.data.Dataset:
         begins = np.cumsum(self._counts) - self._counts
         files = np.arange(len(self._names))
         if seed is not None:
@@ -89,15 +92,15 @@ class TFRecordSource(EncodedSource):
         examples = examples.shuffle(self._shuffle_buffer, seed=seed, reshuffle_each_iteration=False)
         return examples.skip(first)
 
-    def read(self, image):
+    def read(self, image: tf.Tensor) -> tf.Tensor:
         return self._parse(image, "image", tf.string, "")
 
-    def locate(self, index):
+    def locate(self, index: int) -> str:
         if self._features["index"]:
             return f"the record of {self._name} with {self._features['index']} {index}"
         return self._place(index)
 
-    def _place(self, record):
+    def _place(self, record: int) -> str:
         """Where the record of a place in the sorted files lies, as text."""
         ends = np.cumsum(self._counts)
         file = int(np.searchsorted(ends, record, side="right"))

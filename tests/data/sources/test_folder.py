@@ -1,0 +1,302 @@
+"""A folder of images: an index for every path, and a list that is remembered while it holds."""
+
+import os
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from support.files import write_folder
+
+from sogclr_tf import FolderSource
+from sogclr_tf.data.sources import file_cache, folder_listing
+from sogclr_tf.data.sources.open import from_name, from_path, is_path
+
+N = 12
+
+
+def images(count=N):
+    return np.random.default_rng(0).integers(0, 256, (count, 6, 5, 3), dtype=np.uint8)
+
+
+def touch(folder, *names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    return folder
+
+
+def paths(folder):
+    """All paths of a listing, as text."""
+    found = folder_listing.list_images(str(folder))
+    text, starts = found.text.decode(), found.starts
+    return [text[a:b] for a, b in zip(starts, starts[1:], strict=False)]
+
+
+def settle(folder):
+    """As if the folder had last changed a minute ago, so that its manifest is trusted."""
+    past = time.time_ns() - 60 * 10**9
+    for name, _, _ in os.walk(folder, followlinks=True):
+        os.utime(name, ns=(past, past))
+
+
+@pytest.fixture
+def walks(monkeypatch):
+    """The folders that were listed, one by one."""
+    listed = []
+    plain = folder_listing._list_local
+
+    def watched(root, relative):
+        listed.append(relative.decode())
+        return plain(root, relative)
+
+    monkeypatch.setattr(folder_listing, "_list_local", watched)
+    return listed
+
+
+class TestPaths:
+    def test_sorted_by_the_bytes_of_the_whole_relative_path(self, tmp_path):
+        names = [
+            "b.png",
+            "a/z.png",
+            "a/b/c.png",
+            "a-b/x.png",
+            "a.png",
+            "é/1.png",
+            "Z.png",
+            "a/B.png",
+        ]
+        touch(tmp_path, *names)
+        assert paths(tmp_path) == sorted(names, key=os.fsencode)
+
+    def test_suffixes(self, tmp_path):
+        good = ["a.jpg", "b.JPEG", "c.jpe", "d.png", "e.WebP", "f.bmp", "g.gif"]
+        touch(tmp_path, *good, "labels.csv", "h", "i.tif", ".j.png", "._k.jpg", ".git/l.png")
+        assert paths(tmp_path) == good
+
+    def test_links_are_followed_but_not_into_themselves(self, tmp_path):
+        touch(tmp_path / "elsewhere", "cat/1.png", "dog/2.png")
+        chosen = touch(tmp_path / "chosen", "bee/0.png")
+        (chosen / "cat").symlink_to(tmp_path / "elsewhere" / "cat")
+        (chosen / "bee" / "around").symlink_to(chosen)
+        (chosen / "bee" / "one.png").symlink_to(tmp_path / "elsewhere" / "dog" / "2.png")
+        assert paths(chosen) == ["bee/0.png", "bee/one.png", "cat/1.png"]
+
+    def test_a_remote_file_system(self, tmp_path):
+        names = ["b.png", "a/z.PNG", "a/b/c.jpg", "a-b/x.webp", "a/.hidden.png", "notes.txt"]
+        folder = f"ram://{tmp_path.name}"
+        for name in names:
+            tf.io.gfile.makedirs(os.path.dirname(f"{folder}/{name}"))
+            with tf.io.gfile.GFile(f"{folder}/{name}", "w") as file:
+                file.write("x")
+        assert paths(folder) == ["a-b/x.webp", "a/b/c.jpg", "a/z.PNG", "b.png"]
+
+    def test_more_folders_than_requests_at_a_time(self, tmp_path, monkeypatch):
+        names = [f"{k:02}/{k}.png" for k in range(20)]
+        folder = f"ram://{tmp_path.name}"
+        for name in names:
+            tf.io.gfile.makedirs(f"{folder}/{name[:2]}")
+            with tf.io.gfile.GFile(f"{folder}/{name}", "w") as file:
+                file.write("x")
+        monkeypatch.setattr(folder_listing, "_REQUESTS", 3)
+        assert paths(folder) == names
+
+
+class TestLabels:
+    def test_classes_in_the_order_of_their_names(self, tmp_path):
+        """Which is not that of the paths: "a-b/" comes before "a/"."""
+        touch(tmp_path, "a/1.png", "a-b/2.png", "c/deep/3.png", "c/4.png")
+        (tmp_path / "b").mkdir()
+        source = FolderSource(tmp_path)
+        assert source.class_names == ["a", "a-b", "b", "c"]
+        labels = [int(e["label"]) for e in source.examples()]
+        assert labels == [1, 0, 3, 3]
+
+    @pytest.mark.parametrize("names", [["1.png", "2.png"], ["1.png", "a/b/c/2.png", "a/b/3.png"]])
+    def test_images_outside_of_classes_have_no_labels(self, tmp_path, names):
+        source = FolderSource(touch(tmp_path, *names))
+        assert not source.labeled
+        assert source.class_names is None
+        assert sorted(source.examples().element_spec) == ["image", "index"]
+        assert source.images_and_labels()[1] is None
+
+
+class TestImages:
+    def test_pixels_come_with_their_index_and_path(self, tmp_path):
+        source = FolderSource(write_folder(tmp_path, images(), np.arange(N) % 3))
+        for example in source.examples(3):
+            place = int(example["index"])
+            path = source.locate(place)
+            number = int(os.path.basename(path)[:5])
+            assert os.path.dirname(path) == str(tmp_path / f"class{number % 3}")
+            picture = source.decode(source.read(example["image"]))
+            np.testing.assert_array_equal(picture, images()[number])
+
+    def test_sizes_may_differ(self, tmp_path):
+        for k in range(3):
+            write_folder(tmp_path / str(k), images(1)[:, : 3 + k])
+        source = FolderSource(tmp_path)
+        assert source.image_size is None
+        shapes = [picture.shape for picture in source.images_and_labels()[0]]
+        assert shapes == [(3, 5, 3), (4, 5, 3), (5, 5, 3)]
+
+    def test_home_folder(self, tmp_path, monkeypatch):
+        write_folder(tmp_path / "pets", images())
+        monkeypatch.setenv("HOME", str(tmp_path))
+        assert FolderSource("~/pets").size == N
+
+    def test_files_are_read_when_they_are_needed(self, tmp_path):
+        source = FolderSource(touch(tmp_path, "a.png", "b.png"))
+        (tmp_path / "a.png").unlink()
+        (last,) = source.examples(first=1)
+        assert source.read(last["image"]) == b""
+
+
+class TestManifest:
+    def test_a_second_start_lists_nothing(self, tmp_path, walks):
+        touch(tmp_path, "a/1.png", "b/c/2.png", "b/3.png")
+        settle(tmp_path)
+        first = folder_listing.list_images(str(tmp_path))
+        assert walks == ["", "a/", "b/", "b/c/"]
+        again = folder_listing.list_images(str(tmp_path))
+        assert len(walks) == 4
+        assert again.text == first.text
+        assert again.group_names == first.group_names == ["a", "b"]
+        np.testing.assert_array_equal(again.starts, first.starts)
+        np.testing.assert_array_equal(again.groups, first.groups)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda folder: touch(folder, "b/c/4.png"),
+            lambda folder: touch(folder, "0.png"),
+            lambda folder: touch(folder, "d/5.png"),
+            lambda folder: (folder / "b" / "c" / "2.png").unlink(),
+            lambda folder: (folder / "a" / "1.png").rename(folder / "a" / "7.png"),
+            lambda folder: (folder / "a").rename(folder / "e"),
+        ],
+        ids=["added", "added on top", "new folder", "removed", "renamed", "folder renamed"],
+    )
+    def test_a_change_is_seen(self, tmp_path, change):
+        touch(tmp_path, "a/1.png", "b/c/2.png", "b/3.png")
+        settle(tmp_path)
+        before = paths(tmp_path)
+        change(tmp_path)
+        after = paths(tmp_path)
+        assert after != before
+        files = tmp_path.rglob("*.png")
+        assert after == sorted(str(path.relative_to(tmp_path)) for path in files)
+
+    def test_what_changed_a_moment_ago_is_listed_again(self, tmp_path, walks):
+        """A file may come in the same tick of the clock, and leave no trace in the time."""
+        touch(tmp_path, "1.png")
+        paths(tmp_path)
+        (when,) = [os.stat(tmp_path).st_mtime_ns]
+        touch(tmp_path, "2.png")
+        os.utime(tmp_path, ns=(when, when))
+        assert paths(tmp_path) == ["1.png", "2.png"]
+        assert walks == ["", ""]
+
+    def test_a_broken_manifest_is_written_anew(self, tmp_path, walks):
+        touch(tmp_path, "1.png")
+        settle(tmp_path)
+        paths(tmp_path)
+        path = file_cache._path("folder", str(tmp_path))
+        for content in (b"", path.read_bytes()[:-40]):
+            path.write_bytes(content)
+            assert paths(tmp_path) == ["1.png"]
+        assert paths(tmp_path) == ["1.png"]
+        assert walks == [""] * 3
+
+    def test_without_a_place_to_write(self, tmp_path, monkeypatch):
+        """As on a machine whose home is read-only: a file stands where the folder would be."""
+        touch(tmp_path, "pets/1.png", "file")
+        monkeypatch.setenv("SOGCLR_TF_CACHE", str(tmp_path / "file"))
+        assert [paths(tmp_path / "pets") for _ in range(2)] == [["1.png"]] * 2
+
+    def test_a_full_disk_leaves_nothing_behind(self, manifests, monkeypatch):
+        def full(path, **_):
+            with open(path, "wb") as file:
+                file.write(b"half")
+            raise OSError("No space left on device")
+
+        before = sorted(manifests.iterdir())
+        monkeypatch.setattr(np, "savez", full)
+        file_cache.save("folder", "/somewhere", text=np.zeros(3))
+        assert sorted(manifests.iterdir()) == before
+        assert file_cache.load("folder", "/somewhere") is None
+
+    def test_the_folder_is_not_written_to(self, tmp_path):
+        touch(tmp_path, "1.png")
+        paths(tmp_path)
+        assert os.listdir(tmp_path) == ["1.png"]
+
+    def test_places(self, monkeypatch, tmp_path):
+        for name in ("SOGCLR_TF_CACHE", "XDG_CACHE_HOME"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("HOME", str(tmp_path))
+        assert file_cache._path("a", "b").parent == tmp_path / ".cache" / "sogclr_tf"
+        monkeypatch.setenv("XDG_CACHE_HOME", "/x")
+        assert str(file_cache._path("a", "b").parent) == "/x/sogclr_tf"
+
+
+class TestErrors:
+    def test_no_such_folder(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match="there is no folder '.*nowhere': give one"):
+            FolderSource(tmp_path / "nowhere")
+
+    def test_no_images(self, tmp_path):
+        touch(tmp_path, "a/notes.txt")
+        with pytest.raises(ValueError, match=r"holds no image: expected files \.jpg, .* pattern"):
+            FolderSource(tmp_path)
+
+
+class TestByPath:
+    def test_which_names_are_paths(self, tmp_path):
+        for path in (
+            "/x",
+            "./x",
+            "../x",
+            "~/x",
+            "~me/x",
+            ".",
+            "..",
+            "gs://b/x",
+            "ram://x",
+            tmp_path,
+        ):
+            assert is_path(path)
+        for name in ("digits", "cifar10", "imagenet2012:5.1.0", "glue/sst2", ".hidden"):
+            assert not is_path(name)
+
+    def test_a_split_is_a_sub_folder(self, tmp_path):
+        for split in ("train", "val"):
+            write_folder(tmp_path / split, images())
+        place = str(tmp_path)
+        assert from_name(place, "val").locate(0) == f"{place}/val/00000.png"
+        assert from_name(f"{place}/{{split}}", "val").size == N
+        assert from_name(place, ".").size == 2 * N
+        with pytest.raises(ValueError, match="no sub-folder 'test', only train, val: name one as"):
+            from_name(place, "test")
+
+    def test_data_dir_has_no_meaning(self, tmp_path):
+        with pytest.raises(ValueError, match="is for names of TFDS sets"):
+            from_name(str(tmp_path), "train", data_dir="x")
+
+    def test_nothing_there(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match="no folder and no file is called '.*nothing'"):
+            from_path(tmp_path / "nothing")
+
+    def test_a_name_that_is_a_folder_as_well(self, tmp_path, monkeypatch):
+        write_folder(tmp_path / "pets", images())
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(ValueError, match=r"'pets': for the folder of that name write \./pets"):
+            from_name("pets")
+
+    def test_a_relative_path_holds_wherever_the_program_goes(self, tmp_path, monkeypatch):
+        write_folder(tmp_path / "pets", images())
+        monkeypatch.chdir(tmp_path)
+        source = from_path("./pets")
+        monkeypatch.chdir("/")
+        assert len(list(source.images_and_labels()[0])) == N

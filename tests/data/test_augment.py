@@ -1,0 +1,495 @@
+"""Views: reproducible to the bit, drawn as the policy says, each operation by its definition."""
+
+import colorsys
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+import scipy.ndimage
+import tensorflow as tf
+from support.numerics import assert_close
+
+from sogclr_tf import Policy
+from sogclr_tf.data import augment, policies, randomness
+from sogclr_tf.data.randomness import _DRAWS, draws, seeds
+
+EVERYTHING = Policy(size=24, jitter=0.9, grayscale=0.4, blur=0.5, solarize=0.4)
+COUNT = 2000
+
+
+def images(count, height=20, width=30, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, height, width, 3), dtype=np.uint8)
+
+
+def floats(count, height=6, width=5, seed=0):
+    shape = (count, height, width, 3)
+    return np.random.default_rng(seed).random(shape, dtype=np.float32)
+
+
+@pytest.fixture(scope="module")
+def many_rows():
+    """The first views' draws of COUNT examples."""
+    return draws(5, tf.zeros([COUNT], tf.int64), tf.range(COUNT, dtype=tf.int64)).numpy()[:, 0]
+
+
+def rows_with(count=1, **values):
+    """Rows of draws, 0 but where named by an entry of the layout of draws."""
+    rows = np.zeros((count, _DRAWS), np.float32)
+    for name, value in values.items():
+        rows[:, {**randomness.GEOMETRY, **randomness.COLOR}[name]] = value
+    return rows
+
+
+def color(pictures, rows, policy):
+    """What a policy does after the flip."""
+    return augment.finish(pictures, rows, dataclasses.replace(policy, flip=0)).numpy()
+
+
+def boxes(height, width, rows, policy):
+    """(top, left, height, width) of every row's crop: int [n, 4]."""
+    return augment.crop_boxes(np.tile([height, width], (len(rows), 1)), rows, policy).numpy()
+
+
+class TestReproducible:
+    @pytest.mark.parametrize("side", [24, 96])
+    def test_neither_the_batch_nor_the_threads_matter(self, side):
+        """Each view equals that of its image alone, to the bit."""
+        pictures = images(37, side + 6, side + 20)
+        rows = draws(3, tf.ones([37], tf.int64), tf.range(37, dtype=tf.int64))[:, 0]
+        policy = dataclasses.replace(EVERYTHING, size=side)
+
+        def together(pictures, rows):
+            shapes = tf.repeat([pictures.shape[1:3]], len(pictures), axis=0)
+            shown = zip(pictures, tf.unstack(augment.crop_boxes(shapes, rows, policy)), strict=True)
+            return augment.views([augment.part(*pair) for pair in shown], rows, policy)
+
+        alone = [augment.view(*pair, policy) for pair in zip(pictures, rows, strict=True)]
+        backwards = together(pictures[::-1], rows[::-1])
+        np.testing.assert_array_equal(together(pictures, rows), alone)
+        np.testing.assert_array_equal(backwards[::-1], alone)
+        pairs = tf.data.Dataset.from_tensor_slices((pictures, rows))
+        mapped = pairs.map(lambda image, row: augment.view(image, row, policy), 4)
+        np.testing.assert_array_equal(list(mapped.as_numpy_iterator()), alone)
+
+    def test_draws_of_many_are_those_of_each(self):
+        epochs, index = np.array([0, 3, 3, 2**31 - 1]), np.array([5, 5, 2**31 - 1, 0])
+        drawn = draws(7, epochs, index)
+        for place, (epoch, one) in enumerate(zip(epochs, index, strict=True)):
+            np.testing.assert_array_equal(drawn[place], draws(7, epoch, one))
+
+    def test_draws_are_those_of_splitmix64(self):
+        """A second writing of the generator, by whole numbers of Python."""
+        mask, step = 2**64 - 1, 0x9E3779B97F4A7C15
+
+        def mixed(state):
+            for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+                state = (state ^ (state >> shift)) * factor & mask
+            return state ^ (state >> 31)
+
+        # The first numbers of the generator started at 0, as published.
+        assert [mixed(step * k & mask) for k in (1, 2)] == [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4]
+        state = 0
+        for key in (7, 3, 5):
+            state = mixed(state + step + key & mask)
+        want = [mixed(state + k * step & mask) >> 40 for k in range(1, 2 * _DRAWS + 1)]
+        got = draws(7, 3, 5).numpy() * 2**24
+        np.testing.assert_array_equal(got.ravel(), want)
+
+    def test_draws_depend_on_every_argument_and_the_view(self):
+        base = draws(1, 2, 3).numpy()
+        assert base.shape == (2, _DRAWS)
+        assert base.dtype == np.float32
+        assert base.min() >= 0
+        assert base.max() < 1
+        np.testing.assert_array_equal(draws(1, 2, 3), base)
+        keys = [(2, 2, 3), (1, 3, 3), (1, 2, 4), (2, 1, 3)]
+        others = [draws(*key).numpy()[0] for key in keys]
+        for one, other in itertools.combinations([*base, *others], 2):
+            assert (one != other).mean() > 0.9
+
+    def test_draws_take_the_largest_arguments(self):
+        last = 2**31 - 1
+        drawn = [draws(*key).numpy() for key in [(last, 0, 0), (0, last, 0), (0, 0, last)]]
+        for one, other in itertools.combinations(drawn, 2):
+            assert (one != other).mean() > 0.9
+
+    def test_global_seed_and_earlier_draws_do_not_matter(self):
+        base = draws(1, 2, 3).numpy()
+        tf.random.set_seed(9)
+        tf.random.uniform([5])
+        np.testing.assert_array_equal(draws(1, 2, 3), base)
+
+    def test_seeds_depend_on_every_argument_and_the_view(self):
+        keys = [(1, 2, 3), (2, 2, 3), (1, 3, 3), (1, 2, 4), (2, 1, 3), (2**31 - 1,) * 3]
+        found = [seeds(*key).numpy() for key in keys]
+        assert {(made.shape, made.dtype) for made in found} == {((2, 2), np.dtype(np.int64))}
+        np.testing.assert_array_equal(seeds(1, 2, 3), found[0])
+        # No half repeats, so that what reads one half alone varies too.
+        assert len(np.unique(found)) == 4 * len(keys)
+
+    def test_draws_are_uniform(self, many_rows):
+        """Over examples, each column is uniform and no two columns are correlated."""
+        error = 1 / np.sqrt(12 * COUNT)
+        assert np.abs(many_rows.mean(axis=0) - 0.5).max() < 5 * error
+        correlation = np.corrcoef(many_rows.T) - np.eye(_DRAWS)
+        assert np.abs(correlation).max() < 5 / np.sqrt(COUNT)
+
+
+class TestCrop:
+    def test_area_is_uniform_over_the_policy(self, many_rows):
+        top, left, height, width = boxes(200, 200, many_rows, Policy(size=8, max_aspect=1)).T
+        share = height * width / 200**2
+        # Sides are whole pixels.
+        assert 0.078 < share.min() < 0.09
+        assert 0.99 < share.max() <= 1
+        assert share.mean() == pytest.approx(0.54, abs=4 * 0.92 / np.sqrt(12 * COUNT))
+        assert share.std() == pytest.approx(0.92 / np.sqrt(12), rel=0.05)
+        assert (height == width).all()
+        for start, side in ((top, height), (left, width)):
+            assert (start >= 0).all()
+            assert (start + side <= 200).all()
+
+    def test_aspect_is_log_uniform_over_the_policy(self, many_rows):
+        """A quarter of the area at most: every aspect up to 2 fits."""
+        rows = many_rows.copy()
+        rows[:, randomness.GEOMETRY["area"]] *= 0.2
+        _, _, height, width = boxes(400, 400, rows, Policy(size=8, max_aspect=2)).T
+        log_aspect = np.log2(width / height)
+        assert -1.03 < log_aspect.min() < -0.97
+        assert 0.97 < log_aspect.max() < 1.03
+        assert log_aspect.mean() == pytest.approx(0, abs=4 * 2 / np.sqrt(12 * COUNT))
+        assert log_aspect.std() == pytest.approx(2 / np.sqrt(12), rel=0.05)
+
+    def test_place_is_uniform(self, many_rows):
+        """Every place at which the crop fits, the first and the last too."""
+        rows = many_rows.copy()
+        rows[:, randomness.GEOMETRY["area"]] = 0
+        policy = Policy(size=8, min_area=0.25, max_aspect=1)
+        top, left, height, width = boxes(10, 10, rows, policy).T
+        assert (height == 5).all()
+        assert (width == 5).all()
+        for start in (top, left):
+            counts = np.bincount(start, minlength=6)
+            assert counts.shape == (6,)
+            expected = COUNT / 6
+            assert (np.abs(counts - expected) < 5 * np.sqrt(expected)).all()
+
+    def test_first_attempt_that_fits_is_taken(self):
+        """Widths of 12, 12 and 6 pixels in an image of 10: the third."""
+        rows = rows_with()
+        rows[0, randomness.GEOMETRY["area"]] = 0.5
+        rows[0, randomness.GEOMETRY["aspect"]] = [1, 1, 0.5] + [1] * 13
+        policy = Policy(size=8, min_area=1e-9, max_aspect=4)
+        assert boxes(10, 10, rows, policy).tolist() == [[0, 0, 7, 7]]
+
+    def test_no_fit_is_cut(self):
+        rows = rows_with(area=0.9, aspect=1.0)
+        policy = Policy(size=8, min_area=1e-9, max_aspect=4)
+        assert boxes(10, 10, rows, policy).tolist() == [[0, 0, 5, 10]]
+
+    @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 50), (50, 1), (7, 3), (2, 300)])
+    def test_stays_inside_any_image(self, many_rows, height, width):
+        box = boxes(height, width, many_rows[:200], Policy(size=4))
+        assert (box[:, :2] >= 0).all()
+        assert (box[:, 2:] >= 1).all()
+        assert (box[:, 0] + box[:, 2] <= height).all()
+        assert (box[:, 1] + box[:, 3] <= width).all()
+        view = augment.view(images(1, height, width)[0], many_rows[0], Policy(size=4, blur=1))
+        assert view.shape == (4, 4, 3)
+
+    def test_whole_square_image_when_cropping_is_off(self, many_rows):
+        policy = Policy(size=13, min_area=1, max_aspect=1, flip=0, jitter=0, grayscale=0)
+        image = images(1, 13, 13)[0]
+        for row in many_rows[:5]:
+            np.testing.assert_array_equal(augment.view(image, row, policy), image)
+
+    def test_the_box_is_what_is_resized(self, many_rows):
+        image = images(1, 40, 30)[0]
+        policy = Policy(size=8, flip=0, jitter=0, grayscale=0)
+        for row, (top, left, height, width) in zip(
+            many_rows[:5], boxes(40, 30, many_rows[:5], policy), strict=True
+        ):
+            crop = image[top : top + height, left : left + width] / np.float32(255)
+            want = np.clip(tf.image.resize(crop, [8, 8], method="bicubic"), 0, 1)
+            # To the nearest of 256 steps.
+            got = augment.view(image, row, policy) / np.float32(255)
+            np.testing.assert_allclose(got, want, atol=0.5 / 255 + 1e-6)
+
+
+class TestFlip:
+    def test_rate(self, many_rows):
+        flips = self._flipped(many_rows, 0.3)
+        assert flips.mean() == pytest.approx(0.3, abs=4 * np.sqrt(0.21 / COUNT))
+        assert not self._flipped(many_rows[:50], 0).any()
+        assert self._flipped(many_rows[:50], 1).all()
+
+    def _flipped(self, rows, probability):
+        image = np.zeros((2, 2, 3), np.float32)
+        image[:, 0] = 1
+        policy = Policy(size=2, flip=probability, jitter=0, grayscale=0)
+        return augment.finish(np.stack([image] * len(rows)), rows, policy).numpy()[:, 0, 1, 0] > 0.5
+
+
+def contrast(image, factor):
+    mean = image.mean(axis=(0, 1))
+    return np.clip(mean + factor * (image - mean), 0, 1)
+
+
+def by_pixel(image, change):
+    flat = [colorsys.hsv_to_rgb(*change(*colorsys.rgb_to_hsv(*p))) for p in image.reshape(-1, 3)]
+    return np.reshape(flat, image.shape)
+
+
+def saturation(image, factor):
+    return by_pixel(image, lambda h, s, v: (h, min(1, s * factor), v))
+
+
+def hue(image, turn):
+    return by_pixel(image, lambda h, s, v: ((h + turn) % 1, s, v))
+
+
+REFERENCE = {
+    "brightness": lambda image, factor: np.clip(image * factor, 0, 1),
+    "contrast": contrast,
+    "saturation": saturation,
+    "hue": hue,
+}
+NEUTRAL = dict.fromkeys(REFERENCE, 0.5)
+
+
+def blurred(image, sigma, radius):
+    return scipy.ndimage.gaussian_filter(
+        image.astype(np.float64), (sigma, sigma, 0), mode="mirror", radius=(radius,) * 3
+    )
+
+
+class TestJitter:
+    @pytest.mark.parametrize("strength", [0.5, 1.0, 2.0])
+    @pytest.mark.parametrize("draw", [0.0, 0.3, 0.999])
+    @pytest.mark.parametrize("name", REFERENCE)
+    def test_each_operation_alone(self, name, draw, strength):
+        """From the least to the greatest amount; the other three draw their neutral middle."""
+        rows = rows_with(2, **{**NEUTRAL, name: draw})
+        policy = Policy(size=6, jitter=1, strength=strength, grayscale=0)
+        pictures = floats(2)
+        got = color(pictures, rows, policy)
+        if name == "hue":
+            amount = 0.2 * strength * (2 * draw - 1)
+        else:
+            amount = max(0, 1 + 0.8 * strength * (2 * draw - 1))
+        for picture, result in zip(pictures, got, strict=True):
+            assert_close(result, REFERENCE[name](picture, amount))
+
+    @pytest.mark.parametrize("draw", [0.0, 0.3, 0.999])
+    def test_saturation_has_a_reach_of_its_own(self, draw):
+        """BYOL's: within 1 +- 0.2, where brightness and contrast stay within 1 +- 0.4."""
+        rows = rows_with(1, **{**NEUTRAL, "saturation": draw, "brightness": 0.0})
+        # Neither runs into its borders, so that their order does not matter.
+        picture = 0.1 + floats(1) / 2
+        policy = Policy(size=6, jitter=1, strength=0.5, saturation=0.4, grayscale=0)
+        got = color(picture, rows, policy)[0]
+        want = 0.6 * saturation(picture[0], 1 + 0.2 * (2 * draw - 1))
+        assert_close(got, want)
+
+    def test_all_orders_occur_and_matter(self, many_rows):
+        """24 permutations, each as often as another, each applied in its order."""
+        draw = {"brightness": 0.9, "contrast": 0.1, "saturation": 0.95, "hue": 0.9}
+        amounts = {name: 1 + 0.8 * (2 * draw[name] - 1) for name in draw}
+        amounts["hue"] = 0.2 * (2 * draw["hue"] - 1)
+        permutations = list(itertools.permutations(range(4)))
+        rows = rows_with(24, **draw)
+        for row, permutation in zip(rows, permutations, strict=True):
+            row[randomness.COLOR["order"]][list(permutation)] = [0.1, 0.2, 0.3, 0.4]
+        pictures = np.repeat(floats(1), 24, axis=0)
+        got = color(pictures, rows, Policy(size=6, jitter=1, grayscale=0))
+        for result, permutation in zip(got, permutations, strict=True):
+            want = pictures[0]
+            for name in (list(REFERENCE)[place] for place in permutation):
+                want = REFERENCE[name](want, amounts[name])
+            assert_close(result, want)
+        assert len({result.round(3).tobytes() for result in got}) > 6
+
+        drawn = np.argsort(many_rows[:, randomness.COLOR["order"]], axis=1)
+        _, counts = np.unique(drawn, axis=0, return_counts=True)
+        assert len(counts) == 24
+        assert (np.abs(counts - COUNT / 24) < 5 * np.sqrt(COUNT / 24)).all()
+
+    def test_rate(self, many_rows):
+        pictures = np.repeat(floats(1, 2, 2), COUNT, axis=0)
+        got = color(pictures, many_rows, Policy(size=2, jitter=0.8, grayscale=0))
+        changed = (got != pictures).any(axis=(1, 2, 3))
+        assert changed.mean() == pytest.approx(0.8, abs=4 * np.sqrt(0.16 / COUNT))
+
+
+class TestOtherColors:
+    def test_gray_is_luma_at_its_rate(self, many_rows):
+        pictures = floats(COUNT, 2, 2)
+        got = color(pictures, many_rows, Policy(size=2, jitter=0, grayscale=0.2))
+        gray = (got == got[..., :1]).all(axis=(1, 2, 3))
+        assert gray.mean() == pytest.approx(0.2, abs=4 * np.sqrt(0.16 / COUNT))
+        luma = pictures @ np.array([0.2989, 0.587, 0.114])
+        assert_close(got[gray][..., 0], luma[gray], terms=4)
+        np.testing.assert_array_equal(got[~gray], pictures[~gray])
+
+    def test_solarize_inverts_the_bright_at_its_rate(self, many_rows):
+        pictures = floats(COUNT, 2, 2)
+        pictures[:, 0, 0, 0] = 0.5
+        policy = Policy(size=2, jitter=0, grayscale=0, solarize=0.2)
+        got = color(pictures, many_rows, policy)
+        inverted = np.where(pictures < 0.5, pictures, 1 - pictures)
+        changed = (got != pictures).any(axis=(1, 2, 3))
+        assert changed.mean() == pytest.approx(0.2, abs=4 * np.sqrt(0.16 / COUNT))
+        np.testing.assert_array_equal(got[changed], inverted[changed])
+
+    def test_blur_draws_its_sigma_at_its_rate(self, many_rows):
+        pictures = floats(COUNT, 6, 6)
+        policy = Policy(size=6, jitter=0, grayscale=0, blur=0.5)
+        got = color(pictures, many_rows, policy)
+        chosen = many_rows[:, randomness.COLOR["blur"]] < 0.5
+        assert chosen.mean() == pytest.approx(0.5, abs=4 * np.sqrt(0.25 / COUNT))
+        np.testing.assert_array_equal(got[~chosen], pictures[~chosen])
+        sigma = 0.1 + 1.9 * many_rows[:, randomness.COLOR["sigma"]]
+        for place in np.flatnonzero(chosen)[:20]:
+            want = blurred(pictures[place], sigma[place], radius=1)
+            assert_close(got[place], want)
+
+    def test_a_probability_of_one_always_applies(self, many_rows):
+        pictures = floats(50, 6, 6)
+        for name in ("jitter", "grayscale", "blur", "solarize"):
+            policy = Policy(size=6, **{"jitter": 0, "grayscale": 0, name: 1})
+            got = color(pictures, many_rows[:50], policy)
+            # The least blur, of sigma 0.1, changes nothing.
+            assert (got != pictures).any(axis=(1, 2, 3)).mean() > 0.9
+
+    def test_a_probability_of_zero_changes_no_bit(self, many_rows):
+        pictures = floats(50, 6, 6)
+        for off in ({"jitter": 0}, {"strength": 0}):
+            policy = Policy(size=6, grayscale=0, **off)
+            got = color(pictures, many_rows[:50], policy)
+            np.testing.assert_array_equal(got, pictures)
+
+    @pytest.mark.parametrize("extreme", [0.0, 1.0])
+    def test_values_stay_in_range(self, many_rows, extreme):
+        policy = Policy(size=24, strength=2, blur=0.9, solarize=0.5)
+        pictures = np.random.default_rng(0).choice([extreme, 0.5], (100, 24, 24, 3), p=[0.9, 0.1])
+        for picture in (pictures, np.full_like(pictures, extreme)):
+            got = color(picture.astype(np.float32), many_rows[:100], policy)
+            assert got.min() >= 0
+            assert got.max() <= 1
+
+    def test_bicubic_overshoot_is_cut(self, many_rows):
+        image = np.random.default_rng(0).choice([0, 255], (9, 9, 3)).astype(np.uint8)
+        for row in many_rows[:5]:
+            view = augment.view(image, row, Policy(size=32, jitter=0, grayscale=0)).numpy()
+            assert view.min() == 0
+            assert view.max() == 255
+
+
+@pytest.mark.parametrize("view", [0, 1])
+@pytest.mark.parametrize("name", policies._NAMES)
+class TestPublished:
+    """What views of a published method show, against what its paper says."""
+
+    RATES = {
+        "simclr": {"jitter": [0.8, 0.8], "grayscale": [0.2, 0.2], "blur": [0.5, 0.5]},
+        "simclr-cifar": {"jitter": [0.8, 0.8], "grayscale": [0.2, 0.2]},
+        "byol": {
+            "jitter": [0.8, 0.8],
+            "grayscale": [0.2, 0.2],
+            "blur": [1.0, 0.1],
+            "solarize": [0.0, 0.2],
+        },
+    }
+    # Brightness is scaled within 1 +- it.
+    REACH = {"simclr": 0.8, "simclr-cifar": 0.4, "byol": 0.4}
+
+    @pytest.mark.parametrize("operation", ["jitter", "grayscale", "blur", "solarize"])
+    def test_rates(self, name, view, operation, many_rows):
+        off = dict.fromkeys({"jitter", "grayscale", "blur", "solarize"} - {operation}, 0)
+        policy = dataclasses.replace(policies.by_name(name, 3)[view], **off)
+        rows = many_rows.copy()
+        # The least blurs change nothing.
+        rows[:, randomness.COLOR["sigma"]] = 0.5
+        pictures = floats(COUNT, 3, 3)
+        got = color(pictures, rows, policy)
+        rate = self.RATES[name].get(operation, [0, 0])[view]
+        changed = (np.abs(got - pictures) > 1e-4).any(axis=(1, 2, 3)).mean()
+        assert changed == pytest.approx(rate, abs=4 * np.sqrt(rate * (1 - rate) / COUNT) + 1e-9)
+
+    def test_range_of_brightness(self, name, view, many_rows):
+        """Of plain gray, which contrast, saturation and hue leave alone."""
+        policy = dataclasses.replace(policies.by_name(name, 2)[view], jitter=1, blur=0, solarize=0)
+        pictures = np.full((COUNT, 2, 2, 3), 0.25, np.float32)
+        factor = color(pictures, many_rows, policy)[:, 0, 0, 0] / 0.25
+        reach = self.REACH[name]
+        assert 1 - reach - 1e-3 <= factor.min() < 1 - 0.98 * reach
+        assert 1 + 0.98 * reach < factor.max() <= 1 + reach + 1e-3
+        assert factor.mean() == pytest.approx(1, abs=4 * 2 * reach / np.sqrt(12 * COUNT))
+        assert factor.std() == pytest.approx(2 * reach / np.sqrt(12), rel=0.05)
+
+
+class TestBlur:
+    @pytest.mark.parametrize(("side", "radius"), [(5, 1), (32, 1), (64, 3), (224, 11)])
+    def test_equals_scipy_over_the_same_window(self, side, radius):
+        sigma = np.array([0.1, 0.7, 2.0], np.float32)
+        pictures = floats(3, side, side)
+        rows = rows_with(3, sigma=(sigma - 0.1) / 1.9)
+        got = color(pictures, rows, Policy(size=side, jitter=0, grayscale=0, blur=1))
+        for picture, width, result in zip(pictures, sigma, got, strict=True):
+            assert_close(result, blurred(picture, width, radius))
+
+    @pytest.mark.parametrize("side", [1, 2])
+    def test_the_smallest_images(self, side):
+        pictures = floats(1, side, side)
+        got = color(
+            pictures, rows_with(sigma=0.5), Policy(size=side, jitter=0, grayscale=0, blur=1)
+        )
+        np.testing.assert_allclose(got.mean(), pictures.mean(), atol=0.2)
+        assert got.shape == pictures.shape
+
+
+class TestWhole:
+    def test_middle_square(self):
+        image = images(1, 10, 16)[0]
+        want = image[:, 3:13] / 255
+        assert_close(augment.whole(image, 10), want, terms=4)
+        assert_close(augment.whole(image.transpose(1, 0, 2), 10), want.transpose(1, 0, 2), terms=4)
+
+    def test_as_float(self):
+        assert_close(augment.as_float(tf.constant([0, 51, 255], tf.uint8)), [0, 0.2, 1], terms=4)
+        same = augment.as_float(tf.constant([0.25, 1], tf.float64))
+        assert same.dtype == tf.float32
+        np.testing.assert_array_equal(same, [0.25, 1])
+
+
+class TestPolicy:
+    @pytest.mark.parametrize("size", [0, -3, 2.5])
+    def test_size(self, size):
+        with pytest.raises(ValueError, match=f"size is {size}: .* whole number of pixels"):
+            Policy(size=size)
+
+    def test_size_of_numpy(self):
+        assert Policy(size=np.int64(8)) == Policy(size=8)
+
+    @pytest.mark.parametrize("wrong", [0, -1, 1.5, float("nan")])
+    def test_area(self, wrong):
+        with pytest.raises(ValueError, match=rf"min_area is {wrong}: it must lie in \(0, 1\]"):
+            Policy(size=8, min_area=wrong)
+
+    @pytest.mark.parametrize("wrong", [0.9, float("nan"), float("inf")])
+    def test_aspect(self, wrong):
+        with pytest.raises(ValueError, match=f"max_aspect is {wrong}: it must be a number >= 1"):
+            Policy(size=8, max_aspect=wrong)
+
+    @pytest.mark.parametrize("name", ["strength", "saturation"])
+    @pytest.mark.parametrize("wrong", [-0.1, float("nan"), float("inf")])
+    def test_strengths(self, name, wrong):
+        with pytest.raises(ValueError, match=f"{name} is {wrong}: it must be a number >= 0"):
+            Policy(size=8, **{name: wrong})
+
+    @pytest.mark.parametrize("name", ["flip", "jitter", "grayscale", "blur", "solarize"])
+    @pytest.mark.parametrize("wrong", [-0.1, 1.1, float("nan")])
+    def test_probabilities(self, name, wrong):
+        with pytest.raises(ValueError, match=rf"{name} is {wrong}: a probability is in \[0, 1\]"):
+            Policy(size=8, **{name: wrong})

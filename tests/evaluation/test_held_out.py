@@ -1,0 +1,58 @@
+"""Accuracy on held-out images while training goes on."""
+
+import keras
+import numpy as np
+import pytest
+from support.small_model import IMAGES, LABELS, labeled
+from support.small_model import probed_model as model
+
+import sogclr_tf
+from sogclr_tf.evaluation.features import extract_features
+from sogclr_tf.evaluation.neighbors import knn_predict
+
+
+def held_out(every_epochs=1, **options):
+    return sogclr_tf.HeldOutAccuracy(
+        (IMAGES[:16], LABELS[:16]),
+        (IMAGES[16:], LABELS[16:]),
+        every_epochs=every_epochs,
+        neighbors=3,
+        **options,
+    )
+
+
+def test_it_is_what_evaluation_says():
+    built, monitor = model(), held_out()
+    history = built.fit(labeled(), epochs=2, callbacks=[monitor], verbose=0).history
+    bank, queries = (extract_features(built.encoder, x) for x in (IMAGES[:16], IMAGES[16:]))
+    guessed = knn_predict(bank, LABELS[:16], queries, k=3, num_classes=3)
+    assert history["knn_top1"][-1] == np.mean(guessed == LABELS[16:])
+    guessed = built.probe.classify(queries, population=bank).numpy()
+    assert history["probe_top1"][-1] == np.mean(guessed == LABELS[16:])
+
+
+def test_every_so_many_epochs_and_at_the_end():
+    built, monitor, measured = model(probe=False), held_out(every_epochs=2), []
+    epochs = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: measured.append((epoch, "knn_top1" in logs))
+    )
+    built.fit(labeled(), epochs=5, callbacks=[monitor, epochs], verbose=0)
+    assert measured == [(0, False), (1, True), (2, False), (3, True), (4, True)]
+    assert set(monitor.measure()) == {"knn_top1"}
+
+
+def test_the_encoder_is_traced_once_and_left_alone():
+    built, monitor, traced = model(), held_out(), []
+    built.fit(labeled(), callbacks=[monitor], verbose=0)
+    weights = built.encoder.get_weights()
+    call = built.encoder.call
+    built.encoder.call = lambda *args, **options: traced.append(1) or call(*args, **options)
+    monitor.measure()
+    assert not traced
+    for ours, theirs in zip(built.encoder.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_refuses():
+    with pytest.raises(ValueError, match="every_epochs is 0: measure every 1 or more"):
+        held_out(every_epochs=0)

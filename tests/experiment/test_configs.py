@@ -1,0 +1,302 @@
+"""The recipes: each takes two steps, and its docstring says what the config does."""
+
+import math
+import re
+import runpy
+import sys
+import types
+
+import keras
+import ml_collections
+import numpy as np
+import pytest
+import tensorflow as tf
+from absl import flags
+from ml_collections import config_flags
+from support.numerics import assert_close
+from support.paths import ROOT
+
+import sogclr_tf
+from sogclr_tf.data import policies
+from sogclr_tf.experiment import build, image_task, image_text_task
+from sogclr_tf.experiment.config import (
+    check_config,
+    default_config,
+    differences,
+    flat_keys,
+    has_texts,
+)
+
+CONFIGS = ROOT / "configs"
+NAMES = sorted(path.stem for path in CONFIGS.glob("*.py"))
+TRAIN_EXAMPLES = {
+    "imagenet": 1_281_167,
+    "imagenet100": 126_689,
+    "cifar10": 50_000,
+    "cifar100": 50_000,
+    "cifar10_small": 50_000,
+}
+BATCH = 4
+
+
+def of(name):
+    """(config, docstring) of a recipe."""
+    file = runpy.run_path(str(CONFIGS / f"{name}.py"))
+    return file["get_config"](), file["__doc__"]
+
+
+def sibling(name):
+    """The recipe that a SimCLR recipe is compared with, and that of any other itself."""
+    return name.removesuffix("_simclr")
+
+
+OF_IMAGES = [name for name in NAMES if not has_texts(of(name)[0])]
+OF_RESNET50 = [name for name in NAMES if of(name)[0].encoder.name == "resnet50"]
+
+
+class TestSchema:
+    @pytest.mark.parametrize("name", NAMES)
+    def test_a_flag_takes_the_type_of_the_value(self, name):
+        """A whole number in a recipe would refuse 0.5 on the command line."""
+        config, usual = of(name)[0], default_config()
+        check_config(config)
+        for section in ("augment", "loss", "optimizer"):
+            for key, value in usual[section].items():
+                assert type(config[section][key]) is type(value), key
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_a_recipe_states_what_differs(self, name):
+        """And what it states is not the default, but for what a reader wants to see."""
+        assert 0 < len(differences(of(name)[0])) < 30
+
+    def test_a_key_that_nothing_reads(self):
+        config = default_config()
+        config.data.fold = 3
+        with pytest.raises(
+            ValueError, match="unknown key 'data.fold': choose one of data.data_dir"
+        ):
+            check_config(config)
+
+    def test_a_key_that_is_missing(self):
+        config = default_config()
+        del config.data.name
+        with pytest.raises(ValueError, match="lacks the key 'data.name': begin with .*default_co"):
+            check_config(config)
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"text_encoder.width": 32}, "'text_encoder.width', which a run of images does not"),
+            (
+                {"data.text": "caption", "monitor.bank": 3},
+                "'monitor.bank', which a run of images a",
+            ),
+        ],
+    )
+    def test_a_key_of_the_other_kind_of_run(self, changes, message):
+        config = default_config()
+        config.update_from_flattened_dict(changes)
+        with pytest.raises(ValueError, match=message):
+            check_config(config)
+
+    def test_a_key_that_the_loss_lacks(self):
+        config = default_config()
+        config.loss.gama = 0.5
+        check_config(config)
+        stream = types.SimpleNamespace(num_examples=4, steps_per_epoch=1)
+        with pytest.raises(ValueError, match="loss 'sogclr' has no option 'gama': it takes temp"):
+            build.loss(config, stream)
+
+    def test_views_may_differ(self):
+        """BYOL's pair, as docs/augmentation.md writes it; without keys of their own, equals."""
+        page = (ROOT / "docs" / "augmentation.md").read_text()
+        config, _ = of("imagenet")
+        assert build.policies(config) == policies.simclr(224)
+        keys = re.findall(r"--config\.(augment(?:_b)?\.\w+)=([\d.]+)", page)
+        config.update_from_flattened_dict({key: float(value) for key, value in keys})
+        assert build.policies(config) == policies.byol(224)
+
+
+class TestDocstring:
+    @pytest.mark.parametrize("name", NAMES)
+    def test_has_the_command_the_result_and_the_cost(self, name):
+        _, doc = of(name)
+        command = "python -m sogclr_tf.run"
+        if name != "digits":
+            command += f" --config=configs/{name}.py"
+        assert f"\n    {command}" in doc
+        assert re.search(r"\d\d\.\d+?%|no figure", doc)
+        assert re.search(r"minutes?|seconds|hours?|days|steps", doc)
+        assert len(doc.splitlines()[0]) <= 97
+
+    @pytest.mark.parametrize("name", OF_RESNET50)
+    def test_has_the_linear_evaluation(self, name):
+        config, doc = of(name)
+        assert config.evaluation.linear == "sgd"
+        assert config.evaluation.linear_epochs == 90
+        assert "--mode=evaluate" in doc
+
+    @pytest.mark.parametrize("name", [name for name in NAMES if sibling(name) in TRAIN_EXAMPLES])
+    def test_counts_the_steps(self, name):
+        config, doc = of(name)
+        steps = TRAIN_EXAMPLES[sibling(name)] // config.batch_size * config.epochs
+        for said in re.findall(r"([\d,]+)\s+steps", doc):
+            assert said == f"{steps:,}"
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_files_and_keys_exist(self, name):
+        config, doc = of(name)
+        for file in re.findall(r"(?:configs|tools|docs)/\w+\.\w+", doc):
+            assert (CONFIGS.parent / file).exists(), file
+        known = set(flat_keys(config))
+        assert set(re.findall(r"--config\.([\w.]+)", doc)) <= known
+
+
+def parsed(name, *arguments, monkeypatch):
+    """The config that the command gets from its arguments."""
+    arguments = ["run", f"--config={CONFIGS / name}.py", *arguments]
+    # ml_collections looks for overrides there, not in what absl parses.
+    monkeypatch.setattr(sys, "argv", arguments)
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", flag_values=values)
+    values(arguments)
+    return values.config
+
+
+class TestConfig:
+    @pytest.mark.parametrize("name", NAMES)
+    def test_is_read_by_the_flag(self, name, monkeypatch):
+        config = parsed(name, "--config.seed=3", monkeypatch=monkeypatch)
+        check_config(config)
+        assert config.seed == 3
+
+    @pytest.mark.parametrize("name", OF_IMAGES)
+    def test_knn_is_left_out_by_an_empty_tuple(self, name, monkeypatch):
+        argument = "--config.evaluation.knn_neighbors=()"
+        assert parsed(name, argument, monkeypatch=monkeypatch).evaluation.knn_neighbors == ()
+
+    @pytest.mark.parametrize("name", [name for name in NAMES if name != sibling(name)])
+    def test_simclr_differs_in_the_loss_alone(self, name):
+        config, other = of(name)[0].to_dict(), of(sibling(name))[0].to_dict()
+        assert (config["loss"].pop("name"), other["loss"].pop("name")) == ("simclr", "sogclr")
+        assert config == other
+
+    @pytest.mark.parametrize("name", OF_IMAGES)
+    def test_views_have_the_settings(self, name, monkeypatch):
+        config, _ = of(name)
+        source = sogclr_tf.ArraySource(np.zeros((config.batch_size, 8, 8, 3), np.uint8))
+        monkeypatch.setattr(image_task, "open_source", lambda *_: source)
+        policy = image_task.ImageTask(config, "train").stream.policy_a
+        assert policy.size == config.data.image_size
+        for key, value in config.augment.items():
+            assert getattr(policy, key) == value, key
+
+    def test_cifar100_takes_a_resnet18(self, monkeypatch):
+        config = parsed("cifar100", "--config.encoder.name=resnet18", monkeypatch=monkeypatch)
+        assert build.encoder(config).output_shape == (None, 512)
+
+    def test_cifar100_is_cifar10_with_another_name(self):
+        config, other = of("cifar100")[0], of("cifar10")[0]
+        other.data.name = "cifar100"
+        assert config.to_dict() == other.to_dict()
+
+    def test_imagenet100_is_imagenet_with_other_data_and_fewer_epochs(self):
+        config, other = of("imagenet100")[0], of("imagenet")[0]
+        other.data.name, other.data.test_split, other.epochs = "./imagenet100", "val", 400
+        assert config.to_dict() == other.to_dict()
+
+
+def optimizer_of(config, steps_per_epoch):
+    """The optimizer that a model of the config is compiled with."""
+    model, strategy = keras.Sequential(), tf.distribute.get_strategy()
+    stream = types.SimpleNamespace(steps_per_epoch=steps_per_epoch)
+    build.compile_model(config, model, stream, strategy)
+    return model.optimizer
+
+
+class TestOptimizer:
+    @pytest.mark.parametrize(
+        ("name", "peak", "decay"),
+        [
+            ("imagenet", 0.075 * 16, 1e-6),
+            ("imagenet100", 0.075 * 16, 1e-6),
+            ("cifar10", 1.0, 1e-4),
+            ("cifar100", 1.0, 1e-4),
+        ],
+    )
+    @pytest.mark.parametrize("suffix", ["", "_simclr"])
+    def test_of_the_paper(self, name, peak, decay, suffix):
+        """LARS; the rate rises for 10 epochs, then falls along a cosine to 0."""
+        config, _ = of(name + suffix)
+        steps = TRAIN_EXAMPLES[name] // config.batch_size
+        optimizer = optimizer_of(config, steps)
+        assert isinstance(optimizer, sogclr_tf.LARS)
+        assert (optimizer.momentum, optimizer.coupled_weight_decay) == (0.9, decay)
+        last = config.epochs * steps
+        expected = {
+            0: 0.0,
+            5 * steps: peak / 2,
+            10 * steps: peak,
+            (10 * steps + last) // 2: peak / 2,
+            last: 0.0,
+        }
+        for step, rate in expected.items():
+            optimizer.iterations.assign(step)
+            assert_close(optimizer.learning_rate, rate, terms=10000)
+
+    @pytest.mark.parametrize("name", ["imagenet", "cifar10"])
+    def test_moves_normalization_without_decay(self, name):
+        """Of the recipe's own encoder: LARS leaves alone what has one dimension."""
+        config, _ = of(name)
+        encoder = build.encoder(config)
+        assert encoder.output_shape == (None, 2048)
+        optimizer = optimizer_of(config, steps_per_epoch=100)
+        left_out = [weight.name in optimizer.exclude for weight in encoder.trainable_weights]
+        assert left_out == [len(weight.shape) == 1 for weight in encoder.trainable_weights]
+        # Each of the 53 convolutions has a normalization with gamma and beta.
+        assert sum(left_out) == 2 * 53
+
+
+def rate_after(step, config, steps_per_epoch):
+    """The learning rate that a config asks for: up in a line, then down along half a cosine."""
+    settings = config.optimizer
+    factor = {"sqrt": math.sqrt(config.batch_size), "constant": 1.0}[settings.scaling]
+    warmup = int(settings.warmup_epochs * steps_per_epoch)
+    if step <= warmup:
+        return settings.learning_rate * factor * step / warmup
+    done = (step - warmup) / (config.epochs * steps_per_epoch - warmup)
+    return settings.learning_rate * factor * (1 + math.cos(math.pi * done)) / 2
+
+
+class TestTwoSteps:
+    # A ResNet-50 takes 20 s to trace, so one recipe alone takes its steps with it.
+    ENCODERS = {"imagenet": {"name": "resnet50"}}
+    SMALLEST = {"name": "small_resnet", "widths": (4,)}
+
+    def task(self, name, config, monkeypatch, request):
+        """A run of two batches of the recipe's kind."""
+        if name not in OF_IMAGES:
+            config.data.data_dir = str(request.getfixturevalue("emoji_dir"))
+            config.data.train_split = f"train[:{2 * BATCH}]"
+            return image_text_task.ImageTextTask(config, "train")
+        images = np.random.default_rng(0).integers(0, 256, (2 * BATCH, 40, 40, 3), np.uint8)
+        source = sogclr_tf.ArraySource(images, np.arange(2 * BATCH) % 2)
+        monkeypatch.setattr(image_task, "open_source", lambda *_: source)
+        return image_task.ImageTask(config, "train")
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_are_taken(self, name, monkeypatch, request):
+        config, _ = of(name)
+        config.batch_size, config.data.image_size = BATCH, 32
+        config.encoder = ml_collections.ConfigDict(self.ENCODERS.get(name, self.SMALLEST))
+        task = self.task(name, config, monkeypatch, request)
+        views, model = task.stream, task.compiled_model(tf.distribute.get_strategy())
+        before = [weight.numpy() for weight in model.trainable_weights]
+        history = model.fit(views, epochs=1, verbose=0).history
+        assert model.trained_steps == 2
+        assert model.contrastive_loss.name == config.loss.name
+        assert np.isfinite(history["loss"]).all()
+        assert_close(model.optimizer.learning_rate, rate_after(2, config, views.steps_per_epoch))
+        after = [weight.numpy() for weight in model.trainable_weights]
+        assert all(np.isfinite(weight).all() for weight in after)
+        assert any((new != old).any() for new, old in zip(after, before, strict=True))

@@ -1,0 +1,99 @@
+"""The command on images and texts, as a user starts it."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from support.command import command
+
+import sogclr_tf
+from sogclr_tf.data.evaluation_images import evaluation_set
+from sogclr_tf.experiment.folder import RunFolder
+
+SMALL = [
+    "--config=configs/emoji_text.py",
+    "--config.epochs=2",
+    "--config.optimizer.warmup_epochs=0.5",
+    "--config.data.train_split=train[:20%]",
+]
+
+
+@pytest.fixture(scope="module")
+def finished(emoji_dir, tmp_path_factory):
+    """A small run on the emoji, start to end: (folder, process)."""
+    cwd = tmp_path_factory.mktemp("run")
+    process = command(*SMALL, f"--config.data.data_dir={emoji_dir}", cwd=cwd)
+    assert process.returncode == 0, process.stderr
+    return RunFolder(cwd / "runs" / "emoji_text"), process
+
+
+def test_result_and_closing_table(finished):
+    folder, process = finished
+    result = json.loads(folder.result.read_text())
+    assert (result["steps"], result["test_pairs"]) == (2 * (343 // 32), 193)
+    for way in ("image_to_text", "text_to_image"):
+        found = [result[f"{way}_recall{k}"] for k in (1, 5, 10)]
+        assert 0 <= found[0] <= found[1] <= found[2] <= 100
+    table = process.stdout.rpartition("Epoch 2/2")[2]
+    for line in ("recall on 193 test pairs", "text to image", "by chance", "zero-shot top-1"):
+        assert line in table
+    assert f"{result['text_to_image_recall10']:.1f}%" in table
+
+
+def test_every_file_is_there(finished):
+    folder, _ = finished
+    names = {path.name for path in folder.plots.iterdir()}
+    assert names == {
+        "views.png",
+        "curves.png",
+        "retrieval.png",
+        "log_u_images.png",
+        "log_u_texts.png",
+    }
+    assert "temperature" in folder.metrics.read_text().splitlines()[0]
+
+
+def test_both_towers_are_served_and_agree_with_the_scores(finished, emoji_dir):
+    """The recall of the exported towers, fed with files' own images and strings."""
+    from sogclr_tf.evaluation import retrieval
+
+    folder, _ = finished
+    image, text = (
+        tf.saved_model.load(str(folder.saved_model / side / "20")).signatures["serving_default"]
+        for side in ("image", "text")
+    )
+    test = sogclr_tf.TfdsSource("emoji", "test", emoji_dir, text="caption")
+    images, _ = evaluation_set(test, 32)
+    of_images = image(images=tf.constant(np.stack(list(images))))["embeddings"]
+    of_texts = text(texts=tf.constant(test.texts()))["embeddings"]
+    found = retrieval.recall(of_images, of_texts, (10,))
+    want = folder.read_result()["text_to_image_recall10"]
+    assert found.text_to_image[10] == pytest.approx(want, abs=0.6)
+
+
+def test_started_again_it_keeps_what_is_there(finished, emoji_dir):
+    folder, _ = finished
+    metrics = folder.metrics.read_bytes()
+    cwd = folder.path.parents[1]
+    process = command(*SMALL, f"--config.data.data_dir={emoji_dir}", cwd=cwd)
+    assert process.returncode == 0, process.stderr
+    assert "resumed at step 20" in process.stderr
+    assert folder.metrics.read_bytes() == metrics
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--config.loss.gama=1", "choose one of loss.beta, loss.eta"),
+        ("--config.loss.name=simclr", "needs loss.negatives, which this config lacks"),
+        ("--config.loss.temperature_scheme=own", "choose one of constant, global, individual"),
+        ("--config.data.text=words", "has no text 'words': choose one of caption"),
+        ("--config.text_encoder.heads=3", "heads is 3"),
+    ],
+)
+def test_one_clear_line(argument, message, emoji_dir, tmp_path):
+    process = command(*SMALL, f"--config.data.data_dir={emoji_dir}", argument, cwd=tmp_path)
+    assert process.returncode != 0
+    assert message in process.stderr.replace("\n", " ")
+    assert "Traceback" not in process.stderr

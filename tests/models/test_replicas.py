@@ -1,0 +1,131 @@
+"""The same training on one device and on several: the global batch is what counts."""
+
+import json
+import os
+import socket
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from support import processes
+from support.equivalence import CASES
+from support.numerics import assert_close, close
+from support.paths import SUPPORT
+
+import sogclr_tf
+
+SCRIPT = SUPPORT / "equivalence.py"
+
+
+def trained_arrays(path, *options):
+    """What `equivalence.py` writes with the options."""
+    process = processes.run(SCRIPT, path, *options, timeout=600)
+    assert process.returncode == 0, process.stderr
+    with np.load(path) as file:
+        return dict(file)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """trained(devices): what `equivalence.py` wrote, run once per number of devices."""
+    folder, made = tmp_path_factory.mktemp("equivalence"), {}
+
+    def run(devices):
+        if devices not in made:
+            made[devices] = trained_arrays(folder / f"{devices}.npz", f"--devices={devices}")
+        return made[devices]
+
+    return run
+
+
+# Additions behind a kernel's entry: of 2 views of 16 examples at 9 places each, in 5 steps.
+ADDED = 2 * 16 * 9 * 5
+
+
+def assert_equal(many, one, name):
+    """Everything of the case called `name` is the same, of as many steps as both show."""
+    keys = [key for key in many if key.startswith(f"{name}/")]
+    assert len(keys) > 10
+    assert_same(many, one, keys)
+
+
+def assert_same(many, one, keys):
+    for key in keys:
+        want = one[key][-len(many[key]) :] if many[key].ndim else one[key]
+        assert_close(many[key], want, ADDED, name=key)
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("devices", [2, 4, 8])
+def test_replicas_equal_one_device(trained, devices, name):
+    assert set(trained(devices)) == set(trained(1))
+    assert_equal(trained(devices), trained(1), name)
+
+
+def test_without_the_gradient_of_the_gather_replicas_would_differ(trained, tmp_path):
+    """A mutation, which shows that the test above sees what it is there to see."""
+    cut, whole = trained_arrays(tmp_path / "cut.npz", "--devices=2", "--cut"), trained(1)
+    for name in CASES:
+        assert cut[f"{name}/loss"][0] == close(whole[f"{name}/loss"][0], ADDED)
+        gradients = [key for key in whole if key.startswith(f"{name}/gradient of")]
+        assert gradients
+        with pytest.raises(AssertionError, match="Not equal to tolerance"):
+            assert_same(cut, whole, gradients)
+
+
+def test_checkpoints_go_from_one_device_to_eight_and_back(trained, tmp_path):
+    folder = f"--folder={tmp_path / 'checkpoints'}"
+    trained_arrays(tmp_path / "first.npz", "--devices=1", "--steps=2", folder)
+    trained_arrays(tmp_path / "second.npz", "--devices=8", "--steps=3", folder)
+    last = trained_arrays(tmp_path / "last.npz", "--devices=1", folder)
+    for name in CASES:
+        assert len(last[f"{name}/loss"]) == 2
+        assert_equal(last, trained(1), name)
+
+
+@pytest.fixture(scope="module")
+def two_workers(tmp_path_factory):
+    """What each of two processes on this machine wrote, joined by MultiWorkerMirroredStrategy."""
+    folder = tmp_path_factory.mktemp("workers")
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    workers = []
+    for index in range(2):
+        task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+        environment = {**os.environ, "TF_CONFIG": json.dumps(task)}
+        workers.append(processes.Process(SCRIPT, folder / f"{index}.npz", env=environment))
+    try:
+        errors = [worker.communicate(timeout=600)[1] for worker in workers]
+        assert [worker.returncode for worker in workers] == [0, 0], errors
+    finally:
+        for worker in workers:
+            worker.kill()
+    return [dict(np.load(folder / f"{index}.npz")) for index in range(2)]
+
+
+def free_ports(count):
+    """Ports that nobody listens on; held together, so that they differ."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [held.getsockname()[1] for held in sockets]
+    for held in sockets:
+        held.close()
+    return ports
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_workers_equal_one_device(trained, two_workers, name):
+    for many in two_workers:
+        assert_equal(many, trained(1), name)
+
+
+def test_batch_must_divide_into_replicas():
+    strategy = tf.distribute.MirroredStrategy(
+        ["CPU:0", "CPU:1"], cross_device_ops=tf.distribute.ReductionToOneDevice()
+    )
+    with strategy.scope():
+        encoder = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
+        model = sogclr_tf.SogCLR(encoder, sogclr_tf.NTXentLoss())
+        model.compile(optimizer="sgd")
+    views = sogclr_tf.training_views(np.zeros((9, 8, 8, 3), np.uint8), batch_size=3)
+    with pytest.raises(ValueError, match="batch size 3 does not divide into 2 replicas"):
+        model.fit(views)

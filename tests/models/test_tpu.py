@@ -1,0 +1,353 @@
+"""What can be known of a TPU without one.
+
+That `build_strategy` asks TensorFlow for it in the right order; that the whole step traces under
+TPUStrategy itself, over a stand-in for eight cores; that every operation of the step is one that
+XLA compiles, to its end; and that the ImageNet recipe trains on eight devices of another kind.
+"""
+
+import contextlib
+import inspect
+import re
+import types
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.python.framework import kernels
+from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
+
+import sogclr_tf
+from sogclr_tf.experiment import build
+from sogclr_tf.experiment.config import config_of_file, recipe_path
+from sogclr_tf.losses.registry import losses_for
+from sogclr_tf.training import strategy
+from sogclr_tf.training.optimizers import optimizer_names
+
+CORES = 8
+SMALL = {"name": "small_resnet", "widths": (12,), "stem_stride": 2}
+# Every loss for images with the optimizer of the ImageNet recipe, every optimizer with its loss.
+FOR_IMAGES = losses_for("views")
+STEPS = [(name, "lars") for name in FOR_IMAGES]
+STEPS += [("sogclr", name) for name in optimizer_names() if name != "lars"]
+each_step = pytest.mark.parametrize(("loss", "optimizer"), STEPS)
+
+
+def imagenet(image_size=8, batch_size=16, encoder=SMALL, loss="sogclr", optimizer="lars"):
+    """The config of the ImageNet recipe, made smaller."""
+    config = config_of_file(recipe_path("imagenet.py"))
+    config.data.image_size = image_size
+    config.batch_size = batch_size
+    config.encoder = type(config)(encoder or config.encoder)
+    config.loss.name = loss
+    config.optimizer.name = optimizer
+    if optimizer == "adam":  # which has no decay
+        config.optimizer.weight_decay = 0.0
+    return config
+
+
+def model(config, under, num_examples=48):
+    """The model of a config, made of what the command makes it of, under a strategy."""
+    views = types.SimpleNamespace(
+        num_examples=num_examples, steps_per_epoch=num_examples // config.batch_size
+    )
+    with under.scope():
+        encoder = build.encoder(config)
+        projector = sogclr_tf.projection_head(encoder.output_shape[-1], **config.projector)
+        probe = sogclr_tf.OnlineProbe(10)
+        built = sogclr_tf.SogCLR(encoder, build.loss(config, views), projector, probe)
+        build.compile_model(config, built, views, under)
+        built.optimizer.build(built.trainable_variables)
+    return built
+
+
+def specs(config, replicas=1):
+    """What one replica gets of a stream's batch."""
+    size, rows = config.data.image_size, config.batch_size // replicas
+    view = tf.TensorSpec([rows, size, size, 3])
+    numbers = {name: tf.TensorSpec([rows], tf.int64) for name in ("index", "label")}
+    return {"view_a": view, "view_b": view, **numbers}
+
+
+class TestWiring:
+    """The calls of `build_strategy`, on recorders in place of what needs a TPU."""
+
+    @pytest.fixture
+    def calls(self, monkeypatch):
+        """What is called, with which arguments, and what `fail` makes of it."""
+        calls, real = types.SimpleNamespace(made=[], fail={}), tf.distribute.cluster_resolver
+        places = {
+            "resolver": (real, "TPUClusterResolver"),
+            "connect": (tf.config, "experimental_connect_to_cluster"),
+            "initialize": (tf.tpu.experimental, "initialize_tpu_system"),
+            "strategy": (tf.distribute, "TPUStrategy"),
+        }
+        for stage, (module, name) in places.items():
+            signature = inspect.signature(getattr(module, name))
+
+            def stand_in(*args, stage=stage, signature=signature, **kwargs):
+                calls.made.append((stage, signature.bind(*args, **kwargs).arguments))
+                if stage in calls.fail:
+                    raise calls.fail[stage]
+                return f"the {stage}"
+
+            monkeypatch.setattr(module, name, stand_in)
+        return calls
+
+    @pytest.mark.parametrize("tpu", ["my-tpu", "grpc://10.0.0.2:8470", None])
+    def test_a_tpu_over_the_network(self, calls, tpu):
+        built = strategy.build_strategy("tpu", tpu=tpu, tpu_zone="z", tpu_project="p")
+        assert built == "the strategy"
+        assert calls.made == [
+            ("resolver", {"tpu": tpu, "zone": "z", "project": "p"}),
+            ("connect", {"cluster_spec_or_resolver": "the resolver"}),
+            ("initialize", {"cluster_resolver": "the resolver"}),
+            ("strategy", {"tpu_cluster_resolver": "the resolver"}),
+        ]
+
+    def test_a_tpu_vm_has_no_cluster_to_connect_to(self, calls):
+        """`cluster_spec()` of a local resolver is empty."""
+        strategy.build_strategy("tpu", tpu="local")
+        stages = [stage for stage, _ in calls.made]
+        assert stages == ["resolver", "initialize", "strategy"]
+        assert calls.made[0][1]["tpu"] == "local"
+
+    def test_the_real_local_resolver_has_an_empty_cluster(self):
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver("local")
+        assert resolver.cluster_spec().jobs == []
+        assert resolver.master() == ""
+
+    @pytest.mark.parametrize("stage", ["resolver", "connect", "initialize", "strategy"])
+    @pytest.mark.parametrize(
+        "error",
+        [
+            ValueError("why\nand where"),
+            RuntimeError(),
+            OSError("why"),
+            tf.errors.NotFoundError(None, None, "why"),
+        ],
+        ids=lambda error: type(error).__name__,
+    )
+    def test_failure_is_one_line_with_its_reason(self, calls, stage, error):
+        calls.fail[stage] = error
+        reason = "why" if str(error) else type(error).__name__
+        line = rf"no TPU was found: name it with --tpu=NAME, .*\({reason}\)$"
+        with pytest.raises(RuntimeError, match=line) as found:
+            strategy.build_strategy("tpu", tpu="my-tpu")
+        assert "\n" not in str(found.value)
+
+    def test_keras_is_told_to_leave_compiling_to_the_tpu(self, tpu, one_core):
+        assert strategy.jit_compile(tpu) is False
+        assert strategy.jit_compile(one_core) is False
+
+
+class StandIn:
+    """A resolver of cores that do not exist: enough for TPUStrategy to trace, not to run."""
+
+    def __init__(self, cores):
+        self.cores = cores
+
+    def get_tpu_system_metadata(self):
+        place = "/job:localhost/replica:0/task:0/device:TPU:"
+        devices = [types.SimpleNamespace(name=f"{place}{core}") for core in range(self.cores)]
+        return tf.tpu.experimental.TPUSystemMetadata(self.cores, 1, self.cores, None, devices)
+
+
+@pytest.fixture(scope="module")
+def tpu():
+    # Soft placement, TensorFlow's default, puts the variables of missing cores on the CPU.
+    assert tf.config.get_soft_device_placement()
+    return tf.distribute.TPUStrategy(StandIn(CORES))
+
+
+@pytest.fixture(scope="module")
+def one_core():
+    return tf.distribute.TPUStrategy(StandIn(1))
+
+
+def traced(built, under, spec):
+    """The operations that TPUStrategy sends to a core in one step."""
+
+    @tf.function(autograph=False)
+    def step(batch):
+        return under.run(built.train_step, (batch,))
+
+    graph = step.get_concrete_function(spec).graph
+    nodes = [node for node in graph.get_operations() if "_tpu_replicate" in node.node_def.attr]
+    # The learning rate's schedule has branches, which are functions beside the graph.
+    with graph.as_default():
+        for function in graph.as_graph_def().library.function:
+            body = function_def_to_graph(function).get_operations()
+            nodes += [node for node in body if node.type != "Placeholder"]  # its arguments
+    return nodes
+
+
+def xla_operations(device):
+    """The operations that XLA has for XLA_CPU_JIT or XLA_TPU_JIT."""
+    lower = tf.function(lambda x: x + 1, jit_compile=True).experimental_get_compiler_ir
+    # The first use of XLA registers them, and fails for a TPU that is not there.
+    with contextlib.suppress(ValueError):
+        lower(tf.TensorSpec([]))(platform_name="TPU")
+    found = kernels.get_all_registered_kernels().kernel
+    return {kernel.op for kernel in found if kernel.device_type == device}
+
+
+def outputs(nodes):
+    return [tensor for node in nodes for tensor in node.outputs]
+
+
+def assert_fit_for_a_core(nodes):
+    """Asserts that XLA has every operation, and nothing needs the host or a shape of run time."""
+    # Without tensorflow-tpu the operations of XLA's CPU stand in: those of the TPU are the same
+    # and one more (TensorFlow 2.20). The CPU lacks the collectives and the mark of the rewriting.
+    known = xla_operations("XLA_TPU_JIT") or xla_operations("XLA_CPU_JIT")
+    known |= {"CrossReplicaSum", "AllToAll", "TPUReplicateMetadata"}
+    assert len(nodes) > 500
+    assert {node.type for node in nodes} - known == set()
+    assert [t.name for t in outputs(nodes) if t.dtype in (tf.string, tf.variant)] == []
+    assert [t.name for t in outputs(nodes) if not t.shape.is_fully_defined()] == []
+
+
+class TestTrace:
+    """The step under TPUStrategy and its own collectives, traced but not run."""
+
+    @each_step
+    def test_every_operation_is_for_a_core(self, tpu, loss, optimizer):
+        config = imagenet(loss=loss, optimizer=optimizer)
+        nodes = traced(model(config, tpu), tpu, specs(config, CORES))
+        assert_fit_for_a_core(nodes)
+
+    def test_what_crosses_cores(self, tpu):
+        """All in types that the fast sum of replicas takes, but for counts of steps.
+
+        They are the model's, its optimizer's and the probe's.
+        """
+        config = imagenet()
+        nodes = traced(model(config, tpu), tpu, specs(config, CORES))
+        sums = [node.inputs[0] for node in nodes if node.type == "CrossReplicaSum"]
+        assert {tensor.dtype for tensor in sums} == {tf.float32, tf.int32}
+        # The gathered views, the indices, the table's rows, the views' gradients.
+        gathered = [tuple(t.shape) for t in sums if t.shape.rank and t.shape[0] == CORES]
+        assert gathered == [(8, 2, 2, 128), (8, 2), (8, 2, 1), (8, 2, 2, 128)]
+        slow = [node.inputs[0].shape for node in nodes if node.type == "AllToAll"]
+        assert slow == [(CORES,)] * 3
+
+    def test_every_core_writes_the_global_batch_into_its_own_table(self, tpu):
+        config = imagenet()
+        built = model(config, tpu)
+        nodes = traced(built, tpu, specs(config, CORES))
+        (write,) = [node for node in nodes if node.type == "ResourceScatterUpdate"]
+        table, index, rows = write.inputs
+        assert table.op.type == "TPUReplicatedInput"
+        assert len({copy.handle._id for copy in built.contrastive_loss.log_u.values}) == CORES
+        assert index.dtype == tf.int32
+        assert index.shape == rows.shape == [config.batch_size]
+
+    def test_the_imagenet_recipe_in_its_own_size(self, one_core):
+        """ResNet-50 at 224 pixels; one core's share of the batch on eight."""
+        config = imagenet(image_size=224, batch_size=32, encoder=None)
+        nodes = traced(model(config, one_core, 1_281_167), one_core, specs(config))
+        assert_fit_for_a_core(nodes)
+
+
+class TestLowering:
+    """The step as XLA's program, for the CPU: no wheel lowers variables for a missing TPU."""
+
+    @each_step
+    def test_lowers_whole(self, loss, optimizer):
+        hlo = lower(imagenet(loss=loss, optimizer=optimizer))
+        assert_static_program(hlo)
+        assert ("scatter(" in hlo) == (loss in ("sogclr", "isogclr"))
+
+    def test_the_imagenet_recipe_in_its_own_size(self):
+        hlo = lower(imagenet(image_size=224, batch_size=32, encoder=None))
+        assert_static_program(hlo)
+        assert hlo.count(" convolution(") > 3 * 50
+
+
+def lower(config):
+    """The HLO of one replica's step, as text."""
+    with tf.device("CPU:0"):
+        built = model(config, strategy.build_strategy("one"))
+        step = tf.function(built.train_step, jit_compile=True, autograph=False)
+        batch = tf.nest.map_structure(lambda s: tf.zeros(s.shape, s.dtype), specs(config))
+        return step.experimental_get_compiler_ir(batch)(stage="hlo")
+
+
+def assert_static_program(hlo):
+    assert hlo.startswith("HloModule")
+    assert re.findall(r"(?:custom-call|infeed|outfeed|send|recv)\(.*", hlo) == []
+    # A dimension known at run time alone is written <=N.
+    assert re.findall(r"\[[^\]]*<=.*", hlo) == []
+
+
+class TestRehearsal:
+    """The recipe trained on eight CPU devices, as a TPU's eight cores would."""
+
+    @pytest.fixture
+    def precision(self):
+        yield keras.mixed_precision.set_dtype_policy
+        keras.mixed_precision.set_dtype_policy("float32")
+
+    def rehearse(self, config, mirrored, steps):
+        """Trains the recipe from 48 images; checks what every run must leave behind."""
+        built = model(config, mirrored)
+        before = {weight.path: np.array(weight) for weight in built.trainable_weights}
+        losses = built.fit(views(config), steps_per_epoch=steps, verbose=0).history["loss"]
+        assert np.isfinite(losses).all()
+        assert built.trained_steps == steps
+        self.check_table(built, visited(config, steps))
+        self.check_moved(before, {w.path: np.array(w) for w in built.trainable_weights})
+        counted = {variable.path for variable in built.metrics_variables}
+        for weight in built.weights:
+            copies = [copy.numpy() for copy in mirrored.experimental_local_results(weight.value)]
+            assert len(copies) == CORES
+            # Metrics count on each replica for themselves.
+            if weight.path in counted:
+                continue
+            for copy in copies[1:]:
+                np.testing.assert_array_equal(copy, copies[0], err_msg=weight.path)
+        return built
+
+    def check_moved(self, before, after):
+        """All but the normalizations behind a last gamma of 0, which the first real step opens."""
+        still = {path for path, old in before.items() if np.array_equal(after[path], old)}
+        closed = {path for path in still if re.search(r"_block\d+_bn[12]/(gamma|beta)$", path)}
+        assert still - closed == set()
+        opened = {path for path, old in before.items() if path.endswith("gamma") and not old.any()}
+        assert opened
+        assert opened.isdisjoint(still)
+
+    def check_table(self, built, index):
+        table = built.contrastive_loss.log_u.numpy()
+        assert table.dtype == np.float32
+        assert len(set(index)) == len(index) < len(table)
+        assert np.flatnonzero(np.isfinite(table)).tolist() == sorted(index)
+        assert np.isneginf(np.delete(table, index)).all()
+
+    @pytest.mark.slow
+    def test_the_imagenet_recipe(self):
+        """ResNet-50, synchronized batch normalization, LARS and its schedule; images of 32."""
+        mirrored = strategy.build_strategy("mirrored")
+        self.rehearse(imagenet(image_size=32, encoder=None), mirrored, steps=2)
+
+    def test_in_bfloat16(self, precision):
+        precision("mixed_bfloat16")
+        config, mirrored = imagenet(), strategy.build_strategy("mirrored")
+        built = self.rehearse(config, mirrored, steps=2)
+        assert built.encoder.layers[1].compute_dtype == "bfloat16"
+        assert {weight.dtype for weight in built.trainable_weights} == {"float32"}
+        assert built.contrastive_loss.compute_dtype == "float32"
+
+
+def views(config):
+    size = config.data.image_size
+    images = np.random.default_rng(0).integers(0, 256, (48, size, size, 3), np.uint8)
+    policy = sogclr_tf.Policy(size=size, **config.augment)
+    labeled = tf.data.Dataset.from_tensor_slices((images, np.arange(48) % 10))
+    return sogclr_tf.training_views(labeled, batch_size=config.batch_size, policy=policy)
+
+
+def visited(config, steps):
+    batches = views(config).stream().take(steps)
+    return np.concatenate([batch["index"] for batch in batches]).tolist()

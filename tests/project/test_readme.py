@@ -1,0 +1,181 @@
+"""What the README and the guides show is run as it is printed."""
+
+import json
+import os
+import pkgutil
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from support import processes
+from support.files import write_folder, write_shards
+from support.paths import ROOT
+
+from sogclr_tf.experiment.config import default_config, flat_keys
+
+README = (ROOT / "README.md").read_text()
+METHOD = (ROOT / "docs" / "method.md").read_text()
+STRATEGIES = (ROOT / "docs" / "strategies.md").read_text()
+IMAGE_TEXT = (ROOT / "docs" / "image_text.md").read_text()
+DATA = (ROOT / "docs" / "data.md").read_text()
+AUGMENTATION = (ROOT / "docs" / "augmentation.md").read_text()
+EVALUATION = (ROOT / "docs" / "evaluation.md").read_text()
+SERVING = (ROOT / "docs" / "serving.md").read_text()
+WEIGHTS = (ROOT / "docs" / "weights.md").read_text()
+PERFORMANCE = (ROOT / "docs" / "performance.md").read_text()
+BATCH_SIZE = (ROOT / "docs" / "batch_size.md").read_text()
+GUIDES = (
+    STRATEGIES,
+    DATA,
+    IMAGE_TEXT,
+    AUGMENTATION,
+    METHOD,
+    EVALUATION,
+    SERVING,
+    WEIGHTS,
+    BATCH_SIZE,
+    PERFORMANCE,
+)
+
+
+def snippets(page, language):
+    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
+
+
+def fresh(*arguments, cwd):
+    """The finished process of an interpreter that has imported nothing."""
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+
+
+def run_python(program, cwd, count, run=processes.run):
+    """Runs it on `count` random images, for one epoch instead of 100."""
+    images = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), np.uint8)
+    np.save(cwd / "my_images.npy", images)
+    np.save(cwd / "my_labels.npy", np.arange(count) % 10)
+    quick = program.replace("epochs=100", "epochs=1")
+    assert quick != program
+    process = run("-c", quick, cwd=cwd)
+    assert process.returncode == 0, process.stderr
+
+
+def test_own_images_checkpoints_and_exports(tmp_path):
+    photograph = tf.io.encode_jpeg(np.full((40, 60, 3), 128, np.uint8))
+    (tmp_path / "photograph.jpg").write_bytes(photograph.numpy())
+    run_python("".join(snippets(README, "python")), tmp_path, count=130, run=fresh)
+    for version in "12":
+        assert (tmp_path / "my_encoder" / version / "saved_model.pb").exists()
+    assert (tmp_path / "encoder.tflite").exists()
+    assert (tmp_path / "checkpoints" / "step-4.index").exists()
+
+
+def test_probe_and_monitor(tmp_path):
+    run_python("".join(snippets(EVALUATION, "python")), tmp_path, count=228)
+
+
+def test_strategy_from_python(tmp_path):
+    two_devices = (
+        "import tensorflow as tf\n"
+        "tf.config.set_logical_device_configuration(tf.config.list_physical_devices('CPU')[0],\n"
+        "    [tf.config.LogicalDeviceConfiguration()] * 2)\n"
+    )
+    (program,) = snippets(STRATEGIES, "python")
+    run_python(two_devices + program, tmp_path, count=513)
+    assert (tmp_path / "checkpoints" / "step-2.index").exists()
+
+
+def test_own_pairs(tmp_path):
+    captions = [f"a {kind} {number}" for number, kind in enumerate(["dog", "house"] * 65)]
+    (tmp_path / "my_captions.json").write_text(json.dumps(captions))
+    run_python("".join(snippets(IMAGE_TEXT, "python")), tmp_path, count=130)
+    for side in ("image", "text"):
+        assert (tmp_path / "my_towers" / side / "1" / "saved_model.pb").exists()
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`([a-z_]+(?:\.\w+)+)`", METHOD))))
+def test_the_method_names_what_exists(name):
+    assert callable(pkgutil.resolve_name(f"sogclr_tf.{name}"))
+
+
+def test_own_collections(tmp_path, data_dir):
+    images = np.random.default_rng(0).integers(0, 256, (70, 32, 32, 3), np.uint8)
+    np.save(tmp_path / "my_images.npy", images)
+    write_folder(tmp_path / "pets" / "train", images, np.arange(70) % 2)
+    write_shards(tmp_path / "records", images, np.zeros(70), range(70))
+    for path in (tmp_path / "records").iterdir():
+        path.rename(path.with_name(path.name.replace("part", "train")))
+    (tmp_path / "tfds").symlink_to(data_dir)
+    # Each makes a stream; to draw one batch of it is to run it.
+    draw = "next(iter(views.stream()))\n"
+    program = draw.join([*snippets(DATA, "python"), ""])
+    process = processes.run("-c", program, cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+
+
+def test_augmentations(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (70, 32, 32, 3), np.uint8)
+    np.save(tmp_path / "my_images.npy", images)
+    draw = "next(iter(views.stream()))\n"
+    program = draw.join([*snippets(AUGMENTATION, "python"), ""])
+    process = processes.run("-c", program, cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+
+
+def test_keys_in_commands_exist():
+    known = set(flat_keys(default_config())) | {"encoder.widths", "encoder.stem"}
+    for page in (README, *GUIDES):
+        for key in re.findall(r"--config\.([\w.]+)=", page):
+            assert key in known, key
+
+
+@pytest.fixture
+def slurm(tmp_path):
+    """The script for SLURM, run with stand-ins for its commands: (process, folder of calls)."""
+    (script,) = snippets(STRATEGIES, "bash")
+    stand_ins = {
+        "scontrol": 'case $1 in show) printf "node1\\nnode2\\n";; *) echo $@ > requeued;; esac',
+        "srun": 'for i in 0 1; do SLURM_PROCID=$i "$@"; done',
+        "python": "printenv TF_CONFIG > config-$SLURM_PROCID; echo $@ > command; exit 75",
+    }
+    for name, body in stand_ins.items():
+        path = tmp_path / name
+        path.write_text(f"#!/bin/bash\n{body}\n")
+        path.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "7"}
+    process = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment)
+    return process, tmp_path
+
+
+def test_slurm_script_names_the_workers_and_requeues(slurm):
+    process, folder = slurm
+    assert process.returncode == 75
+    assert (folder / "requeued").read_text() == "requeue 7\n"
+    for index in range(2):
+        assert json.loads((folder / f"config-{index}").read_text()) == {
+            "cluster": {"worker": ["node1:2222", "node2:2222"]},
+            "task": {"type": "worker", "index": index},
+        }
+    assert (folder / "command").read_text().startswith("-m sogclr_tf.run --strategy=multiworker")
+
+
+def test_links_and_pictures_exist():
+    docs = ROOT / "docs"
+    guides = ((page, docs) for page in GUIDES)
+    for page, folder in ((README, ROOT), *guides):
+        text = re.sub("```.*?```", "", page, flags=re.DOTALL)
+        for target in re.findall(r"\]\(([^)#]+)\)", text):
+            if not target.startswith("http"):
+                assert (folder / target).exists(), target
+
+
+def test_every_config_is_in_the_recipe_table():
+    for path in (ROOT / "configs").glob("*.py"):
+        assert f"configs/{path.name}" in README, path.name
+
+
+def test_the_test_command_is_what_ci_runs():
+    command = re.search(r"^(python3 -m venv .*pytest.*)$", README, re.MULTILINE).group(1)
+    assert command in (ROOT / ".ci" / "run").read_text()

@@ -1,0 +1,430 @@
+import base64
+import dataclasses
+import io
+import os
+import re
+
+import numpy as np
+import PIL.Image
+import pytest
+from support.chromium import complaints, read_page
+
+from sogclr_tf.report import charts, run_report
+from sogclr_tf.report.material import Example, Material
+from sogclr_tf.report.page import Section, page, write_page
+
+EVIL = """<script>alert("1")</script>'&amp;"""
+RANDOM = np.random.default_rng(0)
+# Of each section, what it is made of.
+SECTIONS = {
+    "Numbers": {"result": {}},
+    "Curves": {"history": {}},
+    "Embedding": {"features": None},
+    "Nearest neighbors": {"neighbors": []},
+    "Hard and easy images": {"log_u": None, "hardest": [], "easiest": []},
+    "Confusion": {"confusion": None},
+    "Config": {"config": {}},
+    "Environment": {"environment": {}},
+    "Command": {"command": ""},
+}
+
+
+def images(count, side=32):
+    return RANDOM.integers(0, 256, (count, side, side, 3), np.uint8)
+
+
+def neighbors(queries, nearest, side=32):
+    """The neighbors of query q have the classes 0, 1, ...; its own is 0."""
+    return [
+        (Example(query, "query", 0), [Example(image, "found", k) for k, image in enumerate(found)])
+        for query, found in zip(
+            images(queries, side), [images(nearest, side) for _ in range(queries)], strict=True
+        )
+    ]
+
+
+def material(**changes):
+    labels = np.arange(60) % 3
+    whole = Material(
+        title="a run",
+        command="python -m sogclr_tf.run",
+        config={"seed": 0, "loss": {"name": "sogclr", "temperature": 0.1}},
+        environment={"tensorflow": "2.20"},
+        result={"knn_top1": 90.0, "untrained_knn_top1": 40.0, "steps": 1200},
+        history={"epoch": [0, 1, 2], "loss": [3, 2, 1], "knn_top1": [np.nan, 50.0, np.nan]},
+        features=RANDOM.normal(size=(60, 16)).astype(np.float32) + labels[:, np.newaxis],
+        labels=labels,
+        class_names=["cat", "dog", "cow"],
+        neighbors=neighbors(2, 3),
+        log_u=np.append(RANDOM.normal(5, 1, 99), -np.inf).astype(np.float32),
+        hardest=[Example(image, "dog, 7.1") for image in images(4)],
+        easiest=[Example(image, "cat, 2.3") for image in images(4)],
+        confusion=np.array([[9, 1, 0], [5, 4, 1], [0, 0, 0]]),
+    )
+    return dataclasses.replace(whole, **changes)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "report.html"
+
+
+def written(path, **changes):
+    assert run_report.write_report(material(**changes), path) == path
+    return read_page(path)
+
+
+def titles(text):
+    """The headings of the sections, each of which has its entry in the contents."""
+    headings = re.findall('<section id="(.*?)"><h2>(.*?)</h2>', text)
+    assert headings == re.findall('<a href="#(.*?)">(.*?)</a>', text)
+    return [title for _, title in headings]
+
+
+class TestBrowser:
+    def test_draws_the_page_without_complaints(self, path, tmp_path):
+        written(path)
+        assert complaints(path, tmp_path) == []
+        pixels = np.asarray(PIL.Image.open(tmp_path / "drawn.png").convert("RGB"), float)
+        # Pictures in the upper part and text in the lower, not a blank window.
+        assert pixels[:1500].std() > 20
+        assert pixels.shape[1] == 1200
+
+    def test_a_complaint_would_be_seen(self, path, tmp_path):
+        path.write_text("<!DOCTYPE html><script>console.error('mended?')</script>")
+        (line,) = complaints(path, tmp_path)
+        assert "mended?" in line
+
+    def test_what_comes_from_elsewhere_is_refused(self, path, tmp_path):
+        """Were escaping ever to fail, the page's own policy would hold."""
+        section = Section("x", "<script>console.error('ran')</script>")
+        write_page(path, page("x", "", [section]))
+        (line,) = complaints(path, tmp_path)
+        assert "Content Security Policy" in line
+
+
+class TestSections:
+    def test_all_are_there(self, path):
+        assert titles(_text(path)) == list(SECTIONS)
+        assert path.stat().st_size < 200_000
+
+    @pytest.mark.parametrize("title", SECTIONS)
+    def test_missing_material_has_no_section(self, path, title):
+        left = titles(_text(path, **SECTIONS[title]))
+        assert left == [other for other in SECTIONS if other != title]
+
+    def test_parts_of_hardness(self, path):
+        text = _text(path, log_u=None)
+        assert "Hard: the largest u" in text
+        assert "images visited" not in text
+        text = _text(path, hardest=[], easiest=[])
+        assert "99 of 100 images visited" in text
+        assert "Hard: the largest u" not in text
+
+    def test_a_title_alone(self, path):
+        run_report.write_report(Material("nothing yet"), path)
+        page = read_page(path)
+        assert page.count("section") == 0
+        assert "nothing yet" in page.texts
+
+    def test_numbers(self, path):
+        page = written(path)
+        place = page.texts.index("Weighted kNN, top-1")
+        assert page.texts[place - 2 : place + 3] == [
+            *("untrained", "trained", "Weighted kNN, top-1", "40.0%", "90.0%")
+        ]
+        assert page.texts[page.texts.index("Steps") + 1] == "1,200"
+
+    def test_each_score_stands_beside_its_own_twin(self, path):
+        page = written(
+            path,
+            result={
+                "untrained_knn200_top1": 31.0,
+                "knn200_top1": 80.0,
+                "fine_tuned_0.5_top5": 70.0,
+                "linear_top1": 0.0,
+                "untrained_linear_top1": 9.96,
+                "uniformity": -2.5,
+                "untrained_uniformity": -1.5,
+                "untrained_alone": 3,
+            },
+        )
+        place = page.texts.index("trained")
+        assert page.texts[place + 1 : place + 14] == [
+            *("Weighted kNN of 200, top-1", "31.0%", "80.0%"),
+            *("Fine-tuned on 0.5% of labels, top-5", "70.0%"),
+            *("Linear probe, top-1", "10.0%", "0.0%"),
+            *("Uniformity", "-1.5", "-2.5"),
+            *("Untrained alone", "3"),
+        ]
+
+    def test_numbers_of_every_kind(self, path):
+        result = {
+            "linear_top1": 71.25,
+            "per_class": list(range(30)),
+            "versions": {"keras": "3.10", "none": None},
+            "broken": float("nan"),
+            "large": 1e300,
+            "truth": True,
+            "empty": {},
+        }
+        text = _text(path, result=result)
+        for cell in ("71.2%", "11, ... (30 values)", "3.10", "nan", "true", "null", "{}"):
+            assert cell in text
+        assert "untrained" not in text
+
+    def test_config_is_not_rounded(self, path):
+        text = _text(path, config={"seed": 1234567, "loss": {"tau": 0.123456789, "at": [1, 2]}})
+        for cell in ("1234567", "0.123456789", "[1, 2]", "<h3>loss</h3>", "<th>tau</th>"):
+            assert cell in text
+
+
+class TestEscaping:
+    def test_everything_from_outside(self, path):
+        evil = Example(images(1)[0], EVIL, 0)
+        page = written(
+            path,
+            title=EVIL,
+            command=EVIL,
+            config={EVIL: {EVIL: EVIL}, "list": [EVIL]},
+            environment={EVIL: EVIL},
+            result={EVIL: EVIL, f"{EVIL}_top1": 1.0, "nested": {EVIL: [EVIL]}},
+            history={"epoch": [0], EVIL: [1.0]},
+            class_names=[EVIL, EVIL, EVIL],
+            neighbors=[(evil, [evil])],
+            hardest=[evil],
+            easiest=[evil],
+        )
+        assert "<script" not in path.read_text()
+        assert sum(EVIL in text for text in page.texts) > 20
+        assert page.count("p", title=EVIL) == 4
+
+    def test_bytes_that_are_no_text(self, path):
+        text = _text(path, hardest=[Example(images(1)[0], os.fsdecode(b"caf\xe9.png"))])
+        assert "caf?.png" in text
+
+
+class TestCurves:
+    @pytest.mark.parametrize("epochs", [1, 2, 30, 31, 500])
+    def test_epochs(self, path, epochs):
+        history = {"epoch": list(range(epochs)), "loss": [1.0] * epochs}
+        page = written(path, history=history)
+        (line,) = [found["points"] for tag, found in page.tags if tag == "polyline"]
+        assert len(line.split()) == epochs
+        assert page.count("path", class_="dots") == (epochs <= 30)
+        assert "nan" not in line
+
+    def test_gaps_are_bridged(self, path):
+        history = {
+            "epoch": list(range(6)),
+            "knn_top1": [np.nan, 40.0, np.nan, 50.0, np.inf, np.nan],
+            "never": [np.nan] * 6,
+        }
+        page = written(path, history=history)
+        (line,) = [found["points"] for tag, found in page.tags if tag == "polyline"]
+        assert len(line.split()) == 2
+        assert "Never" not in page.texts
+        assert "50%" in page.texts
+
+    def test_known_metrics_come_first_and_shares_are_percentages(self, path):
+        columns = ("other", "learning_rate", "epoch", "contrast_accuracy", "loss")
+        page = written(path, history={name: [0.5] for name in columns})
+        titles = ["Loss", "Contrast accuracy", "Learning rate", "Other"]
+        assert [text for text in page.texts if text in titles] == titles
+        assert "50%" in page.texts
+
+    @pytest.mark.parametrize(
+        ("last_epoch", "low", "high", "texts"),
+        [
+            (2, 0, 0.3, ["0", "0.1", "0.2", "0.3", "0", "1", "2"]),
+            (40, -2500, 1500, ["-2,000", "-1,000", "0", "1,000", *("0", "10", "20", "30", "40")]),
+        ],
+    )
+    def test_ticks_are_round(self, last_epoch, low, high, texts):
+        line = charts.Line("run", "#000", [0, last_epoch], [low, high])
+        drawn = charts.line_chart([line], "Loss")
+        assert re.findall("<text .*?>(.*?)</text>", drawn) == [*texts, "epoch"]
+
+    def test_refuses_a_history_without_epochs(self, path):
+        with pytest.raises(ValueError, match=r"\['loss'\] lack 'epoch'"):
+            run_report.write_report(material(history={"loss": [1.0]}), path)
+        assert not path.exists()
+
+
+class TestEmbedding:
+    def test_every_example_is_a_point_twice(self, path):
+        page = written(path)
+        dots = [found["d"].count("M") for tag, found in page.tags if found.get("class") == "points"]
+        assert dots == [20] * 6
+
+    def test_draws_a_part_of_many(self, path, monkeypatch):
+        monkeypatch.setattr(run_report, "EMBEDDED_EXAMPLES", 40)
+        page = written(path, labels=None)
+        dots = [found["d"].count("M") for tag, found in page.tags if found.get("class") == "points"]
+        assert dots == [40, 40]
+        assert page.count("div", class_="legend") == 0
+
+    @pytest.mark.filterwarnings("error")
+    @pytest.mark.parametrize("shape", [(60, 16), (2, 16), (3, 1), (5, 2)])
+    def test_collapsed_features(self, path, shape):
+        page = written(path, features=np.ones(shape, np.float32), labels=np.zeros(shape[0], int))
+        assert "no variance" in page.texts
+        assert page.count("path", class_="points") == 2
+        assert "nan" not in path.read_text()
+
+    @pytest.mark.parametrize("features", [np.ones((1, 4)), np.full((9, 4), np.nan)])
+    def test_says_why_there_is_none(self, path, features):
+        assert "not all finite" in _text(path, features=features, labels=None)
+
+    def test_one_class_and_labels_without_a_name(self, path):
+        assert ">cow<" in _text(path, labels=np.full(60, 2))
+        text = _text(path, labels=np.arange(60) % 5 - 1)
+        assert ">-1<" in text
+        assert ">3<" in text
+
+    def test_classes_of_the_same_name_stay_apart(self, path):
+        page = written(path, class_names=["same"] * 3)
+        assert page.count("i") == 3
+
+    def test_a_thousand_classes(self, path):
+        page = written(
+            path,
+            features=RANDOM.normal(size=(1000, 8)),
+            labels=np.arange(1000),
+            class_names=[f"class {k}" for k in range(1000)],
+            confusion=RANDOM.integers(0, 3, (1000, 1000)),
+        )
+        assert page.count("div", class_="legend") == 0
+        assert page.count("td") < 100
+        assert path.stat().st_size < 1_500_000
+        assert len(set(charts.colors(1000))) > 300
+
+
+class TestNeighbors:
+    def test_frames_tell_the_class(self, path):
+        page = written(path, neighbors=neighbors(16, 6))
+        assert page.count("figure", class_="query") == 16
+        assert page.count("figure", class_="same") == 16
+        assert page.count("figure", class_="other") == 80
+        assert any("16 of 96 neighbors" in text for text in page.texts)
+        assert path.stat().st_size < 1_000_000
+
+    def test_no_frames_without_labels(self, path):
+        plain = [(Example(images(1)[0], "a"), [Example(images(1)[0], "b")])]
+        page = written(path, neighbors=plain)
+        assert page.count("figure", class_="same") == page.count("figure", class_="other") == 0
+        assert not any("neighbors have" in text for text in page.texts)
+
+    def test_no_neighbors_found(self, path):
+        assert written(path, neighbors=[(Example(images(1)[0], "a", 0), [])]).count(
+            "figure", class_="query"
+        )
+
+    def test_photographs_stay_small(self, path):
+        ramp = np.indices((400, 500)).sum(axis=0)[..., np.newaxis] / 900 * np.ones(3)
+        photograph = Example(ramp + RANDOM.normal(0, 0.05, ramp.shape), "photograph", 1)
+        written(path, neighbors=[(photograph, [photograph] * 6)] * 16)
+        assert path.stat().st_size < 1_500_000
+
+
+class TestImages:
+    def test_tiny_ones_are_kept_exactly(self):
+        for pixels in (images(1, 64)[0], images(1)[0], images(1, 8)[0][..., :1]):
+            tag, picture = embedded(pixels)
+            assert 'class="crisp"' in tag
+            np.testing.assert_array_equal(np.asarray(picture), np.squeeze(pixels))
+
+    def test_floats_are_rounded_and_clipped(self):
+        pixels = np.array([0, 0.5, 1, 2, np.nan]).reshape(1, 5, 1)
+        assert np.asarray(embedded(pixels)[1]).tolist() == [[0, 128, 255, 255, 0]]
+
+    def test_large_ones_are_shrunk(self):
+        tag, picture = embedded(np.zeros((400, 500, 3), np.uint8))
+        assert picture.size == (128, 102)
+        assert "crisp" not in tag
+
+    def test_refuses(self):
+        with pytest.raises(ValueError, match=r"shape \(4, 4\)"):
+            charts.image(np.zeros((4, 4)))
+        with pytest.raises(ValueError, match=r"shape \(4, 4, 2\)"):
+            charts.image(np.zeros((4, 4, 2)))
+        with pytest.raises(ValueError, match="dtype int64"):
+            charts.image(np.zeros((4, 4, 3), np.int64))
+
+
+class TestTableOfU:
+    def test_none_visited(self, path):
+        page = written(path, log_u=np.full(7, -np.inf))
+        assert any("0 of 7 images visited" in text for text in page.texts)
+        assert "Images by log u" not in page.texts
+
+    def test_what_is_broken_is_counted(self, path):
+        text = _text(path, log_u=np.array([1.0, np.nan, np.inf, -np.inf, 2.0]))
+        assert "2 of 5 images visited" in text
+        assert "2 entries are NaN or infinite" in text
+
+    def test_equal_values(self, path):
+        assert "median 3" in _text(path, log_u=np.full(9, 3.0))
+
+
+class TestConfusion:
+    def test_rows_are_the_true_class(self, path):
+        page = written(path)
+        place = page.texts.index("dog taken for cat")
+        assert page.texts[place + 1 : place + 3] == ["5", "50.0%"]
+        assert page.texts.index("cat taken for dog") > place
+        assert any("65.0%" in text and "20 test images" in text for text in page.texts)
+
+    def test_all_right(self, path):
+        assert "taken for" not in _text(path, confusion=np.eye(3, dtype=int))
+
+    @pytest.mark.parametrize(("names", "upright"), [(["0", "1", "2"], 0), (["airplane"] * 3, 1)])
+    def test_long_names_stand_upright(self, path, names, upright):
+        assert written(path, class_names=names).count("thead", class_="upright") == upright
+
+    def test_numbers_for_few_classes_alone(self, path):
+        assert written(path, confusion=np.eye(20, dtype=int)).count("td", title="100.0%") == 20
+        assert written(path, confusion=np.eye(21, dtype=int)).count("td", title="100.0%") == 0
+
+
+class TestFile:
+    def test_is_the_old_one_where_writing_fails(self, path, monkeypatch):
+        path.write_text("old")
+
+        def fail(*_):
+            raise OSError("disk full")
+
+        monkeypatch.setattr(os, "replace", fail)
+        with pytest.raises(OSError, match="disk full"):
+            run_report.write_report(material(), path)
+        assert path.read_text() == "old"
+        assert [found.name for found in path.parent.iterdir()] == [path.name]
+
+    def test_stands_alone(self, path):
+        written(path)
+        assert [found.name for found in path.parent.iterdir()] == [path.name]
+
+    def test_needs_its_folder(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match="make .*nowhere first"):
+            run_report.write_report(Material("x"), tmp_path / "nowhere" / "report.html")
+
+
+def test_material_refuses():
+    with pytest.raises(ValueError, match=r"features have shape \(3, 2, 2\)"):
+        material(features=np.ones((3, 2, 2)), labels=None)
+    with pytest.raises(ValueError, match="there are 2 labels: expected one for each of 60"):
+        material(labels=[0, 1])
+    with pytest.raises(ValueError, match=r"confusion has shape \(2, 3\)"):
+        material(confusion=np.ones((2, 3)))
+
+
+def embedded(pixels):
+    """The <img> of an image, and what a reader of it finds inside."""
+    tag = charts.image(pixels)
+    inside = re.search('base64,(.*?)"', tag).group(1)
+    return tag, PIL.Image.open(io.BytesIO(base64.b64decode(inside)))
+
+
+def _text(path, **changes):
+    written(path, **changes)
+    return path.read_text()

@@ -1,0 +1,212 @@
+"""The benchmarks run and fill their tables; what they measure is for a quiet machine."""
+
+import importlib.util
+import json
+
+import pytest
+from support.paths import ROOT
+
+import sogclr_tf
+from sogclr_tf.losses.registry import loss_names
+
+TOOLS = ROOT / "tools"
+SMALL = ["--encoder", "small_resnet", "--widths", "4", "--side", "16"]
+
+
+@pytest.fixture
+def tools(monkeypatch):
+    """The folder of the benchmarks, from which they can be imported."""
+    monkeypatch.syspath_prepend(TOOLS)
+    return TOOLS
+
+
+@pytest.fixture
+def benchmark(tools, tmp_path, capsys):
+    """benchmark(command, *arguments): (what it found, what it wrote)."""
+    del tools
+    import benchmark
+
+    def run(*arguments):
+        kept = tmp_path / "found"
+        benchmark.main([*arguments, "--json", str(kept)])
+        kept, written = json.loads(kept.read_text()), capsys.readouterr().out
+        assert written.startswith(kept["machine"])
+        return kept["found"], written
+
+    return run
+
+
+def test_loss(benchmark):
+    arguments = ["--batch", "8", "--examples", "1e2", "1e3", "--width", "16", "--rounds", "2"]
+    found, written = benchmark("loss", *arguments)
+    assert {row["objective"] for row in found} >= {*loss_names(), "sogclr, whole table"}
+    assert {row["examples"] for row in found} == {None, 100, 1000}
+    for row in found:
+        assert 0 < row["time"]["low"] <= row["time"]["median"] <= row["time"]["high"]
+        assert row["to_nt_xent"]["median"] == 1 or row["objective"] != "simclr"
+    assert "| simclr | 8 |  |" in written
+    assert "| sogclr | 8 | 1,000 |" in written
+
+
+def test_step(benchmark):
+    """XLA, of which each compilation takes long, is left to the test of the train step."""
+    names = ["sogclr", "simclr", "keras", "execution", "bfloat16"]
+    if importlib.util.find_spec("torch"):
+        names.append("torch")
+    arguments = ["--batch", "4", "--rounds", "2", "--seconds", "0", "--only", *names]
+    found, written = benchmark("step", *SMALL, *arguments)
+    assert set(found) == set(names)
+    assert all(row["median"] > 0 for row in found.values())
+    assert "| SogCLR, LARS |" in written
+
+
+def test_throughput(benchmark):
+    arguments = ["--batch", "4", "--steps", "2", "--rounds", "1"]
+    found, written = benchmark("throughput", *SMALL, *arguments)
+    assert {"the command", "bare Keras step"} <= set(found)
+    assert all(row["median"] > 0 for row in found.values())
+    assert "| the command |" in written
+
+
+class TestScaling:
+    """SogCLR with LARS and a probe on two devices: B = 8, D = 128, one table."""
+
+    @pytest.fixture(scope="class")
+    def two(self):
+        """What `benchmarks.scaling.measure` found of two devices."""
+        shape = {"encoder": "small_resnet", "widths": [4], "stem_stride": 2, "side": 16}
+        arguments = {"devices": 2, "steps": 1, "batch": 8, "examples": 100, **shape}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.syspath_prepend(TOOLS)
+            from benchmarks import children
+
+            return children.call("scaling", "measure", **arguments)
+
+    def test_the_table(self, benchmark, two, monkeypatch):
+        from benchmarks import children
+
+        nothing = {"messages": [], "copies": [], "collectives": {}}
+        measured = {1: {**two, **nothing}, 2: two}
+        monkeypatch.setattr(children, "call", lambda *_, devices, **__: dict(measured[devices]))
+        found, written = benchmark("scaling", *SMALL, "--devices", "1", "2", "--batch", "8")
+        assert found["2"]["least"] == {
+            "projections": 4096,
+            "the table": 32,
+            "gradients of the projections": 4096,
+        }
+        assert "| 1 | nothing | 0 |" in written
+        assert "| 2 | projections | 1 | float32 [4, 2, 128] | 4,096 | 4,096 |" in written
+        assert "| 2 | the table | 2 | int32 [4] | 32 | 32 |" in written
+
+    def test_projections_and_indices_travel_alone(self, two):
+        """Nothing of the size of the images or of the similarities, by any way between devices."""
+        gathered = [
+            (each["what"], each["dtype"], each["shape"])
+            for each in two["messages"]
+            if each["kind"] == "gather"
+        ]
+        assert gathered == [
+            ("projections", "float32", [4, 2, 128]),
+            ("the table", "int32", [4]),
+            ("the table", "float32", [4, 1]),
+            ("gradients of the projections", "int32", [1]),
+        ]
+        reduced = {each["what"] for each in two["messages"] if each["kind"] == "reduce"}
+        assert reduced == {
+            "gradients of the projections",
+            "gradients of the weights",
+            "gradients of batch normalization",
+            "statistics of batch normalization",
+            "means to read",
+            "the probe",
+        }
+
+    def test_the_graph_has_no_other_way(self, two):
+        # A gather of floats asks for the shapes before it: two operations each.
+        assert two["collectives"]["CollectiveGatherV2"] == 2 * 2
+        assert set(two["collectives"]) == {"CollectiveGatherV2", "CollectiveReduceV2"}
+        # Whole numbers are copied: indices there and back, and where rows start; counters.
+        assert sorted(two["copies"]) == sorted(
+            [["int32", [4]], ["int32", [8]], ["int32", [1]], ["int32", [2]], *[["int64", []]] * 3]
+        )
+
+
+def test_memory(benchmark):
+    arguments = ["--examples", "1e3", "3e7", "--batch", "8", "--width", "16", "--step_batch", "4"]
+    found, written = benchmark(
+        "memory", *SMALL, *arguments, "--parts", "loss", "step", "--rounds=1"
+    )
+    used = {(row["part"], row["examples"]): row for row in found}
+    for when in ("peak", "now"):
+        few, many = used["loss", 1000][when], used["loss", 30_000_000][when]
+        assert many[0] - few[0] > 4 * 29_000_000
+    assert "| step of small_resnet | 1,000 | 4 |" in written
+
+
+def test_startup(benchmark):
+    found, written = benchmark("startup", "--rounds", "1", "--only", "help", "step")
+    assert found["help"]["median"] < found["step"]["median"]
+    assert "| first step of digits.py |" in written
+
+
+def test_monitors(benchmark):
+    arguments = ["--batch", "4", "--bank", "40", "--queries", "20", "--rounds", "2"]
+    found, written = benchmark("monitors", *arguments)
+    assert list(found) == ["bare", "readings", "readings and probe", "kNN"]
+    assert all(row["median"] > 0 for row in found.values())
+    assert "| bare |" in written
+
+
+def test_input(benchmark):
+    arguments = ["--size", "32", "--rounds", "2", "--seconds", "0.1"]
+    found, written = benchmark("input", *arguments)
+    speeds = found["sizes"]["32"]
+    assert {"tf.image", "all: sogclr_tf"} <= speeds.keys()
+    assert all(len(turns) == 2 and min(turns) > 0 for turns in speeds.values())
+    assert "| all: sogclr_tf |" in written
+
+
+@pytest.mark.usefixtures("tools")
+def test_a_table_goes_to_its_place_on_the_page(tmp_path):
+    from benchmarks import report
+
+    page = tmp_path / "page.md"
+    page.write_text(
+        "a\n<!-- figures: loss -->\nold\n<!-- end -->\nb\n<!-- figures: x -->\n<!-- end -->\n"
+    )
+    report.write_page(page, "loss", "| 1 |")
+    text = page.read_text()
+    assert text.startswith(
+        "a\n<!-- figures: loss -->\n\n| 1 |\n<!-- end -->\nb\n<!-- figures: x -->"
+    )
+    with pytest.raises(ValueError, match="has no place '<!-- figures: step -->'"):
+        report.write_page(page, "step", "| 1 |")
+
+
+@pytest.mark.usefixtures("tools")
+def test_the_same_network_in_pytorch():
+    pytest.importorskip("torch")
+    from benchmarks.torch_network import Network
+
+    pass
+    from sogclr_tf.networks.resnet import build_encoder
+
+    for name in ("resnet18", "resnet50"):
+        encoder = build_encoder(name, (32, 32, 3), stem="cifar")
+        head = sogclr_tf.projection_head(encoder.output_shape[-1])
+        ours = sum(
+            weight.shape.num_elements()
+            for part in (encoder, head)
+            for weight in part.trainable_variables
+        )
+        theirs = sum(weight.numel() for weight in Network(name, []).parameters())
+        assert theirs == ours
+
+
+def test_serving(benchmark):
+    small = ["--encoder", "small_resnet", "--size", "16", "--rounds", "2", "--seconds", "0"]
+    found, written = benchmark("serving", *small, "--batch", "1", "2")
+    calls = {"Keras model", "serving_default", "serving_bytes", "decoding alone"}
+    assert {(row["call"], row["batch"]) for row in found} == {(c, b) for c in calls for b in (1, 2)}
+    assert all(row["median"] > 0 for row in found)
+    assert "| serving_bytes | 2 |" in written

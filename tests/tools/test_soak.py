@@ -1,0 +1,29 @@
+"""The program that kills trainings, with few kills: what it does any number of times."""
+
+import subprocess
+import sys
+
+import pytest
+from support.paths import ROOT
+
+SOAK = ROOT / "tools" / "soak.py"
+
+
+@pytest.mark.parametrize(
+    ("kills", "options"),
+    [
+        (3, []),
+        pytest.param(3, ["--strategy=mirrored", "--devices=2"], marks=pytest.mark.slow),
+    ],
+    ids=["one", "mirrored"],
+)
+def test_nothing_is_lost_by_killing(kills, options, tmp_path):
+    process = subprocess.run(
+        [sys.executable, str(SOAK), f"--kills={kills}", "--seed=1", *options],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert f"{kills} kills in" in process.stdout
+    assert "nothing lost" in process.stdout

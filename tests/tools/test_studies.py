@@ -1,0 +1,132 @@
+"""The studies under tools/: each part of them, with few steps."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from support.paths import ROOT
+
+sys.path.insert(0, str(ROOT / "tools"))
+
+import study_batch_size
+import study_estimator
+import study_runs
+import study_temperatures
+
+
+class TestEstimator:
+    def test_a_run(self, monkeypatch):
+        """More steps lead further down; the gradient's norm is one."""
+        found = []
+        for steps in (20, 200):
+            monkeypatch.setattr(study_estimator, "STEPS", steps)
+            run = study_estimator.Run("SogCLR 0.5", 32, 0.3, 0)
+            found.append(study_estimator.train(run))
+        assert found[1]["value"] < found[0]["value"]
+        assert all(result["gradient_norm"] > 0 for result in found)
+
+    @pytest.mark.parametrize(
+        ("method", "objective", "gamma"),
+        [
+            ("SimCLR", "simclr", None),
+            ("DCL", "dcl", None),
+            *((f"SogCLR {gamma}", "sogclr", gamma) for gamma in (0.9, 0.5, 0.1)),
+        ],
+    )
+    def test_methods(self, method, contrastive_loss, gamma):
+        assert method in study_estimator.METHODS
+        built = study_estimator.contrastive_loss(method, 10)
+        assert (built.name, getattr(built, "gamma", None)) == (contrastive_loss, gamma)
+        assert built.temperature == study_estimator.TEMPERATURE
+
+    def test_half_a_line_is_dropped_for_good(self, tmp_path):
+        run = study_estimator.Run("DCL", 8, 0.1, 0)
+        line = json.dumps({**run._asdict(), "value": -0.5, "gradient_norm": 0.1}) + "\n"
+        results = tmp_path / "results.jsonl"
+        results.write_text(line + '{"method": "D')
+        found = study_runs.read(results, study_estimator.Run)
+        assert found == {run: {"value": -0.5, "gradient_norm": 0.1}}
+        assert results.read_text() == line
+
+    def test_the_best_step_size_and_its_table(self, tmp_path):
+        results = {
+            run: {"value": run.step_size - run.batch, "gradient_norm": 1.0}
+            for run in study_estimator.search_runs()
+        }
+        final = study_estimator.final_runs(results)
+        assert all(run.step_size == min(study_estimator.STEP_SIZES[run.batch]) for run in final)
+        results |= {run: {"value": -run.batch, "gradient_norm": 1.0} for run in final}
+        summary = study_estimator.summary(results)
+        assert summary["DCL", 8] == (0.1, [-7.9, -8, -8], [1.0, 1.0, 1.0])
+        assert "| 8 | DCL | 0.1 | -7.9667 ± 0.0577 |" in study_estimator.markdown(summary)
+        study_estimator.draw(summary, tmp_path / "estimator.png")
+        assert (tmp_path / "estimator.png").stat().st_size > 10_000
+
+
+class TestBatchSize:
+    @pytest.fixture
+    def results(self):
+        """Of every run: the best rate is 2e-3, the best gamma 0.5; larger batches do better."""
+        results = {}
+        for stage in (lambda _: study_batch_size.rate_runs(), study_batch_size.gamma_runs):
+            results |= {run: self.scores(run) for run in stage(results)}
+        return results | {run: self.scores(run) for run in study_batch_size.final_runs(results)}
+
+    def scores(self, run):
+        found = 40 + run.batch / 64 + run.seed - abs(run.rate - 2e-3) * 1000 + run.epochs / 10
+        bonus = {"SimCLR": 0, "SogCLR 0.5": 2}.get(run.method, 1)
+        return {"validation_knn": found + bonus, "knn": found + bonus, "linear": found + bonus + 1}
+
+    def test_a_run(self, monkeypatch, data_dir):
+        monkeypatch.setattr(study_batch_size, "IMAGES", 64)
+        run = study_batch_size.Run("SogCLR 0.9", 16, 1e-3, 1, 0)
+        found = study_batch_size.train(run, str(data_dir))
+        assert set(found) == {"validation_knn", "knn", "linear"}
+        assert all(5 < score < 40 for score in found.values())
+
+    def test_what_is_chosen(self, results):
+        assert study_batch_size.best_rate(results) == 2e-3
+        assert study_batch_size.methods(results) == ("SimCLR", "DCL", "SogCLR 0.9", "SogCLR 0.5")
+        decisive = [run for run in results if (run.batch, run.epochs) == (16, 30)]
+        assert len(decisive) == 8
+
+    def test_table_picture_and_those_of_a_part(self, results, tmp_path):
+        study_batch_size.write(results, tmp_path)
+        table = (tmp_path / "table.md").read_text()
+        assert "| batch 16 | 43.0 ± 0.5 / 42.0 ± 0.5 | 44.0 ± 0.5" in table
+        assert (tmp_path / "batch_size.png").stat().st_size > 10_000
+        begun = dict(list(results.items())[:20])
+        study_batch_size.write(begun, tmp_path)
+        assert "30 epochs" not in (tmp_path / "table.md").read_text()
+
+    @pytest.mark.parametrize(("score", "status"), [(47.5, 0), (42.0, 1)])
+    def test_check(self, results, capsys, score, status):
+        trained = []
+        found = study_batch_size.check(
+            results,
+            lambda run: trained.append(run) or {"knn": 47.0, "linear": score, "validation_knn": 0},
+        )
+        assert found == status
+        assert [run[:2] for run in trained] == [study_batch_size.SMALLEST]
+        assert ("OUTSIDE" in capsys.readouterr().out) == bool(status)
+
+
+class TestTemperatures:
+    def test_classes_fall_to_a_tenth(self):
+        orders = set()
+        for seed in range(3):
+            images, labels = study_temperatures.long_tailed_digits(seed)
+            sizes = np.bincount(labels)
+            assert len(images) == len(labels)
+            assert sizes.max() > 115
+            assert sizes.min() == 12
+            orders.add(tuple(np.argsort(sizes)))
+        assert len(orders) == 3
+
+    def test_means_by_class(self):
+        sizes, means = study_temperatures.by_class(
+            np.float32([0.1, 0.3, *[0.5] * 9]), np.array([0, 0, *range(1, 10)])
+        )
+        assert sizes.tolist() == [2] + [1] * 9
+        np.testing.assert_allclose(means, [0.2] + [0.5] * 9)

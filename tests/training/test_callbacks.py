@@ -1,0 +1,60 @@
+"""What happens beside training."""
+
+import logging
+
+import keras
+import numpy as np
+import pytest
+from support.small_model import N, encoder, views
+
+import sogclr_tf
+from sogclr_tf.training import callbacks
+
+
+def collapsed():
+    """A model whose encoder gives one vector for all images."""
+    net = encoder()
+    head = keras.layers.Dense(4, kernel_initializer="zeros", bias_initializer="ones")
+    built = sogclr_tf.SogCLR(keras.Sequential([net, head]), sogclr_tf.GlobalContrastiveLoss(N, 0.5))
+    built.compile(keras.optimizers.SGD(0.0))
+    return built
+
+
+def test_a_collapse_is_told_once(caplog):
+    with caplog.at_level(logging.WARNING, "sogclr_tf"):
+        history = collapsed().fit(views(), epochs=3, verbose=0).history
+    np.testing.assert_allclose(history["feature_std"], 0, atol=1e-3)
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 1
+    assert "in epoch 1: the features of all images are nearly the same" in told[0]
+
+
+def test_no_collapse_is_not_told(caplog):
+    built = sogclr_tf.SogCLR(encoder(), sogclr_tf.GlobalContrastiveLoss(N, 0.5))
+    built.compile(keras.optimizers.SGD(0.0))
+    with caplog.at_level(logging.WARNING, "sogclr_tf"):
+        history = built.fit(views(), verbose=0).history
+    assert history["feature_std"][0] > 0.05
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("verbose", [1, 2])
+def test_the_bar_shows_what_is_short(capsys, verbose):
+    built = sogclr_tf.SogCLR(encoder(), sogclr_tf.GlobalContrastiveLoss(N, 0.5))
+    built.compile(keras.optimizers.SGD(0.01))
+    pace = callbacks.Pace(batch_size=8)
+    history = built.fit(views(), epochs=2, callbacks=[pace], verbose=verbose).history
+    shown = capsys.readouterr().out
+    for name in ("loss", "contrast_accuracy", "examples/s"):
+        assert f"{name}: " in shown
+    for name in ("uniformity", "feature_std", "learning_rate"):
+        assert name not in shown
+        assert name in history
+    assert history["examples_per_second"][1] > 0
+
+
+def test_no_bar_where_none_is_wanted(capsys):
+    built = sogclr_tf.SogCLR(encoder(), sogclr_tf.GlobalContrastiveLoss(N, 0.5))
+    built.compile(keras.optimizers.SGD(0.01))
+    built.fit(views(), verbose=0)
+    assert not capsys.readouterr().out
