@@ -167,7 +167,8 @@ def _lost_worker(error: Exception) -> str | None:
     """What TensorFlow says of a worker that is gone, in a line; None if it is another error."""
     import tensorflow as tf
 
-    if _STRATEGY.value != "multiworker" or not isinstance(error, tf.errors.OpError):
+    several = flags.FLAGS.is_parsed() and _STRATEGY.value == "multiworker"
+    if not several or not isinstance(error, tf.errors.OpError):
         return None
     said = re.findall(r"aborted by: (.*)", str(error)) or str(error).strip().splitlines()
     return said[0].strip()

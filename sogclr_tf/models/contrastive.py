@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from sogclr_tf.data.sources.readable import clear_errors
 from sogclr_tf.data.stream import Stream
+
 # The registry, so that Keras knows every loss that a saved model may have.
 from sogclr_tf.losses import registry, replica  # noqa: F401
 from sogclr_tf.losses.base import ContrastiveLoss

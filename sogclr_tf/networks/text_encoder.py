@@ -198,7 +198,7 @@ def _check(words, length, width, blocks, heads):
     if len(words) < 3 or len(set(words)) < len(words):
         raise ValueError(
             f"words is a list of {len(words)}, {len(set(words))} of them different: give what "
-            "sogclr_tf.text.vocabulary(texts) returns"
+            "sogclr_tf.vocabulary(texts) returns"
         )
     for name, value, least in (("length", length, 1), ("width", width, 1), ("blocks", blocks, 0)):
         if value != int(value) or value < least:

@@ -1,18 +1,15 @@
-"""Pictures inside an HTML page: SVG for charts, data addresses for images.
+"""Charts inside an HTML page, as SVG.
 
 The functions return HTML and escape the names that they draw. A picture is 320 units wide and
 grows or shrinks with its place.
 """
 
-import base64
 import colorsys
 import dataclasses
-import io
 import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import PIL.Image
 
 from sogclr_tf.report.page import escape, is_share, readable, title_of
 
@@ -45,8 +42,6 @@ _FIRST_METRICS = (
     "learning_rate",
     "examples_per_second",
 )
-# Images up to this side are kept as they are and drawn unsmoothed, larger ones are shrunk.
-CRISP_SIDE, LARGEST_SIDE = 64, 128
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,38 +164,6 @@ def scatter(
     return _figure(drawn, title, note, height=WIDTH)
 
 
-def image(pixels: np.ndarray) -> str:
-    """An image [H, W, 1 or 3] of uint8, or of floats in 0..1, as an <img>.
-
-    Up to 64 pixels a side it is a PNG, drawn unsmoothed. A larger one is shrunk to 128 at most and
-    is a JPEG, because a page of PNGs of photographs would take several MB.
-
-    Raises:
-        ValueError: another shape or dtype.
-    """
-    picture = PIL.Image.fromarray(_bytes_of(pixels))
-    if max(picture.size) <= CRISP_SIDE:
-        return f'<img class="crisp" alt="" src="{_address(picture, "PNG", optimize=True)}">'
-    picture.thumbnail((LARGEST_SIDE, LARGEST_SIDE), PIL.Image.Resampling.LANCZOS)
-    return f'<img alt="" src="{_address(picture, "JPEG", quality=85)}">'
-
-
-def heat_map(shares: np.ndarray) -> str:
-    """A square matrix of values in 0..1, float [K, K], as an <img> from white to blue."""
-    levels = np.round(255 * np.clip(shares, 0, 1)).astype(np.uint8)
-    picture = PIL.Image.fromarray(levels)
-    ramp = [heat_color(level / 255) for level in range(256)]
-    picture.putpalette(bytes(part for rgb in ramp for part in rgb))
-    return f'<img class="crisp" alt="" src="{_address(picture, "PNG", optimize=True)}">'
-
-
-def heat_color(share: float) -> tuple[int, ...]:
-    """The color of a share in 0..1, as (red, green, blue) in 0..255."""
-    # Rare confusions are what one looks for: the scale rises steeply.
-    steep = math.sqrt(share)
-    return tuple(round(255 + (end - 255) * steep) for end in (29, 91, 163))
-
-
 def _figure(drawn, title, note, height=HEIGHT):
     return (
         f"<figure><figcaption>{escape(title)}<span>{escape(note)}</span></figcaption>"
@@ -288,26 +251,3 @@ def _ticks(scale, count, whole=False):
     first, last = math.ceil(scale.low / step - 1e-9), math.floor(scale.high / step + 1e-9)
     # Twelve digits hide what binary fractions add.
     return [(k * step, f"{k * step:,.12g}") for k in range(first, last + 1)]
-
-
-def _bytes_of(pixels):
-    """Image [H, W, 1 or 3] -> uint8 [H, W] or [H, W, 3]."""
-    pixels = np.asarray(pixels)
-    if pixels.ndim != 3 or pixels.shape[-1] not in (1, 3):
-        raise ValueError(
-            f"an image has shape {pixels.shape}: expected [H, W, 1 or 3]; give one at a time"
-        )
-    if np.issubdtype(pixels.dtype, np.floating):
-        pixels = np.round(255 * np.clip(np.nan_to_num(pixels), 0, 1)).astype(np.uint8)
-    if pixels.dtype != np.uint8:
-        raise ValueError(
-            f"an image has dtype {pixels.dtype}: expected uint8 or floats in 0..1; convert it first"
-        )
-    return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
-
-
-def _address(picture, kind, **options):
-    """A PIL image as a data address."""
-    file = io.BytesIO()
-    picture.save(file, kind, **options)
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode('ascii')}"

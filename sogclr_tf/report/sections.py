@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import normalize
 
-from sogclr_tf.report import charts, page
+from sogclr_tf.report import charts, embedded_images, page
 from sogclr_tf.report.figures import EMBEDDED_EXAMPLES, layout
 from sogclr_tf.report.material import Example, Material
 from sogclr_tf.report.page import escape, paragraph
@@ -109,7 +109,7 @@ def _agreement_sentence(neighbors):
 def _example(example: Example, kind: str = "") -> str:
     caption = escape(example.caption)
     return (
-        f'<figure class="example {kind}">{charts.image(example.image)}'
+        f'<figure class="example {kind}">{embedded_images.image(example.image)}'
         f'<p title="{caption}">{caption}</p></figure>'
     )
 
@@ -160,7 +160,9 @@ def confusion(confusion: np.ndarray | None, class_names: Sequence[str] | None) -
     names = [_class_name(label, class_names) for label in range(len(counts))]
     right = np.trace(counts) / max(1, counts.sum())
     drawn = (
-        _matrix(counts, shares, names) if len(counts) <= LEGEND_CLASSES else charts.heat_map(shares)
+        _matrix(counts, shares, names)
+        if len(counts) <= LEGEND_CLASSES
+        else embedded_images.heat_map(shares)
     )
     return (
         paragraph(
@@ -185,7 +187,7 @@ def _matrix(counts, shares, names):
 
 
 def _cell(count, share):
-    red, green, blue = charts.heat_color(share)
+    red, green, blue = embedded_images.heat_color(share)
     ink = "#fff" if share > 0.3 else "#1f2933"
     return (
         f'<td style="background:rgb({red},{green},{blue});color:{ink}" title="{share:.1%}">'

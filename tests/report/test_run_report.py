@@ -9,7 +9,7 @@ import PIL.Image
 import pytest
 from support.chromium import complaints, read_page
 
-from sogclr_tf.report import charts, run_report
+from sogclr_tf.report import charts, embedded_images, run_report
 from sogclr_tf.report.material import Example, Material
 from sogclr_tf.report.page import Section, page, write_page
 
@@ -345,11 +345,11 @@ class TestImages:
 
     def test_refuses(self):
         with pytest.raises(ValueError, match=r"shape \(4, 4\)"):
-            charts.image(np.zeros((4, 4)))
+            embedded_images.image(np.zeros((4, 4)))
         with pytest.raises(ValueError, match=r"shape \(4, 4, 2\)"):
-            charts.image(np.zeros((4, 4, 2)))
+            embedded_images.image(np.zeros((4, 4, 2)))
         with pytest.raises(ValueError, match="dtype int64"):
-            charts.image(np.zeros((4, 4, 3), np.int64))
+            embedded_images.image(np.zeros((4, 4, 3), np.int64))
 
 
 class TestTableOfU:
@@ -420,7 +420,7 @@ def test_material_refuses():
 
 def embedded(pixels):
     """The <img> of an image, and what a reader of it finds inside."""
-    tag = charts.image(pixels)
+    tag = embedded_images.image(pixels)
     inside = re.search('base64,(.*?)"', tag).group(1)
     return tag, PIL.Image.open(io.BytesIO(base64.b64decode(inside)))
 

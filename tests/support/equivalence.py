@@ -1,6 +1,6 @@
 """Trains every objective for some steps on one strategy, and writes what came out.
 
-    python tests/equivalence.py FILE.npz [--devices=N] [--steps=N] [--folder=DIR] [--cut]
+    python tests/support/equivalence.py FILE.npz [--devices=N] [--steps=N] [--folder=DIR] [--cut]
 
 With --folder, training goes on from the checkpoint there and leaves one; with --cut, gradients
 through the gather are cut, as a wrong implementation would. With TF_CONFIG in the environment the

@@ -1,6 +1,6 @@
 """PyTorch's ResNets as torchvision names them: a state dict from seeds, and the network itself.
 
-    python tests/pytorch_resnet.py
+    python tests/support/pytorch_resnet.py
 
 writes the golden features with PyTorch. The state dict needs NumPy alone: an array is drawn with
 the CRC-32 of its name as its seed.
