@@ -18,7 +18,7 @@ def make_run(path, epochs=3, config=(), result=(), **columns):
     for epoch in range(epochs):
         metrics = {"loss": 2.0 - epoch, "contrast_accuracy": 0.5, **columns}
         folder.append_metrics(epoch, metrics)
-    folder.update_result(**{"knn_top1": 90.0, "steps": 1200, **dict(result)})
+    folder.update_result(**{"knn_top1": 0.9, "steps": 1200, **dict(result)})
     return folder.path
 
 
@@ -28,7 +28,7 @@ def runs(tmp_path):
     other = {"loss": {"name": "simclr", "temperature": 0.1}, "batch_size": 64}
     return [
         make_run(tmp_path / "first", result={"versions": {"keras": "3"}}),
-        make_run(tmp_path / "second", config=other, result={"knn_top1": 95.5}, alignment=1.0),
+        make_run(tmp_path / "second", config=other, result={"knn_top1": 0.955}, alignment=1.0),
     ]
 
 
@@ -117,9 +117,9 @@ class TestPage:
         assert text.count("number best") == 1
 
     def test_gaps_and_different_lengths(self, tmp_path, output):
-        short = make_run(tmp_path / "short", epochs=1, knn_top1=50.0)
+        short = make_run(tmp_path / "short", epochs=1, knn_top1=0.5)
         long = make_run(tmp_path / "long", epochs=40, knn_top1=float("nan"))
-        RunFolder(long).append_metrics(40, {"loss": 0.0, "contrast_accuracy": 1, "knn_top1": 60.0})
+        RunFolder(long).append_metrics(40, {"loss": 0.0, "contrast_accuracy": 1, "knn_top1": 0.6})
         compare([short, long], output)
         lines = [found["points"] for tag, found in read_page(output).tags if tag == "polyline"]
         assert sorted(len(line.split()) for line in lines) == [1, 1, 1, 1, 41, 41]

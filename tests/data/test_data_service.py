@@ -40,7 +40,10 @@ def address():
         process.kill()
 
 
-@pytest.fixture(params=["array", "folder", "records"])
+TRACED = pytest.mark.slow(reason="the same code on another source, traced anew")
+
+
+@pytest.fixture(params=["array", *(pytest.param(x, marks=TRACED) for x in ("folder", "records"))])
 def collection(request, tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (N, 9, 8, 3), dtype=np.uint8)
     if request.param == "folder":
@@ -70,6 +73,7 @@ def test_each_index_once_with_the_same_pixels(address, collection):
         np.testing.assert_array_equal(views, local[index])
 
 
+@TRACED
 def test_epochs_and_the_step_to_go_on_from(address):
     images = np.zeros((N, 9, 8, 3), np.uint8)
     made = training_views(images, batch_size=BATCH, policy=POLICY, service=address)

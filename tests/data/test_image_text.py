@@ -90,6 +90,7 @@ class TestEmoji:
         }
         assert [by_index[i] for i in range(193)] == texts
 
+    @pytest.mark.slow(reason="every slice is read through")
     def test_slices_keep_index_and_text(self, emoji, emoji_dir):
         part = sogclr_tf.TfdsSource("emoji", "test[50%:]", emoji_dir, text="caption")
         for example in part.examples(seed=1).take(20):

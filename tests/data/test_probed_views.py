@@ -1,9 +1,12 @@
 """Labeled images of another collection beside a training stream."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from support.small_model import IMAGES, views
+from support.streams import traced_once
 
 import sogclr_tf
 from sogclr_tf.data import labeled
@@ -12,10 +15,11 @@ OWN = np.random.default_rng(1).integers(0, 256, (20, 8, 8, 3), np.uint8)
 LABELS = np.arange(20) % 4
 
 
+@functools.cache
 def stream(replicas=1):
     source = sogclr_tf.ArraySource(OWN, LABELS)
     crops = labeled.crops_and_flips(8)
-    return labeled.with_labeled(views(batch_size=8), source, crops, replicas)
+    return traced_once(labeled.with_labeled(views(batch_size=8), source, crops, replicas))
 
 
 def batches(stream, first_step, count):

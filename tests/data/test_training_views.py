@@ -46,7 +46,15 @@ def indices(batches):
     return [int(index) for batch in batches for index in batch["index"]]
 
 
-@pytest.fixture(params=["array", "dataset", "folder", "tfrecords", "tfds"])
+TRACED = pytest.mark.slow(reason="the same code on another source, traced anew")
+
+
+@pytest.fixture(
+    params=[
+        *("array", "folder"),
+        *(pytest.param(name, marks=TRACED) for name in ("dataset", "tfrecords", "tfds")),
+    ]
+)
 def stream_views(request, tmp_path):
     if request.param == "tfds":
         folder = request.getfixturevalue("data_dir")
@@ -160,7 +168,9 @@ class TestIndexStability:
         assert len(found) == made.steps_per_epoch * BATCH
         return found
 
-    @pytest.fixture(params=["folder", "tfrecords", "tfds"])
+    @pytest.fixture(
+        params=["tfrecords", *(pytest.param(name, marks=TRACED) for name in ("folder", "tfds"))]
+    )
     def source(self, request, tmp_path):
         pictures = images(60, 8, 8)
         if request.param == "folder":

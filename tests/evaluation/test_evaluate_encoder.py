@@ -344,6 +344,7 @@ def test_evaluate_encoder_counts_a_class_that_training_lacks_as_wrong(images, di
     assert (scores.knn_top1, scores.linear.top1, scores.linear.top5) == ({20: 0, 200: 0}, 0, 0)
 
 
+@pytest.mark.slow(reason="a network, or data, of full size")
 def test_both_agree_with_scikit_learn_on_cifar10(data_dir):
     keras.utils.set_random_seed(0)
     encoder = sogclr_tf.small_resnet(widths=(16, 32), stem_stride=4)

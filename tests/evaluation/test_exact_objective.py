@@ -201,8 +201,9 @@ print(status.partition("VmHWM:")[2].split()[0])
 @pytest.mark.parametrize(
     # All similarities of 10,000 examples at once would take 1.5 GiB, of 50,000 37 GiB.
     ("count", "limit"),
-    [(10_000, 1.0), pytest.param(50_000, 2.0, marks=pytest.mark.slow)],
+    [(10_000, 1.0), (50_000, 2.0)],
 )
+@pytest.mark.slow(reason="millions, and billions, of comparisons")
 def test_memory(count, limit):
     """The most that a process of its own ever held, TensorFlow included, in GiB."""
     process = subprocess.run(

@@ -34,6 +34,7 @@ def test_it_learns_and_leaves_the_encoder_as_it_is(digits, encoder):
         np.testing.assert_array_equal(weight, expected)
 
 
+@pytest.mark.slow(reason="two trainings")
 def test_it_repeats_by_seed(digits, encoder):
     first, second = (tuned(encoder, digits, seed=1, epochs=2) for _ in range(2))
     np.testing.assert_array_equal(first.predictions, second.predictions)

@@ -79,6 +79,7 @@ def test_the_head_is_what_is_trained(encoder):
     ]
 
 
+@pytest.mark.slow(reason="three trainings")
 def test_it_repeats_by_seed(digits):
     policy = labeled.crops_and_flips(8)
     first, second, other = (

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -98,6 +99,7 @@ class TestWholeRun:
         features = served(images=tf.zeros([3, 16, 16, 3]))["features"]
         assert features.shape == (3, 16)
 
+    @pytest.mark.slow(reason="a run of the command, or several")
     def test_started_again_it_keeps_what_is_there(self, finished):
         folder, _ = finished
         metrics, version = folder.metrics.read_bytes(), folder.saved_model / "36"
@@ -112,8 +114,10 @@ class TestWholeRun:
         folder, _ = finished
         process = fresh_command(*SMALL, "--config.batch_size=32", cwd=folder.path.parents[1])
         assert process.returncode == 1
-        assert process.stderr.count("\n") == 1
-        assert "holds a run with batch_size=64, but this one has 32" in process.stderr
+        said = process.stderr.splitlines()
+        assert "holds a run with batch_size=64, but this one has 32" in said[-1]
+        # Before it, what differs from the defaults.
+        assert all("config." in line for line in said[:-1])
 
 
 def test_sigterm_saves_and_exits_with_a_status_of_its_own(tmp_path):
@@ -135,6 +139,25 @@ def test_sigterm_saves_and_exits_with_a_status_of_its_own(tmp_path):
     assert (folder / f"step-{step}.index").exists()
 
 
+def test_killed_it_goes_on_from_the_last_checkpoint(tmp_path):
+    """A real process, and a real kill; what comes of many is in `tests/tools/test_soak.py`."""
+    arguments = ["--mode=train", *SMALL, "--config.checkpoint.every_steps=2"]
+    folder = tmp_path / "runs" / "digits" / "checkpoints"
+    process = processes.Process("-m", "sogclr_tf.run", *arguments, cwd=tmp_path)
+    while len(list(folder.glob("*.index"))) < 2:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.kill()
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    again = command(*arguments, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    step = int(re.search(r"resumed at step (\d+)", again.stderr)[1])
+    assert 4 <= step < 36
+    rows = (tmp_path / "runs" / "digits" / "metrics.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["epoch", "0", "1"]
+
+
 def test_another_number_of_examples_is_refused(finished, tmp_path):
     """The data set of a name may have grown since the run began."""
     folder, _ = finished
@@ -147,6 +170,7 @@ def test_another_number_of_examples_is_refused(finished, tmp_path):
     assert "holds a run with num_examples=1197, but this one has 1198" in process.stderr
 
 
+@pytest.mark.slow(reason="a run of the command, or several")
 def test_every_key_of_the_loss_reaches_it(tmp_path):
     loss = ["name=isogclr", "gamma_decay=0.5", "negatives=other", "eta=0.1", "max_temperature=0.25"]
     process = command(
@@ -164,6 +188,7 @@ def test_every_key_of_the_loss_reaches_it(tmp_path):
     assert any(0.2 < table.max() <= np.float32(0.25) for table in temperatures)
 
 
+@pytest.mark.slow(reason="a run of the command, or several")
 def test_mirrored_ends_as_one_device_does(finished, tmp_path):
     folder, _ = finished
     process = command(*SMALL, "--strategy=mirrored", cwd=tmp_path)
@@ -194,6 +219,7 @@ class TestOwnImages:
         assert process.returncode == 0, process.stderr
         return RunFolder(cwd / "runs" / "digits").read_result()
 
+    @pytest.mark.slow(reason="a run of the command, or several")
     def test_a_folder_with_splits(self, pictures, tmp_path):
         for split, (images, labels) in pictures.items():
             write_folder(tmp_path / "mine" / split, images, labels)
@@ -202,12 +228,14 @@ class TestOwnImages:
         # Six steps teach little, but chance is 10%.
         assert result["knn20_top1"] > 0.25
 
+    @pytest.mark.slow(reason="a run of the command, or several")
     def test_tfrecords_with_names_of_their_own(self, pictures, tmp_path):
         write_shards(tmp_path / "train", *pictures["train"], ids=range(200))
         names = ["--config.data.name=./{split}/part-*", "--config.data.features.index=id"]
         result = self.result("--mode=train", *names, cwd=tmp_path)
         assert (result["num_examples"], result["steps"]) == (200, 6)
 
+    @pytest.mark.slow(reason="a run of the command, or several")
     def test_images_without_labels(self, pictures, tmp_path):
         for split, (images, _) in pictures.items():
             write_folder(tmp_path / "mine" / split, images)
@@ -249,6 +277,7 @@ class TestEvaluate:
         path = folder.path.parents[1]
         return command("--mode=evaluate", *SMALL, *arguments, cwd=cwd or path)
 
+    @pytest.mark.slow(reason="a run of the command, or several")
     def test_any_encoder_scores_as_in_its_run(self, finished, tmp_path):
         """A SavedModel and a checkpoint, each alone in a folder of its own."""
         folder, _ = finished
@@ -262,6 +291,7 @@ class TestEvaluate:
                 assert value == pytest.approx(folder.read_result()[key], abs=0.002), key
             assert (tmp_path / name / "report.html").exists()
 
+    @pytest.mark.slow(reason="a run of the command, or several")
     def test_transfer_and_fine_tuning_stand_beside_the_scores(self, finished, tmp_path):
         folder, _ = finished
         images, labels = digits("test").images_and_labels()
@@ -321,6 +351,7 @@ class TestExport:
         assert names.read_text().split() == [str(digit) for digit in range(10)]
         assert "projections" in served.signatures
 
+    @pytest.mark.slow(reason="a run of the command, or several")
     def test_a_checkpoint_in_other_forms(self, finished, tmp_path):
         folder, _ = finished
         process = command(
@@ -397,6 +428,7 @@ class TestOneClearLine:
         assert message in process.stderr.replace("\n", " ")
         assert "Traceback" not in process.stderr
 
+    @pytest.mark.slow(reason="a run of the command, or several")
     def test_loss_that_is_not_finite_keeps_the_last_good_checkpoint(self, tmp_path):
         diverge = ["--config.optimizer.name=sgd", "--config.optimizer.learning_rate=1e30"]
         process = command(*SMALL, *diverge, "--config.optimizer.warmup_epochs=1", cwd=tmp_path)

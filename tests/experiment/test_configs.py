@@ -37,6 +37,8 @@ TRAIN_EXAMPLES = {
     "cifar10_small": 50_000,
 }
 BATCH = 4
+QUICK = ("digits", "cifar10", "emoji_text")
+TRACED = pytest.mark.slow(reason="a step is traced anew for each recipe")
 
 
 def of(name):
@@ -284,7 +286,10 @@ class TestTwoSteps:
         monkeypatch.setattr(image_task, "open_source", lambda *_: source)
         return image_task.ImageTask(config, "train")
 
-    @pytest.mark.parametrize("name", NAMES)
+    @pytest.mark.parametrize(
+        "name",
+        [pytest.param(name, marks=[] if name in QUICK else TRACED) for name in NAMES],
+    )
     def test_are_taken(self, name, monkeypatch, request):
         config, _ = of(name)
         config.batch_size, config.data.image_size = BATCH, 32

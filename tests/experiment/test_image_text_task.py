@@ -34,11 +34,11 @@ def test_result_and_closing_table(finished):
     assert (result["steps"], result["test_pairs"]) == (2 * (343 // 32), 193)
     for way in ("image_to_text", "text_to_image"):
         found = [result[f"{way}_recall{k}"] for k in (1, 5, 10)]
-        assert 0 <= found[0] <= found[1] <= found[2] <= 100
+        assert 0 <= found[0] <= found[1] <= found[2] <= 1
     table = process.stdout.rpartition("Epoch 2/2")[2]
     for line in ("recall on 193 test pairs", "text to image", "by chance", "zero-shot top-1"):
         assert line in table
-    assert f"{result['text_to_image_recall10']:.1f}%" in table
+    assert f"{result['text_to_image_recall10']:.1%}" in table
 
 
 def test_every_file_is_there(finished):
@@ -69,9 +69,10 @@ def test_both_towers_are_served_and_agree_with_the_scores(finished, emoji_dir):
     of_texts = text(texts=tf.constant(test.texts()))["embeddings"]
     found = retrieval.recall(of_images, of_texts, (10,))
     want = folder.read_result()["text_to_image_recall10"]
-    assert found.text_to_image[10] == pytest.approx(want, abs=0.6)
+    assert found.text_to_image[10] == pytest.approx(want, abs=0.006)
 
 
+@pytest.mark.slow(reason="a run of the command, or several")
 def test_started_again_it_keeps_what_is_there(finished, emoji_dir):
     folder, _ = finished
     metrics = folder.metrics.read_bytes()
@@ -86,7 +87,7 @@ def test_started_again_it_keeps_what_is_there(finished, emoji_dir):
     ("argument", "message"),
     [
         ("--config.loss.gama=1", "choose one of loss.beta, loss.eta"),
-        ("--config.loss.name=simclr", "needs loss.negatives, which this config lacks"),
+        ("--config.loss.name=simclr", "does not contrast pairs: choose one of clip, two_way"),
         ("--config.loss.temperature_scheme=own", "choose one of constant, global, individual"),
         ("--config.data.text=words", "has no text 'words': choose one of caption"),
         ("--config.text_encoder.heads=3", "heads is 3"),

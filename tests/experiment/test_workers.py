@@ -14,6 +14,8 @@ from support import processes
 
 from sogclr_tf.experiment.folder import RunFolder
 
+pytestmark = pytest.mark.slow(reason="two processes that train together, started five times")
+
 ARGUMENTS = [
     "--config.epochs=4",
     "--config.optimizer.warmup_epochs=0.5",

@@ -199,6 +199,7 @@ def test_what_a_killed_export_left_is_removed(encoder, tmp_path):
     assert list(tmp_path.iterdir()) == [folder]
 
 
+@pytest.mark.slow(reason="many exports")
 def test_the_newest_versions_are_kept(encoder, tmp_path):
     (tmp_path / "notes").mkdir()
     for version in (4, 2, 9):
@@ -225,7 +226,8 @@ while True:
 """
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.slow(reason="twenty processes, each killed while it exports")
+@pytest.mark.parametrize("kills", [20])
 def test_a_killed_export_leaves_no_half_version(tmp_path, kills):
     batch, found = tf.constant(images(2)), set()
     for moment in np.random.default_rng(kills).uniform(0.0, 2.0, kills):

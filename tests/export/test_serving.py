@@ -18,7 +18,7 @@ import sklearn.datasets
 import tensorflow as tf
 from support import stand_in_server
 from support.numerics import assert_close
-from support.paths import ROOT
+from support.paths import ROOT, SUPPORT
 
 import sogclr_tf
 from sogclr_tf.data.evaluation_images import evaluation_set
@@ -186,6 +186,7 @@ def run(program, names=None):
 
 
 class TestOtherProcesses:
+    @pytest.mark.slow(reason="programs run in processes of their own")
     def test_python_without_keras_and_this_package(self, model, place, tmp_path):
         paths = image_files(tmp_path / "files")
         np.save(tmp_path / "in.npy", digits()[:64])
@@ -213,6 +214,7 @@ class TestOtherProcesses:
                     close(answer, values[:count])
 
     @pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ to compile serving_loader.cc")
+    @pytest.mark.slow(reason="a C++ program is compiled")
     def test_the_loader_of_tf_serving(self, model, place, tmp_path):
         loader = compiled_loader(tmp_path)
         paths = image_files(tmp_path / "files")[:5]
@@ -235,7 +237,7 @@ class TestOtherProcesses:
 
 def compiled_loader(folder):
     library = tf.sysconfig.get_lib()
-    command = ["g++", *tf.sysconfig.get_compile_flags(), ROOT / "tests" / "serving_loader.cc"]
+    command = ["g++", *tf.sysconfig.get_compile_flags(), SUPPORT / "serving_loader.cc"]
     command += ["-w", "-o", folder / "loader", f"-L{library}", f"-Wl,-rpath,{library}"]
     # Session factories register themselves: nothing refers to them.
     command += ["-Wl,--no-as-needed", "-l:libtensorflow_cc.so.2"]
@@ -410,6 +412,7 @@ class TestPage:
         close(names["probabilities"], wanted)
         assert capsys.readouterr().out == f"{wanted.argmax()}\n"
 
+    @pytest.mark.slow(reason="programs run in processes of their own")
     def test_training_on(self, capsys):
         names, stems = {}, []
         for program in snippets("python", "Training on"):
@@ -458,6 +461,7 @@ class TestPage:
             "num_batch_threads",
         }
 
+    @pytest.mark.slow(reason="programs run in processes of their own")
     def test_in_a_terminal(self, model):
         blocks = snippets("", "In a terminal")
         shown = [

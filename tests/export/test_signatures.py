@@ -104,6 +104,7 @@ def test_files_are_seen_as_in_an_evaluation(model, loaded, tmp_path):
     assert_close(features, model.encoder(images, training=False))
 
 
+@pytest.mark.slow(reason="a network, or data, of full size")
 def test_files_of_cifar10(data_dir, tmp_path):
     encoder = sogclr_tf.small_resnet(widths=(8, 16), input_shape=(24, 24, 3))
     source = from_name("cifar10", "test[:7]", data_dir)
@@ -267,6 +268,7 @@ def test_max_pixels(model, tmp_path):
         served.signatures["serving_bytes"](image_bytes=tf.constant(files()[:1]))
 
 
+@pytest.mark.slow(reason="a thousand requests")
 def test_a_thousand_requests_good_and_bad(loaded):
     """The model keeps serving, gives the same answers, and holds on to no memory."""
     good = {"image_bytes": tf.constant(files())}, {"images": tf.constant(batch())}

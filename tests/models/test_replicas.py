@@ -53,16 +53,45 @@ def assert_equal(many, one, name):
 def assert_same(many, one, keys):
     for key in keys:
         want = one[key][-len(many[key]) :] if many[key].ndim else one[key]
-        assert_close(many[key], want, ADDED, name=key)
+        # What is 0 but for rounding, such as a key's bias, is moved by activations of about 1. The
+        # probe's Adam divides a gradient by its own size, which may be small beside the features.
+        at_least = 0.1 if "probe" in key else 1e-3
+        assert_close(many[key], want, ADDED, at_least=at_least, name=key)
 
 
-@pytest.mark.parametrize("name", CASES)
+def test_one_model_of_each_kind_on_two_devices(tmp_path):
+    """Quick: the other losses are held to one device by `tests/losses/test_replicas.py`."""
+    cases = ["sogclr", "two_tower"]
+    options = [f"--cases={','.join(cases)}", "--steps=2"]
+    many, one = (
+        trained_arrays(tmp_path / f"{devices}.npz", f"--devices={devices}", *options)
+        for devices in (2, 1)
+    )
+    for name in cases:
+        assert_equal(many, one, name)
+
+
+def test_one_model_on_two_workers(tmp_path):
+    """Quick: two processes, one loss."""
+    options = ["--cases=sogclr", "--steps=2"]
+    one = trained_arrays(tmp_path / "one.npz", "--devices=1", *options)
+    for many in arrays_of_two_workers(tmp_path, *options):
+        assert_equal(many, one, "sogclr")
+
+
+every_case = pytest.mark.parametrize("name", CASES)
+traced = pytest.mark.slow(reason="every case is traced anew for each number of devices")
+
+
+@traced
+@every_case
 @pytest.mark.parametrize("devices", [2, 4, 8])
 def test_replicas_equal_one_device(trained, devices, name):
     assert set(trained(devices)) == set(trained(1))
     assert_equal(trained(devices), trained(1), name)
 
 
+@traced
 def test_without_the_gradient_of_the_gather_replicas_would_differ(trained, tmp_path):
     """A mutation, which shows that the test above sees what it is there to see."""
     cut, whole = trained_arrays(tmp_path / "cut.npz", "--devices=2", "--cut"), trained(1)
@@ -74,6 +103,7 @@ def test_without_the_gradient_of_the_gather_replicas_would_differ(trained, tmp_p
             assert_same(cut, whole, gradients)
 
 
+@traced
 def test_checkpoints_go_from_one_device_to_eight_and_back(trained, tmp_path):
     folder = f"--folder={tmp_path / 'checkpoints'}"
     trained_arrays(tmp_path / "first.npz", "--devices=1", "--steps=2", folder)
@@ -84,16 +114,15 @@ def test_checkpoints_go_from_one_device_to_eight_and_back(trained, tmp_path):
         assert_equal(last, trained(1), name)
 
 
-@pytest.fixture(scope="module")
-def two_workers(tmp_path_factory):
+def arrays_of_two_workers(folder, *options):
     """What each of two processes on this machine wrote, joined by MultiWorkerMirroredStrategy."""
-    folder = tmp_path_factory.mktemp("workers")
     addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
     workers = []
     for index in range(2):
         task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
         environment = {**os.environ, "TF_CONFIG": json.dumps(task)}
-        workers.append(processes.Process(SCRIPT, folder / f"{index}.npz", env=environment))
+        path = folder / f"{index}.npz"
+        workers.append(processes.Process(SCRIPT, path, *options, env=environment))
     try:
         errors = [worker.communicate(timeout=600)[1] for worker in workers]
         assert [worker.returncode for worker in workers] == [0, 0], errors
@@ -112,7 +141,13 @@ def free_ports(count):
     return ports
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.fixture(scope="module")
+def two_workers(tmp_path_factory):
+    return arrays_of_two_workers(tmp_path_factory.mktemp("workers"))
+
+
+@traced
+@every_case
 def test_workers_equal_one_device(trained, two_workers, name):
     for many in two_workers:
         assert_equal(many, trained(1), name)

@@ -66,6 +66,7 @@ def test_two_epochs_with_monitors_and_another_fit(traces, steps_per_execution):
     assert traces == once
 
 
+@pytest.mark.slow(reason="a step is traced and compiled anew for each case")
 def test_resumed_within_an_epoch(traces, tmp_path):
     built = model()
     built.fit(views(), epochs=1, verbose=0)
@@ -80,6 +81,7 @@ def test_resumed_within_an_epoch(traces, tmp_path):
     assert traces == [BATCH]
 
 
+@pytest.mark.slow(reason="a step is traced and compiled anew for each case")
 def test_the_step_is_traced_again_for_other_batches(traces):
     """A mutation, which shows that the tests above see what they are there to see."""
     built = model()
@@ -88,6 +90,7 @@ def test_the_step_is_traced_again_for_other_batches(traces):
     assert len(traces) > 1
 
 
+@pytest.mark.slow(reason="a step is traced and compiled anew for each case")
 def test_compiled_by_xla(traces):
     built = model()
     built.compile(sogclr_tf.LARS(0.1), jit_compile=True)

@@ -30,7 +30,13 @@ SMALL = {"name": "small_resnet", "widths": (12,), "stem_stride": 2}
 FOR_IMAGES = losses_for("views")
 STEPS = [(name, "lars") for name in FOR_IMAGES]
 STEPS += [("sogclr", name) for name in optimizer_names() if name != "lars"]
-each_step = pytest.mark.parametrize(("loss", "optimizer"), STEPS)
+# One loss with a table, and one without; the rest is slow, because every step is traced anew.
+QUICK = [("sogclr", "lars"), ("simclr", "lars")]
+TRACED = pytest.mark.slow(reason="a step is traced anew for each case")
+each_step = pytest.mark.parametrize(
+    ("loss", "optimizer"),
+    [pytest.param(*step, marks=[] if step in QUICK else TRACED) for step in STEPS],
+)
 
 
 def imagenet(image_size=8, batch_size=16, encoder=SMALL, loss="sogclr", optimizer="lars"):
@@ -243,6 +249,7 @@ class TestTrace:
         assert index.dtype == tf.int32
         assert index.shape == rows.shape == [config.batch_size]
 
+    @pytest.mark.slow(reason="a network, or data, of full size")
     def test_the_imagenet_recipe_in_its_own_size(self, one_core):
         """ResNet-50 at 224 pixels; one core's share of the batch on eight."""
         config = imagenet(image_size=224, batch_size=32, encoder=None)
@@ -259,6 +266,7 @@ class TestLowering:
         assert_static_program(hlo)
         assert ("scatter(" in hlo) == (loss in ("sogclr", "isogclr"))
 
+    @pytest.mark.slow(reason="a network, or data, of full size")
     def test_the_imagenet_recipe_in_its_own_size(self):
         hlo = lower(imagenet(image_size=224, batch_size=32, encoder=None))
         assert_static_program(hlo)
@@ -325,12 +333,13 @@ class TestRehearsal:
         assert np.flatnonzero(np.isfinite(table)).tolist() == sorted(index)
         assert np.isneginf(np.delete(table, index)).all()
 
-    @pytest.mark.slow
+    @pytest.mark.slow(reason="a ResNet-50 on eight virtual devices")
     def test_the_imagenet_recipe(self):
         """ResNet-50, synchronized batch normalization, LARS and its schedule; images of 32."""
         mirrored = strategy.build_strategy("mirrored")
         self.rehearse(imagenet(image_size=32, encoder=None), mirrored, steps=2)
 
+    @pytest.mark.slow(reason="a step is traced and compiled anew for each case")
     def test_in_bfloat16(self, precision):
         precision("mixed_bfloat16")
         config, mirrored = imagenet(), strategy.build_strategy("mirrored")

@@ -119,14 +119,12 @@ class TestFit:
         assert np.isfinite(built.contrastive_loss.log_u_b).all()
 
     # One with tables and a learned temperature, one with neither; the others differ in what
-    # test_objectives.py compiles, and in nothing of two towers.
+    # `tests/losses/test_losses.py` compiles, and in nothing of two towers.
     @pytest.mark.parametrize(
         "loss",
-        [
-            pytest.param(name, marks=[] if name in ("two_way", "clip") else pytest.mark.slow)
-            for name in loss_names()
-        ],
+        loss_names(),
     )
+    @pytest.mark.slow(reason="a step is traced and compiled anew for each case")
     def test_the_whole_step_compiles_under_xla(self, loss):
         with tf.device("CPU:0"):
             plain, compiled = model(loss, jit_compile=False), model(loss, jit_compile=True)

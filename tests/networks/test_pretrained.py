@@ -417,7 +417,8 @@ def test_a_vision_transformer_of_moco_v3():
         import_resnet({"state_dict": arrays})
 
 
-@pytest.mark.parametrize("kind", ["small", pytest.param("imported", marks=pytest.mark.slow)])
+@pytest.mark.slow(reason="programs run in processes of their own")
+@pytest.mark.parametrize("kind", ["small", "imported"])
 def test_the_guide_runs_as_it_is_printed(state, tmp_path, monkeypatch, kind):
     """For one epoch instead of 100, of the first snippet; the others are the tests above."""
     page = (ROOT / "docs" / "weights.md").read_text()
@@ -443,6 +444,7 @@ def command(folder, *arguments):
 
 
 class TestCommand:
+    @pytest.mark.slow(reason="programs run in processes of their own")
     def test_writes_an_encoder_that_keras_alone_reads(self, state, imported, tmp_path):
         arrays = {f"module.base_encoder.{name}": array for name, array in state.items()}
         safetensors.numpy.save_file(arrays, tmp_path / "sogclr.safetensors")

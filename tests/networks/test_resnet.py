@@ -36,7 +36,16 @@ def output_shape(model, layer):
     return model.get_layer(layer).output.shape
 
 
-@pytest.mark.parametrize(("depth", "expected"), TRAINABLE_PARAMETERS.items())
+DEEP = pytest.mark.slow(reason="a network, or data, of full size")
+
+
+@pytest.mark.parametrize(
+    ("depth", "expected"),
+    [
+        pytest.param(*item, marks=DEEP if item[0] > 50 else [])
+        for item in TRAINABLE_PARAMETERS.items()
+    ],
+)
 def test_trainable_parameters_are_the_published_ones(depth, expected):
     model = ResNet(depth)
     assert trainable_parameters(model) == expected

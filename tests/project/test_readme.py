@@ -62,6 +62,7 @@ def run_python(program, cwd, count, run=processes.run):
     assert process.returncode == 0, process.stderr
 
 
+@pytest.mark.slow(reason="programs run in processes of their own")
 def test_own_images_checkpoints_and_exports(tmp_path):
     photograph = tf.io.encode_jpeg(np.full((40, 60, 3), 128, np.uint8))
     (tmp_path / "photograph.jpg").write_bytes(photograph.numpy())
@@ -72,10 +73,12 @@ def test_own_images_checkpoints_and_exports(tmp_path):
     assert (tmp_path / "checkpoints" / "step-4.index").exists()
 
 
+@pytest.mark.slow(reason="programs run in processes of their own")
 def test_probe_and_monitor(tmp_path):
     run_python("".join(snippets(EVALUATION, "python")), tmp_path, count=228)
 
 
+@pytest.mark.slow(reason="programs run in processes of their own")
 def test_strategy_from_python(tmp_path):
     two_devices = (
         "import tensorflow as tf\n"
@@ -87,6 +90,7 @@ def test_strategy_from_python(tmp_path):
     assert (tmp_path / "checkpoints" / "step-2.index").exists()
 
 
+@pytest.mark.slow(reason="programs run in processes of their own")
 def test_own_pairs(tmp_path):
     captions = [f"a {kind} {number}" for number, kind in enumerate(["dog", "house"] * 65)]
     (tmp_path / "my_captions.json").write_text(json.dumps(captions))
@@ -100,6 +104,7 @@ def test_the_method_names_what_exists(name):
     assert callable(pkgutil.resolve_name(f"sogclr_tf.{name}"))
 
 
+@pytest.mark.slow(reason="programs run in processes of their own")
 def test_own_collections(tmp_path, data_dir):
     images = np.random.default_rng(0).integers(0, 256, (70, 32, 32, 3), np.uint8)
     np.save(tmp_path / "my_images.npy", images)
@@ -115,6 +120,7 @@ def test_own_collections(tmp_path, data_dir):
     assert process.returncode == 0, process.stderr
 
 
+@pytest.mark.slow(reason="programs run in processes of their own")
 def test_augmentations(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (70, 32, 32, 3), np.uint8)
     np.save(tmp_path / "my_images.npy", images)

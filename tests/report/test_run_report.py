@@ -9,7 +9,7 @@ import PIL.Image
 import pytest
 from support.chromium import complaints, read_page
 
-from sogclr_tf.report import charts, embedded_images, run_report
+from sogclr_tf.report import charts, embedded_images, run_report, sections
 from sogclr_tf.report.material import Example, Material
 from sogclr_tf.report.page import Section, page, write_page
 
@@ -50,8 +50,8 @@ def material(**changes):
         command="python -m sogclr_tf.run",
         config={"seed": 0, "loss": {"name": "sogclr", "temperature": 0.1}},
         environment={"tensorflow": "2.20"},
-        result={"knn_top1": 90.0, "untrained_knn_top1": 40.0, "steps": 1200},
-        history={"epoch": [0, 1, 2], "loss": [3, 2, 1], "knn_top1": [np.nan, 50.0, np.nan]},
+        result={"knn_top1": 0.9, "untrained_knn_top1": 0.4, "steps": 1200},
+        history={"epoch": [0, 1, 2], "loss": [3, 2, 1], "knn_top1": [np.nan, 0.5, np.nan]},
         features=RANDOM.normal(size=(60, 16)).astype(np.float32) + labels[:, np.newaxis],
         labels=labels,
         class_names=["cat", "dog", "cow"],
@@ -139,11 +139,11 @@ class TestSections:
         page = written(
             path,
             result={
-                "untrained_knn200_top1": 31.0,
-                "knn200_top1": 80.0,
-                "fine_tuned_0.5_top5": 70.0,
+                "untrained_knn200_top1": 0.31,
+                "knn200_top1": 0.8,
+                "fine_tuned_0.5_top5": 0.7,
                 "linear_top1": 0.0,
-                "untrained_linear_top1": 9.96,
+                "untrained_linear_top1": 0.0996,
                 "uniformity": -2.5,
                 "untrained_uniformity": -1.5,
                 "untrained_alone": 3,
@@ -160,7 +160,7 @@ class TestSections:
 
     def test_numbers_of_every_kind(self, path):
         result = {
-            "linear_top1": 71.25,
+            "linear_top1": 0.7125,
             "per_class": list(range(30)),
             "versions": {"keras": "3.10", "none": None},
             "broken": float("nan"),
@@ -217,7 +217,7 @@ class TestCurves:
     def test_gaps_are_bridged(self, path):
         history = {
             "epoch": list(range(6)),
-            "knn_top1": [np.nan, 40.0, np.nan, 50.0, np.inf, np.nan],
+            "knn_top1": [np.nan, 0.4, np.nan, 0.5, np.inf, np.nan],
             "never": [np.nan] * 6,
         }
         page = written(path, history=history)
@@ -258,7 +258,7 @@ class TestEmbedding:
         assert dots == [20] * 6
 
     def test_draws_a_part_of_many(self, path, monkeypatch):
-        monkeypatch.setattr(run_report, "EMBEDDED_EXAMPLES", 40)
+        monkeypatch.setattr(sections, "EMBEDDED_EXAMPLES", 40)
         page = written(path, labels=None)
         dots = [found["d"].count("M") for tag, found in page.tags if found.get("class") == "points"]
         assert dots == [40, 40]

@@ -1,6 +1,7 @@
 """Trains every objective for some steps on one strategy, and writes what came out.
 
     python tests/support/equivalence.py FILE.npz [--devices=N] [--steps=N] [--folder=DIR] [--cut]
+        [--cases=NAME,...]
 
 With --folder, training goes on from the checkpoint there and leaves one; with --cut, gradients
 through the gather are cut, as a wrong implementation would. With TF_CONFIG in the environment the
@@ -90,10 +91,10 @@ class FirstGradient(keras.callbacks.Callback):
             self.values = {v.path: np.asarray(v) / -RATE for v in velocities}
 
 
-def train(strategy, steps, folder):
-    """{case/what: array} after `steps` steps of every case under the strategy."""
+def train(strategy, steps, folder, cases):
+    """{case/what: array} after `steps` steps of the cases under the strategy."""
     found = {}
-    for name in CASES:
+    for name in cases:
         with strategy.scope():
             built = model(name)
         kept = sogclr_tf.Checkpoints(built, folder / name) if folder else None
@@ -129,6 +130,7 @@ def main():
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--folder", type=pathlib.Path)
     parser.add_argument("--cut", action="store_true")
+    parser.add_argument("--cases", default=",".join(CASES))
     options = parser.parse_args()
     tf.config.set_logical_device_configuration(
         tf.config.list_physical_devices("CPU")[0],
@@ -138,7 +140,8 @@ def main():
         cut_gather()
     several = "mirrored" if options.devices > 1 else "one"
     strategy = build_strategy("multiworker" if "TF_CONFIG" in os.environ else several)
-    np.savez(options.file, **train(strategy, options.steps, options.folder))
+    cases = options.cases.split(",")
+    np.savez(options.file, **train(strategy, options.steps, options.folder, cases))
 
 
 if __name__ == "__main__":

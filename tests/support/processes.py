@@ -20,7 +20,13 @@ _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
     [
         *("absl.app", "keras", "tensorflow", "tensorflow_datasets", "ml_collections.config_flags"),
-        *("sklearn.linear_model", "sklearn.metrics", "sklearn.decomposition", "matplotlib.pyplot"),
+        *(
+            "sogclr_tf.experiment.main",
+            "sklearn.linear_model",
+            "sklearn.metrics",
+            "sklearn.decomposition",
+            "matplotlib.pyplot",
+        ),
     ]
 )
 

@@ -36,18 +36,20 @@ def benchmark(tools, tmp_path, capsys):
     return run
 
 
+@pytest.mark.slow(reason="programs run in processes of their own")
 def test_loss(benchmark):
     arguments = ["--batch", "8", "--examples", "1e2", "1e3", "--width", "16", "--rounds", "2"]
     found, written = benchmark("loss", *arguments)
-    assert {row["objective"] for row in found} >= {*loss_names(), "sogclr, whole table"}
+    assert {row["loss"] for row in found} >= {*loss_names(), "sogclr, whole table"}
     assert {row["examples"] for row in found} == {None, 100, 1000}
     for row in found:
         assert 0 < row["time"]["low"] <= row["time"]["median"] <= row["time"]["high"]
-        assert row["to_nt_xent"]["median"] == 1 or row["objective"] != "simclr"
+        assert row["to_nt_xent"]["median"] == 1 or row["loss"] != "simclr"
     assert "| simclr | 8 |  |" in written
     assert "| sogclr | 8 | 1,000 |" in written
 
 
+@pytest.mark.slow(reason="programs run in processes of their own")
 def test_step(benchmark):
     """XLA, of which each compilation takes long, is left to the test of the train step."""
     names = ["sogclr", "simclr", "keras", "execution", "bfloat16"]
@@ -60,6 +62,7 @@ def test_step(benchmark):
     assert "| SogCLR, LARS |" in written
 
 
+@pytest.mark.slow(reason="programs run in processes of their own")
 def test_throughput(benchmark):
     arguments = ["--batch", "4", "--steps", "2", "--rounds", "1"]
     found, written = benchmark("throughput", *SMALL, *arguments)
@@ -82,6 +85,7 @@ class TestScaling:
 
             return children.call("scaling", "measure", **arguments)
 
+    @pytest.mark.slow(reason="programs run in processes of their own")
     def test_the_table(self, benchmark, two, monkeypatch):
         from benchmarks import children
 
@@ -131,6 +135,7 @@ class TestScaling:
         )
 
 
+@pytest.mark.slow(reason="programs run in processes of their own")
 def test_memory(benchmark):
     arguments = ["--examples", "1e3", "3e7", "--batch", "8", "--width", "16", "--step_batch", "4"]
     found, written = benchmark(
@@ -143,12 +148,14 @@ def test_memory(benchmark):
     assert "| step of small_resnet | 1,000 | 4 |" in written
 
 
+@pytest.mark.slow(reason="programs run in processes of their own")
 def test_startup(benchmark):
     found, written = benchmark("startup", "--rounds", "1", "--only", "help", "step")
     assert found["help"]["median"] < found["step"]["median"]
     assert "| first step of digits.py |" in written
 
 
+@pytest.mark.slow(reason="programs run in processes of their own")
 def test_monitors(benchmark):
     arguments = ["--batch", "4", "--bank", "40", "--queries", "20", "--rounds", "2"]
     found, written = benchmark("monitors", *arguments)
@@ -157,6 +164,7 @@ def test_monitors(benchmark):
     assert "| bare |" in written
 
 
+@pytest.mark.slow(reason="programs run in processes of their own")
 def test_input(benchmark):
     arguments = ["--size", "32", "--rounds", "2", "--seconds", "0.1"]
     found, written = benchmark("input", *arguments)
@@ -188,7 +196,6 @@ def test_the_same_network_in_pytorch():
     pytest.importorskip("torch")
     from benchmarks.torch_network import Network
 
-    pass
     from sogclr_tf.networks.resnet import build_encoder
 
     for name in ("resnet18", "resnet50"):
@@ -203,6 +210,7 @@ def test_the_same_network_in_pytorch():
         assert theirs == ours
 
 
+@pytest.mark.slow(reason="programs run in processes of their own")
 def test_serving(benchmark):
     small = ["--encoder", "small_resnet", "--size", "16", "--rounds", "2", "--seconds", "0"]
     found, written = benchmark("serving", *small, "--batch", "1", "2")

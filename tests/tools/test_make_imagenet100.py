@@ -204,6 +204,7 @@ class TestOneClearLine:
         assert message in process.stderr
 
 
+@pytest.mark.slow(reason="a run of the command, or several")
 def test_its_recipe_trains_on_what_it_made(imagenet):
     """Two steps of configs/imagenet100.py with a small encoder, as a command, through the links."""
     assert tool(imagenet).returncode == 0

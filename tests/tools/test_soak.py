@@ -9,15 +9,12 @@ from support.paths import ROOT
 SOAK = ROOT / "tools" / "soak.py"
 
 
+@pytest.mark.slow(reason="a training that is killed three times, and one that is not")
 @pytest.mark.parametrize(
-    ("kills", "options"),
-    [
-        (3, []),
-        pytest.param(3, ["--strategy=mirrored", "--devices=2"], marks=pytest.mark.slow),
-    ],
-    ids=["one", "mirrored"],
+    "options", [[], ["--strategy=mirrored", "--devices=2"]], ids=["one", "mirrored"]
 )
-def test_nothing_is_lost_by_killing(kills, options, tmp_path):
+def test_nothing_is_lost_by_killing(options, tmp_path):
+    kills = 3
     process = subprocess.run(
         [sys.executable, str(SOAK), f"--kills={kills}", "--seed=1", *options],
         cwd=tmp_path,

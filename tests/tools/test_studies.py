@@ -16,6 +16,7 @@ import study_temperatures
 
 
 class TestEstimator:
+    @pytest.mark.slow(reason="trainings of a study")
     def test_a_run(self, monkeypatch):
         """More steps lead further down; the gradient's norm is one."""
         found = []
@@ -27,17 +28,17 @@ class TestEstimator:
         assert all(result["gradient_norm"] > 0 for result in found)
 
     @pytest.mark.parametrize(
-        ("method", "objective", "gamma"),
+        ("method", "name", "gamma"),
         [
             ("SimCLR", "simclr", None),
             ("DCL", "dcl", None),
             *((f"SogCLR {gamma}", "sogclr", gamma) for gamma in (0.9, 0.5, 0.1)),
         ],
     )
-    def test_methods(self, method, contrastive_loss, gamma):
+    def test_methods(self, method, name, gamma):
         assert method in study_estimator.METHODS
         built = study_estimator.contrastive_loss(method, 10)
-        assert (built.name, getattr(built, "gamma", None)) == (contrastive_loss, gamma)
+        assert (built.name, getattr(built, "gamma", None)) == (name, gamma)
         assert built.temperature == study_estimator.TEMPERATURE
 
     def test_half_a_line_is_dropped_for_good(self, tmp_path):
@@ -78,6 +79,7 @@ class TestBatchSize:
         bonus = {"SimCLR": 0, "SogCLR 0.5": 2}.get(run.method, 1)
         return {"validation_knn": found + bonus, "knn": found + bonus, "linear": found + bonus + 1}
 
+    @pytest.mark.slow(reason="trainings of a study")
     def test_a_run(self, monkeypatch, data_dir):
         monkeypatch.setattr(study_batch_size, "IMAGES", 64)
         run = study_batch_size.Run("SogCLR 0.9", 16, 1e-3, 1, 0)

@@ -1,4 +1,4 @@
-"""What a step of each objective costs: forward, gradient and tables, beside NT-Xent.
+"""What a step of each loss costs: forward, gradient and tables, beside NT-Xent.
 
 Beside them SogCLR with a table that is written whole in every step, as the authors' TensorFlow code
 does, and LibAUC's GCLoss where that can be imported.
@@ -40,7 +40,7 @@ def run(options):
             smallest = timings[name, sizes[0] if examples else None]
             rows.append(
                 {
-                    "objective": name,
+                    "loss": name,
                     "batch": batch,
                     "examples": examples,
                     "time": timing,
@@ -138,14 +138,14 @@ def libauc_step(a, b, batches, examples):
 
 
 def table(rows):
-    columns = ["objective", "B", "N", "ms", "quartiles", "to NT-Xent", "to the smallest N"]
+    columns = ["loss", "B", "N", "ms", "quartiles", "to NT-Xent", "to the smallest N"]
     return report.table(columns, [_cells(row) for row in rows])
 
 
 def _cells(row):
     examples = row["examples"]
     return [
-        row["objective"],
+        row["loss"],
         row["batch"],
         "" if examples is None else f"{examples:,}",
         *report.milliseconds(row["time"]),

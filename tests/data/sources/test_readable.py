@@ -199,6 +199,7 @@ class TestErrors:
 
 
 @pytest.mark.parametrize("on_error", ["raise", "skip"])
+@pytest.mark.slow(reason="a run of the command, or several")
 def test_run(tmp_path, on_error):
     """The command stops with a line, or lists what it left out."""
     folder = tmp_path / "pets"
