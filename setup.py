@@ -6,9 +6,8 @@ import re
 from setuptools import find_packages, setup
 
 HERE = pathlib.Path(__file__).parent
-VERSION = re.search(
-    r'__version__ = "(.+)"', (HERE / "sogclr_tf" / "version.py").read_text()
-).group(1)
+VERSION_FILE = (HERE / "sogclr_tf" / "version.py").read_text()
+VERSION = re.search(r'__version__ = "(.+)"', VERSION_FILE).group(1)
 
 # Not pinned to one release: the newest tensorflow-tpu is 2.20.
 TENSORFLOW = ">=2.20,<2.22"

@@ -19,6 +19,9 @@ SMALL = [
 ]
 
 
+of_a_run = pytest.mark.slow(reason="a run of the command")
+
+
 @pytest.fixture(scope="module")
 def finished(emoji_dir, tmp_path_factory):
     """A small run on the emoji, start to end: (folder, process)."""
@@ -28,6 +31,7 @@ def finished(emoji_dir, tmp_path_factory):
     return RunFolder(cwd / "runs" / "emoji_text"), process
 
 
+@of_a_run
 def test_result_and_closing_table(finished):
     folder, process = finished
     result = json.loads(folder.result.read_text())
@@ -41,6 +45,7 @@ def test_result_and_closing_table(finished):
     assert f"{result['text_to_image_recall10']:.1%}" in table
 
 
+@of_a_run
 def test_every_file_is_there(finished):
     folder, _ = finished
     names = {path.name for path in folder.plots.iterdir()}
@@ -54,6 +59,7 @@ def test_every_file_is_there(finished):
     assert "temperature" in folder.metrics.read_text().splitlines()[0]
 
 
+@of_a_run
 def test_both_towers_are_served_and_agree_with_the_scores(finished, emoji_dir):
     """The recall of the exported towers, fed with files' own images and strings."""
     from sogclr_tf.evaluation import retrieval
@@ -72,7 +78,7 @@ def test_both_towers_are_served_and_agree_with_the_scores(finished, emoji_dir):
     assert found.text_to_image[10] == pytest.approx(want, abs=0.006)
 
 
-@pytest.mark.slow(reason="a run of the command, or several")
+@of_a_run
 def test_started_again_it_keeps_what_is_there(finished, emoji_dir):
     folder, _ = finished
     metrics = folder.metrics.read_bytes()

@@ -223,13 +223,22 @@ class TestTrace:
         nodes = traced(model(config, tpu), tpu, specs(config, CORES))
         assert_fit_for_a_core(nodes)
 
-    def test_what_crosses_cores(self, tpu):
+    @pytest.fixture(scope="class")
+    def traced_step(self, tpu):
+        """(config, model, its step's operations) of SogCLR with LARS."""
+        config = imagenet()
+        built = model(config, tpu)
+        return config, built, traced(built, tpu, specs(config, CORES))
+
+    def test_what_is_traced_is_for_a_core(self, traced_step):
+        assert_fit_for_a_core(traced_step[2])
+
+    def test_what_crosses_cores(self, traced_step):
         """All in types that the fast sum of replicas takes, but for counts of steps.
 
         They are the model's, its optimizer's and the probe's.
         """
-        config = imagenet()
-        nodes = traced(model(config, tpu), tpu, specs(config, CORES))
+        _, _, nodes = traced_step
         sums = [node.inputs[0] for node in nodes if node.type == "CrossReplicaSum"]
         assert {tensor.dtype for tensor in sums} == {tf.float32, tf.int32}
         # The gathered views, the indices, the table's rows, the views' gradients.
@@ -238,10 +247,8 @@ class TestTrace:
         slow = [node.inputs[0].shape for node in nodes if node.type == "AllToAll"]
         assert slow == [(CORES,)] * 3
 
-    def test_every_core_writes_the_global_batch_into_its_own_table(self, tpu):
-        config = imagenet()
-        built = model(config, tpu)
-        nodes = traced(built, tpu, specs(config, CORES))
+    def test_every_core_writes_the_global_batch_into_its_own_table(self, traced_step):
+        config, built, nodes = traced_step
         (write,) = [node for node in nodes if node.type == "ResourceScatterUpdate"]
         table, index, rows = write.inputs
         assert table.op.type == "TPUReplicatedInput"

@@ -11,6 +11,7 @@ from sogclr_tf import Checkpoints
 from sogclr_tf.losses.registry import build_loss, loss_names
 from sogclr_tf.networks.text_encoder import vocabulary
 
+TRACED = pytest.mark.slow(reason="a step is traced and compiled anew for each case")
 N, BATCH, RATE = 24, 8, 0.05
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.integers(0, 256, (N, 8, 8, 3), np.uint8)
@@ -124,7 +125,7 @@ class TestFit:
         "loss",
         loss_names(),
     )
-    @pytest.mark.slow(reason="a step is traced and compiled anew for each case")
+    @TRACED
     def test_the_whole_step_compiles_under_xla(self, loss):
         with tf.device("CPU:0"):
             plain, compiled = model(loss, jit_compile=False), model(loss, jit_compile=True)
@@ -245,7 +246,10 @@ class TestExport:
 class TestExactObjective:
     """With all pairs in one batch, at their first visit, the two-way estimate is exact."""
 
-    @pytest.mark.parametrize("scheme", ["constant", "global", "individual"])
+    @pytest.mark.parametrize(
+        "scheme",
+        ["global", *(pytest.param(name, marks=TRACED) for name in ("constant", "individual"))],
+    )
     def test_two_way_estimates_it(self, scheme):
         built = model(options={"temperature_scheme": scheme, "rho": 1.5, "eta": 0.01})
         built.fit(pairs(), epochs=2, verbose=0)

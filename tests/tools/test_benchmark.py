@@ -71,6 +71,7 @@ def test_throughput(benchmark):
     assert "| the command |" in written
 
 
+@pytest.mark.slow(reason="a training on two devices, whose messages are recorded")
 class TestScaling:
     """SogCLR with LARS and a probe on two devices: B = 8, D = 128, one table."""
 

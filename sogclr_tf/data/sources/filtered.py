@@ -16,31 +16,28 @@ class FilteredSource(Source):
 
     Args:
         source: whose examples they are.
-        only: int [n], the indices that stay; None for all.
-        without: int [n], indices that go.
-        name: what to call it in messages; by default the source's own.
+        only: int [n], the indices that are chosen; None for all.
         skipped: {index: why} of what is left out because it cannot be decoded, beside what the
             source left out already.
+        name: what to call it in messages; by default the source's own.
     """
 
     def __init__(
         self,
         source: Source,
         *,
-        only: Sequence | np.ndarray | None = None,
-        without: Sequence | np.ndarray = (),
-        name: str | None = None,
+        only: Sequence[int] | np.ndarray | None = None,
         skipped: Mapping[int, str] | None = None,
+        name: str | None = None,
     ) -> None:
-        below = source._below if isinstance(source, FilteredSource) else source
-        kept = source._kept if isinstance(source, FilteredSource) else None
-        kept = np.ones(below.num_examples, bool) if kept is None else kept.copy()
+        below, chosen = source, np.ones(source.num_examples, bool)
+        if isinstance(source, FilteredSource):
+            below, chosen = source._below, source._chosen.copy()
+        all_skipped = {**source.skipped, **(skipped or {})}
+        size = source.size - len(skipped or {})
         if only is not None:
-            chosen = np.zeros_like(kept)
-            chosen[np.asarray(only, np.int64)] = True
-            kept &= chosen
-        kept[np.asarray(without, np.int64)] = False
-        size = source.size - len(without) if only is None else int(np.count_nonzero(kept))
+            chosen &= np.isin(np.arange(len(chosen)), only)
+            size = int(np.count_nonzero(_without(chosen, all_skipped)))
         super().__init__(
             name or source.name,
             size,
@@ -50,19 +47,26 @@ class FilteredSource(Source):
             has_text=source.has_text,
             class_names=source.class_names,
         )
-        self.skipped = {**source.skipped, **(skipped or {})}
-        self._below: Source = below
-        self._kept: np.ndarray = kept
+        self.skipped = all_skipped
+        self._below, self._chosen = below, chosen
         for method in ("read", "decode", "shape", "crop", "locate"):
             setattr(self, method, getattr(below, method))
 
     def fingerprint(self) -> str | None:
+        """That of the source below and of the choice, whatever is skipped of it."""
         below = self._below.fingerprint()
-        kept = hashlib.sha256(np.packbits(self._kept).tobytes()).hexdigest()[:24]
-        return None if below is None else f"{below} {kept}"
+        if below is None or self._chosen.all():
+            return below
+        return f"{below} {hashlib.sha256(np.packbits(self._chosen).tobytes()).hexdigest()[:24]}"
 
     def examples(
         self, seed: int | tf.Tensor | None = None, first: int | tf.Tensor = 0
     ) -> tf.data.Dataset:
-        kept = tf.constant(self._kept)
+        kept = tf.constant(_without(self._chosen, self.skipped))
         return self._below.examples(seed).filter(lambda x: kept[x["index"]]).skip(first)
+
+
+def _without(chosen: np.ndarray, skipped: Mapping[int, str]) -> np.ndarray:
+    kept = chosen.copy()
+    kept[list(skipped)] = False
+    return kept

@@ -59,7 +59,7 @@ def readable(source: Source) -> Source:
             f"none of the {source.size} images of {source.name} can be decoded; "
             f"{source.locate(index)}: {why}"
         )
-    return FilteredSource(source, without=list(skipped), skipped=skipped) if skipped else source
+    return FilteredSource(source, skipped=skipped) if skipped else source
 
 
 @contextlib.contextmanager

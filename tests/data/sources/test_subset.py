@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
+from support.files import write_folder
 
 import sogclr_tf
 from sogclr_tf.data import labeled
 from sogclr_tf.data.sources import subset
 from sogclr_tf.data.sources.arrays import digits
+from sogclr_tf.data.sources.filtered import FilteredSource
 
 
 def test_every_class_gives_the_same_share():
@@ -82,3 +84,19 @@ def test_a_source_without_labels_has_no_subset():
     source = sogclr_tf.ArraySource(np.zeros((4, 8, 8, 3), np.uint8))
     with pytest.raises(ValueError, match="the array has no labels"):
         subset.subset(source, 50)
+
+
+def test_the_order_of_filters_does_not_matter(tmp_path):
+    """A broken file left out of a share, and a share taken of what is left."""
+    images = np.random.default_rng(0).integers(0, 256, (12, 4, 4, 3), np.uint8)
+    source = sogclr_tf.FolderSource(write_folder(tmp_path, images, np.arange(12) % 2))
+    only, skipped = [0, 1, 2, 5, 7, 9], {5: "cut off"}
+    one = FilteredSource(FilteredSource(source, only=only), skipped=skipped)
+    other = FilteredSource(FilteredSource(source, skipped=skipped), only=only)
+    for made in (one, other):
+        assert made.size == 5
+        assert made.skipped == skipped
+        assert [int(x["index"]) for x in made.examples()] == [0, 1, 2, 7, 9]
+    # What is remembered of a collection does not depend on what is left out of it as broken.
+    assert one.fingerprint() == other.fingerprint() != source.fingerprint()
+    assert FilteredSource(source, skipped=skipped).fingerprint() == source.fingerprint()
