@@ -15,6 +15,7 @@ from sogclr_tf.data import augment, policies
 from sogclr_tf.data.evaluation_images import evaluation_set
 from sogclr_tf.data.randomness import draws, seeds
 
+AGAIN = pytest.mark.slow(reason="the same on another value, traced anew")
 N, BATCH = 22, 4
 COLORFUL = Policy(size=6, blur=0.3, solarize=0.2)
 # Quick to trace, where colors are of no interest.
@@ -51,8 +52,8 @@ TRACED = pytest.mark.slow(reason="the same code on another source, traced anew")
 
 @pytest.fixture(
     params=[
-        *("array", "folder"),
-        *(pytest.param(name, marks=TRACED) for name in ("dataset", "tfrecords", "tfds")),
+        "folder",
+        *(pytest.param(name, marks=TRACED) for name in ("array", "dataset", "tfrecords", "tfds")),
     ]
 )
 def stream_views(request, tmp_path):
@@ -192,6 +193,7 @@ class TestIndexStability:
             found = self.images_by_index(source, seed, hosts)
             assert found.items() <= truth.items()
 
+    @pytest.mark.slow(reason="a network, or data, of full size")
     def test_whatever_the_slice(self, data_dir):
         whole = sogclr_tf.TfdsSource("cifar10", "test", data_dir)
         truth = {int(e["index"]): e["image"].numpy() for e in whole.examples(1).take(10_000)}
@@ -299,7 +301,7 @@ class TestViews:
         small, large = (by_index(views(batch_size=size, policy=COLORFUL)) for size in (2, 11))
         assert small == large
 
-    @pytest.mark.parametrize("first_step", [0, 3])
+    @pytest.mark.parametrize("first_step", [3, pytest.param(0, marks=AGAIN)])
     def test_hosts_share_every_batch(self, first_step):
         """Two hosts of one replica each, side by side, have the batches of one host."""
         made = views()

@@ -120,6 +120,7 @@ class TestWholeRun:
         assert all("config." in line for line in said[:-1])
 
 
+@pytest.mark.slow(reason="a run of the command, or several")
 def test_sigterm_saves_and_exits_with_a_status_of_its_own(tmp_path):
     arguments = [
         "--mode=train",

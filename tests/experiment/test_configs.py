@@ -37,7 +37,7 @@ TRAIN_EXAMPLES = {
     "cifar10_small": 50_000,
 }
 BATCH = 4
-QUICK = ("digits", "cifar10", "emoji_text")
+QUICK = ("digits",)
 TRACED = pytest.mark.slow(reason="a step is traced anew for each recipe")
 
 

@@ -277,6 +277,7 @@ def test_every_warmup_request_is_answered(place, loaded):
     assert sorted(asked) == sorted((name, n) for name in loaded.signatures for n in WARMUP)
 
 
+@pytest.mark.slow(reason="trainings of what was exported")
 class TestTrainingOn:
     def test_a_loaded_model_trains_its_encoder(self, model, place):
         loaded = tf.saved_model.load(str(place / EXPORT))

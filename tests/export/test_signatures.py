@@ -17,6 +17,7 @@ from sogclr_tf import export_encoder, export_keras, export_tflite
 from sogclr_tf.data.evaluation_images import evaluation_set
 from sogclr_tf.data.sources.open import from_name, from_path
 
+AGAIN = pytest.mark.slow(reason="the same on another value, traced anew")
 SIDE = 16
 CLASSES = ["zero", "größer", "two words"]
 RANDOM = np.random.default_rng(0)
@@ -122,6 +123,7 @@ def test_class_names_are_an_asset(export, loaded):
     assert path.read_text(encoding="utf-8").splitlines() == CLASSES
 
 
+@pytest.mark.slow(reason="an export of its own")
 def test_a_head_of_ones_own(model, tmp_path):
     head = keras.layers.Dense(2)
     head.build((None, 16))
@@ -180,7 +182,7 @@ def test_class_names_need_a_head(model, tmp_path):
 
 
 class TestWeights:
-    @pytest.mark.parametrize("weights", ["bfloat16", "float16"])
+    @pytest.mark.parametrize("weights", ["float16", pytest.param("bfloat16", marks=AGAIN)])
     def test_kernels_in_16_bits(self, model, export, tmp_path, weights):
         folder = export_encoder(model, tmp_path, weights=weights)
         served = tf.saved_model.load(str(folder))
@@ -200,7 +202,7 @@ class TestWeights:
         with pytest.raises(ValueError, match="expected a name that ends in .keras"):
             export_keras(model, tmp_path / "encoder.h5")
 
-    @pytest.mark.parametrize("quantize", [True, False])
+    @pytest.mark.parametrize("quantize", [True, pytest.param(False, marks=AGAIN)])
     def test_tflite(self, model, tmp_path, quantize):
         path = export_tflite(model, tmp_path / "encoder.tflite", quantize=quantize)
         run = tf.lite.Interpreter(str(path)).get_signature_runner("serving_default")
@@ -262,6 +264,7 @@ def test_bad_images(loaded, signature, name):
         loaded.signatures[signature](images=tf.constant(make(), tf.float32))
 
 
+@pytest.mark.slow(reason="an export of its own")
 def test_max_pixels(model, tmp_path):
     served = tf.saved_model.load(str(export_encoder(model, tmp_path, max_pixels=427 * 640 - 1)))
     with pytest.raises(tf.errors.InvalidArgumentError, match="image too large"):

@@ -12,6 +12,8 @@ import sogclr_tf
 from sogclr_tf import Checkpoints
 from sogclr_tf.losses import gamma_schedule, registry
 
+AGAIN = pytest.mark.slow(reason="the same on another value, traced anew")
+
 
 def falling_loss(name="sogclr", decay_steps=5):
     return registry.build_loss(name, N, temperature=0.5, gamma=0.3, gamma_decay_steps=decay_steps)
@@ -82,6 +84,7 @@ class TestCounter:
 
 
 class TestFit:
+    @pytest.mark.slow(reason="a step is traced and compiled anew for each case")
     def test_own_loop_equals_fit(self):
         by_fit, by_hand = falling_model(), falling_model()
         by_fit.fit(views(), epochs=2, verbose=0)
@@ -97,7 +100,7 @@ class TestFit:
         three.fit(views(), epochs=2, verbose=0)
         assert_same_weights(three, one, terms=100)
 
-    @pytest.mark.parametrize("name", ["sogclr", "isogclr"])
+    @pytest.mark.parametrize("name", ["sogclr", pytest.param("isogclr", marks=AGAIN)])
     def test_resumed_is_uninterrupted_bit_for_bit(self, name, tmp_path):
         whole, first, again = (falling_model(name) for _ in range(3))
         whole.fit(views(), epochs=2, verbose=0)

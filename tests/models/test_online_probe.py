@@ -105,6 +105,7 @@ def test_labels_of_other_images():
     assert 0 <= logs["probe_accuracy"][0] <= 1
 
 
+@pytest.mark.slow(reason="a step is traced and compiled anew for each case")
 def test_weights_and_optimizer_are_kept_in_every_format(tmp_path):
     built = model()
     built.fit(labeled(), verbose=0)

@@ -7,6 +7,7 @@ import pytest
 import sogclr_tf
 from sogclr_tf.training import callbacks, schedules
 
+AGAIN = pytest.mark.slow(reason="the same on another value, traced anew")
 N, BATCH, CLASSES = 24, 8, 3
 
 
@@ -55,7 +56,7 @@ def monitors():
     ]
 
 
-@pytest.mark.parametrize("steps_per_execution", [1, 3])
+@pytest.mark.parametrize("steps_per_execution", [1, pytest.param(3, marks=AGAIN)])
 def test_two_epochs_with_monitors_and_another_fit(traces, steps_per_execution):
     built = model(steps_per_execution)
     built.fit(views(), epochs=1, callbacks=monitors(), verbose=0)

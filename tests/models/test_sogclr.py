@@ -118,10 +118,8 @@ class TestFit:
         assert built.contrastive_loss.log_u.dtype == tf.float32
         assert np.isfinite(table(built)).all()
 
-    @pytest.mark.parametrize(
-        "loss",
-        [pytest.param(name, marks=[] if name == "sogclr" else TRACED) for name in loss_names()],
-    )
+    @TRACED
+    @pytest.mark.parametrize("loss", loss_names())
     def test_the_whole_step_compiles_under_xla(self, loss):
         with tf.device("CPU:0"):
             plain, compiled = model(loss, jit_compile=False), model(loss, jit_compile=True)

@@ -11,6 +11,7 @@ from sogclr_tf import Checkpoints
 from sogclr_tf.losses.registry import build_loss, loss_names
 from sogclr_tf.networks.text_encoder import vocabulary
 
+AGAIN = pytest.mark.slow(reason="the same on another value, traced anew")
 TRACED = pytest.mark.slow(reason="a step is traced and compiled anew for each case")
 N, BATCH, RATE = 24, 8, 0.05
 RANDOM = np.random.default_rng(0)
@@ -63,7 +64,7 @@ class TestFit:
         for table in (built.contrastive_loss.log_u_a, built.contrastive_loss.log_u_b):
             assert np.isfinite(table).all()
 
-    @pytest.mark.parametrize("loss", ["two_way", "clip"])
+    @pytest.mark.parametrize("loss", ["two_way", pytest.param("clip", marks=AGAIN)])
     def test_it_learns_which_text_is_whose(self, loss):
         """Texts name the brightest channel of images that are otherwise noise."""
         names = np.array(["red", "green", "blue"])
@@ -93,6 +94,7 @@ class TestFit:
             assert_same_weights(getattr(by_fit, part), getattr(by_hand, part), terms=100)
         assert float(by_fit.contrastive_loss.learned_temperature) != close(0.2, terms=10000)
 
+    @pytest.mark.slow(reason="a step is traced and compiled anew for each case")
     def test_strings_and_token_ids_train_alike(self):
         batch = next(iter(pairs(batch_size=N).stream()))
         arrays = {key: value.numpy() for key, value in batch.items()}
@@ -102,6 +104,7 @@ class TestFit:
         by_tokens.fit(tokens, batch_size=BATCH, verbose=0)
         assert_same_weights(by_strings, by_tokens)
 
+    @pytest.mark.slow(reason="a step is traced and compiled anew for each case")
     def test_any_text_encoder(self):
         """One of Keras's own layers, without a tokenizer, on token ids."""
         words = keras.Sequential(
@@ -133,7 +136,9 @@ class TestFit:
             compiled.fit(pairs(), verbose=0)
         assert_same_weights(compiled, plain, terms=100)
 
-    @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+    @pytest.mark.parametrize(
+        "policy", ["mixed_bfloat16", pytest.param("mixed_float16", marks=AGAIN)]
+    )
     def test_mixed_precision(self, policy):
         keras.mixed_precision.set_dtype_policy(policy)
         try:
@@ -157,7 +162,11 @@ class TestFit:
 
 
 class TestSaved:
-    @pytest.mark.parametrize("options", [GLOBAL, {"temperature_scheme": "individual"}], ids=len)
+    @pytest.mark.parametrize(
+        "options",
+        [GLOBAL, pytest.param({"temperature_scheme": "individual"}, marks=AGAIN)],
+        ids=len,
+    )
     def test_resumed_is_uninterrupted_bit_for_bit(self, tmp_path, options):
         whole, first, second = (model(options={**options, "gamma_decay_steps": 9}) for _ in "abc")
         whole.fit(pairs(), epochs=3, verbose=0)
@@ -168,7 +177,7 @@ class TestSaved:
         second.fit(pairs(), initial_step=step, epochs=3, verbose=0)
         assert_same_weights(second, whole)
 
-    @pytest.mark.parametrize("suffix", [".weights.h5", ".keras"])
+    @pytest.mark.parametrize("suffix", [".keras", pytest.param(".weights.h5", marks=AGAIN)])
     def test_keras_files(self, tmp_path, suffix):
         built, again = model(), model()
         built.fit(pairs(), verbose=0)

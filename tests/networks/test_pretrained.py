@@ -20,6 +20,7 @@ from sogclr_tf import import_resnet
 from sogclr_tf.networks import pretrained, weight_files
 from sogclr_tf.networks.weight_layouts import LAYOUTS
 
+AGAIN = pytest.mark.slow(reason="the same on another value, traced anew")
 TOOL = ROOT / "tools" / "import_weights.py"
 SMALL = {"input_shape": (32, 32, 3)}
 
@@ -205,7 +206,10 @@ class TestKeras:
         assert (report.depth, report.layout, report.left_out) == (50, "Keras", {})
         assert report.arrays == len(keras_network.weights)
 
-    @pytest.mark.parametrize("ending", [".keras", ".weights.h5", ".h5"])
+    @pytest.mark.parametrize(
+        "ending",
+        [".h5", pytest.param(".keras", marks=AGAIN), pytest.param(".weights.h5", marks=AGAIN)],
+    )
     def test_files_with_a_top(self, keras_network, keras_imported, tmp_path, ending):
         """Keras 3's two, and the .h5 of Keras 2, which Keras 3 still writes."""
         scores = keras.layers.Dense(4, name="predictions")(keras_network.output)

@@ -7,6 +7,7 @@ from sogclr_tf import ResNet, small_resnet
 from sogclr_tf.networks import resnet
 from sogclr_tf.networks.resnet import build_encoder, encoder_names
 
+AGAIN = pytest.mark.slow(reason="the same on another value, traced anew")
 TRAINABLE_PARAMETERS = {
     18: 11_176_512,
     34: 21_284_672,
@@ -136,7 +137,14 @@ def test_padding_of_strides(padding, side):
     np.testing.assert_array_equal(pool, maxima.max((-2, -1)))
 
 
-@pytest.mark.parametrize("options", [{"stem": "cifar"}, {}, {"input_shape": (65, 33, 3)}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"input_shape": (65, 33, 3)},
+        pytest.param({"stem": "cifar"}, marks=AGAIN),
+        pytest.param({}, marks=AGAIN),
+    ],
+)
 def test_symmetric_padding_changes_borders_alone(options):
     """The same weights in the same order, and the same size at every layer."""
     options = {"input_shape": (64, 64, 3)} | options
@@ -185,6 +193,7 @@ def test_stages():
     assert resnet.stages()[50] == (True, (3, 4, 6, 3))
 
 
+@pytest.mark.slow(reason="a network, or data, of full size")
 def test_width_multiplier_multiplies_every_layer():
     model = ResNet(50, width_multiplier=2, input_shape=(32, 32, 3))
     assert model.output_shape == (None, 4096)

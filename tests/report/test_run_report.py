@@ -286,6 +286,7 @@ class TestEmbedding:
         page = written(path, class_names=["same"] * 3)
         assert page.count("i") == 3
 
+    @pytest.mark.slow(reason="a thousand classes are drawn")
     def test_a_thousand_classes(self, path):
         page = written(
             path,

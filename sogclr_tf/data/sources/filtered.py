@@ -48,7 +48,8 @@ class FilteredSource(Source):
             class_names=source.class_names,
         )
         self.skipped = all_skipped
-        self._below, self._chosen = below, chosen
+        self._below: Source = below
+        self._chosen: np.ndarray = chosen
         for method in ("read", "decode", "shape", "crop", "locate"):
             setattr(self, method, getattr(below, method))
 

@@ -61,6 +61,7 @@ def mutated(rng, files):
 class TestFuzz:
     """Truncated, bits flipped, parts cut out, headers overwritten, noise, and wrong suffixes."""
 
+    @pytest.mark.slow(reason="500 files")
     def test_500_spoilt_files(self, tmp_path):
         rng = np.random.default_rng(0)
         picture = images(1, 24)[0]
@@ -169,6 +170,7 @@ class TestErrors:
         assert "\n" not in str(raised.value)
 
     @pytest.mark.parametrize("bad", [(), (2,)])
+    @pytest.mark.slow(reason="several streams of files that break")
     def test_what_breaks_later_is_left_out_at_the_next_start(self, tmp_path, bad):
         source = broken_folder(tmp_path / "images", bad)
         options = {"batch_size": 4, "policy": POLICY, "on_error": "skip"}
