@@ -3,9 +3,9 @@
     python -m sogclr_tf.run
 
 1,198 real images of 8x8 pixels for training, 599 for testing; nothing is downloaded. It shows the
-whole path in two minutes on 2 CPU cores and ends at 96.3% linear and 95.3% kNN top-1, where the
-untrained encoder has 79.1% and 65.4%. It proves nothing about the method: the digits are nearly
-separable as they are.
+whole path in about a minute on 2 CPU cores and ends at 95.3% linear and 93.2% kNN top-1, where the
+untrained encoder has 79.1% and 65.4%. With --config.epochs=30 it ends at 96.3% and 95.3%. It proves
+nothing about the method: the digits are nearly separable as they are.
 """
 
 from ml_collections import ConfigDict
@@ -30,7 +30,7 @@ def get_config():
 
     config.loss.temperature = 0.2
 
-    config.epochs = 30
+    config.epochs = 12
 
     config.optimizer.name = "adam"
     config.optimizer.learning_rate = 1e-3
@@ -38,6 +38,7 @@ def get_config():
     config.optimizer.weight_decay = 0.0
     config.optimizer.warmup_epochs = 2.0
 
+    config.monitor.every_epochs = 4
     config.monitor.bank = 1024
     config.monitor.queries = 512
     return config

@@ -28,6 +28,7 @@ from sogclr_tf import (
 )
 from sogclr_tf.losses.registry import build_loss, loss_names, loss_options
 
+AGAIN = pytest.mark.slow(reason="the same over a larger grid")
 N = 12
 # Every objective by its name, and by name/scheme where there are several ways to a temperature.
 NAMES = [*loss_names(), "two_way/global", "two_way/individual", "clip/constant"]
@@ -166,7 +167,7 @@ def assert_steps_agree(contrastive_loss, reference, batch, width, steps=6):
 
 @pytest.mark.parametrize("negatives", ["both", "other"])
 @pytest.mark.parametrize("temperature", [0.01, 0.1, 1.0])
-@pytest.mark.parametrize(("batch", "width"), [(2, 3), (5, 8)])
+@pytest.mark.parametrize(("batch", "width"), [pytest.param(2, 3, marks=AGAIN), (5, 8)])
 class TestReference:
     @pytest.mark.parametrize("gamma", [0.1, 0.9, 1.0])
     def test_sogclr_over_visits(self, batch, width, temperature, gamma, negatives):
@@ -213,7 +214,7 @@ class TestReference:
 
 
 @pytest.mark.parametrize("temperature", [0.01, 0.1, 1.0])
-@pytest.mark.parametrize(("batch", "width"), [(2, 3), (5, 8)])
+@pytest.mark.parametrize(("batch", "width"), [pytest.param(2, 3, marks=AGAIN), (5, 8)])
 class TestPairsReference:
     """Between images and texts, where the temperature is learned too."""
 

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import shutil
 import site
 import subprocess
 import sys
@@ -15,8 +16,13 @@ from support.paths import ROOT
 def python(tmp_path_factory):
     """The Python of an environment that has the wheel, and this one's packages for the rest."""
     folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder, ROOT]
-    subprocess.run(build, check=True)
+    # A copy, because setuptools builds inside the tree and takes in what lies there from before.
+    for name in ("sogclr_tf", "configs"):
+        shutil.copytree(ROOT / name, folder / "source" / name)
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder / "source")
+    build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder]
+    subprocess.run([*build, folder / "source"], check=True)
     (wheel,) = folder.glob("sogclr_tf-*.whl")
     venv.create(folder / "venv", with_pip=True)
     own = folder / "venv" / "bin" / "python"

@@ -56,7 +56,10 @@ MAKE = {
 }
 
 
-@pytest.fixture(params=MAKE)
+OF_TFDS = pytest.mark.slow(reason="files of TFDS, read for every test")
+
+
+@pytest.fixture(params=[name if MAKE[name] else pytest.param(name, marks=OF_TFDS) for name in MAKE])
 def source(request, tmp_path):
     if request.param == "tfds":
         return TfdsSource("cifar10", "test[:2%]", request.getfixturevalue("data_dir"))
