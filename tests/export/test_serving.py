@@ -27,7 +27,7 @@ from sogclr_tf.export import warmup
 
 PAGE = (ROOT / "docs" / "serving.md").read_text()
 # Relative to the folder of a test, as on the page.
-EXPORT = "runs/digits/saved_model/540"
+EXPORT = "runs/digits/saved_model/216"
 WARMUP = (1, 3)
 
 # Keras and this package can be found, as TensorFlow looks for the first, but not imported.
