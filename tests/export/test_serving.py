@@ -102,7 +102,7 @@ def place(model, tmp_path_factory):
     sogclr_tf.export_encoder(
         model,
         runs / "saved_model",
-        version=540,
+        version=216,
         head=model.head,
         class_names=[str(digit) for digit in range(10)],
         warmup_batches=WARMUP if importlib.util.find_spec("tensorflow_serving") else (),
