@@ -2,8 +2,8 @@
 
     python tools/compare_exports.py runs/cifar10_small/encoder.keras --data=cifar10 --data_dir=DIR
 
-Each form is written, read back as whoever serves it would, and judged on the whole test set by the
-nearest training images (kNN). Prints a table, top-1 in percent; --json keeps the figures, 0..1.
+Each form is written, read back as whoever serves it would, and evaluated on the whole test set by
+the nearest training images (kNN). Prints a table, top-1 in percent; --json keeps the figures, 0..1.
 """
 
 import argparse

@@ -80,7 +80,7 @@ def _shape(encoder):
 def _next(options):
     path, size = options.encoder, options.image_size or 224
     return f"""\
-judge it  python -m sogclr_tf.run --mode=evaluate --encoder={path} --config=configs/NAME.py \\
+evaluate  python -m sogclr_tf.run --mode=evaluate --encoder={path} --config=configs/NAME.py \\
               --config.data.image_size={size} --workdir=DIR
 read it   encoder = sogclr_tf.load_encoder({str(path)!r})
 train it  model = sogclr_tf.SogCLR(encoder, loss)

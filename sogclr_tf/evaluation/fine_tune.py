@@ -8,6 +8,7 @@ from sogclr_tf.data import labeled
 from sogclr_tf.data.policies import Policy
 from sogclr_tf.data.sources.base import Source
 from sogclr_tf.data.sources.subset import subset
+from sogclr_tf.error_line import first_line
 from sogclr_tf.evaluation import linear_evaluation
 from sogclr_tf.evaluation.scores import Classified
 
@@ -93,7 +94,7 @@ def copied(encoder: keras.Model) -> keras.Model:
     except (AttributeError, NotImplementedError, TypeError, ValueError) as error:
         raise ValueError(
             f"the encoder '{encoder.name}' cannot be copied to be fine-tuned "
-            f"({str(error).splitlines()[0]}): give its class get_config and build"
+            f"({first_line(error)}): give its class get_config and build"
         ) from error
     copy.trainable = True
     return copy

@@ -1,4 +1,4 @@
-"""Judge images and texts in one space: who finds whom, and classes by their names."""
+"""Scores of images and texts in one space: recall both ways, and classes by their names."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple

@@ -8,6 +8,8 @@ import keras
 import tensorflow as tf
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
+from sogclr_tf.error_line import first_line
+
 # What a .keras file may hold: Keras finds these classes by name once they are defined.
 from sogclr_tf.models import sogclr, two_tower  # noqa: F401
 from sogclr_tf.networks import text_encoder  # noqa: F401
@@ -73,7 +75,7 @@ class ServedEncoder:
             self._model = tf.saved_model.load(str(path))
         except (tf.errors.OpError, OSError, ValueError, IndexError) as error:
             raise ValueError(
-                f"{path} cannot be read ({_first_line(error)}): export it again"
+                f"{path} cannot be read ({first_line(error)}): export it again"
             ) from error
         self._serve = self._model.signatures.get("serving_default")
         inputs = self._serve.structured_input_signature[1] if self._serve else {}
@@ -110,7 +112,7 @@ def _from_keras_file(path):
     # Keras raises what its own reading, zip or h5py do.
     except Exception as error:
         raise ValueError(
-            f"{path} cannot be read ({_first_line(error)}): save the model again, and import what "
+            f"{path} cannot be read ({first_line(error)}): save the model again, and import what "
             "defines its classes first"
         ) from error
     for name in _ATTRIBUTES:
@@ -154,7 +156,7 @@ def _from_checkpoint(prefix, encoder):
     # What a truncated file shows as.
     except (tf.errors.OpError, IndexError) as error:
         raise ValueError(
-            f"{prefix} cannot be read ({_first_line(error)}): choose another checkpoint"
+            f"{prefix} cannot be read ({first_line(error)}): choose another checkpoint"
         ) from error
     return encoder
 
@@ -238,7 +240,3 @@ def _children(nodes, node):
 def _stored(nodes, node):
     """What a checkpoint says of a variable, with `checkpoint_key` and `full_name`, or None."""
     return next(iter(nodes[node].attributes), None) if node is not None else None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

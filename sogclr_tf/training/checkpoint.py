@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 from google.protobuf import text_format
 
+from sogclr_tf.error_line import first_line
 from sogclr_tf.training import strategy
 
 _LOG = logging.getLogger("sogclr_tf")
@@ -71,7 +72,7 @@ class Checkpoints:
         except (tf.errors.OpError, OSError) as error:
             self._remove_fragments(step)
             # TensorFlow puts its operation before the reason, and its name behind it.
-            reason = _first_line(error).rpartition("; ")[2].partition(" [Op:")[0]
+            reason = first_line(error).rpartition("; ")[2].partition(" [Op:")[0]
             raise OSError(
                 f"the checkpoint of step {step} cannot be written to {self._folder} "
                 f"({reason}): make room there, then the same command goes on from the "
@@ -122,7 +123,7 @@ class Checkpoints:
         try:
             shapes = tf.train.load_checkpoint(path).get_variable_to_shape_map()
         except (tf.errors.OpError, IndexError, ValueError):
-            return _first_line(error)
+            return first_line(error)
         expected = getattr(self._model.contrastive_loss, "num_examples", None)
         for name, shape in shapes.items():
             if (
@@ -131,7 +132,7 @@ class Checkpoints:
                 and shape[0] != expected
             ):
                 return f"it has num_examples={shape[0]}, this model has num_examples={expected}"
-        return _first_line(error)
+        return first_line(error)
 
     @functools.cached_property
     def _manager(self) -> tf.train.CheckpointManager:
@@ -168,7 +169,3 @@ class Checkpoints:
         """Removes what a failed save left, which would fill the disk further."""
         for path in [*self._folder.glob(f"step-{step}.*"), *self._folder.glob(f"step-{step}_*")]:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

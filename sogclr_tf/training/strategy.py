@@ -4,6 +4,8 @@ import os
 
 import tensorflow as tf
 
+from sogclr_tf.error_line import first_line
+
 
 def strategy_names() -> list[str]:
     """The names that `build_strategy` knows."""
@@ -99,8 +101,7 @@ def _tpu_strategy(tpu: str | None, zone: str | None, project: str | None) -> tf.
         tf.tpu.experimental.initialize_tpu_system(resolver)
         return tf.distribute.TPUStrategy(resolver)
     except (ValueError, OSError, RuntimeError, tf.errors.OpError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RuntimeError(
             "no TPU was found: name it with --tpu=NAME, or --tpu=local on a TPU VM with "
-            f"sogclr_tf[tpu] installed ({reason})"
+            f"sogclr_tf[tpu] installed ({first_line(error)})"
         ) from error

@@ -20,7 +20,7 @@ def checked_labels(labels: Any, name: str, classes: int = 1) -> np.ndarray:
         ValueError: they are not; the message calls them `name`.
     """
     if labels is None:
-        raise ValueError(f"{name} is None: judging features takes a label for every image.")
+        raise ValueError(f"{name} is None: an evaluation takes a label for every image.")
     labels = np.asarray(labels)
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(
