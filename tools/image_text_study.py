@@ -5,8 +5,9 @@
 Learning rate and temperature are tuned for each loss alike: over the same grid, with one seed, by
 the mean recall on a tenth of the training pairs that is held out of it. The best setting is then
 trained on all training pairs with three other seeds, and evaluated on the 193 test pairs. A run
-takes two minutes on one CPU core. Each finished run is a line of RESULTS.jsonl and is not done again, so
-the program may be stopped and started as one likes. --table prints what there is, without training.
+takes two minutes on one CPU core. Each finished run is a line of RESULTS.jsonl and is not done
+again, so the program may be stopped and started as one likes. --table prints what there is, without
+training.
 """
 
 import argparse
