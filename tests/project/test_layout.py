@@ -56,3 +56,11 @@ def test_every_package_says_in_a_sentence_what_it_is():
         if path.parent != PACKAGE:
             assert doc.endswith(".")
             assert "\n" not in doc
+
+
+def test_every_slow_test_says_why():
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and node.attr == "slow":
+                line = path.read_text().splitlines()[node.lineno - 1]
+                assert 'mark.slow(reason="' in line, f"{path}:{node.lineno}"
