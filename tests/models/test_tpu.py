@@ -304,6 +304,11 @@ class TestRehearsal:
         yield keras.mixed_precision.set_dtype_policy
         keras.mixed_precision.set_dtype_policy("float32")
 
+    @pytest.fixture(scope="class")
+    def mirrored(self):
+        # One for all: two of them in a process would share the keys of their collectives.
+        return strategy.build_strategy("mirrored")
+
     def rehearse(self, config, mirrored, steps):
         """Trains the recipe from 48 images; checks what every run must leave behind."""
         built = model(config, mirrored)
@@ -341,16 +346,14 @@ class TestRehearsal:
         assert np.isneginf(np.delete(table, index)).all()
 
     @pytest.mark.slow(reason="a ResNet-50 on eight virtual devices")
-    def test_the_imagenet_recipe(self):
+    def test_the_imagenet_recipe(self, mirrored):
         """ResNet-50, synchronized batch normalization, LARS and its schedule; images of 32."""
-        mirrored = strategy.build_strategy("mirrored")
         self.rehearse(imagenet(image_size=32, encoder=None), mirrored, steps=2)
 
     @pytest.mark.slow(reason="a step is traced and compiled anew for each case")
-    def test_in_bfloat16(self, precision):
+    def test_in_bfloat16(self, mirrored, precision):
         precision("mixed_bfloat16")
-        config, mirrored = imagenet(), strategy.build_strategy("mirrored")
-        built = self.rehearse(config, mirrored, steps=2)
+        built = self.rehearse(imagenet(), mirrored, steps=2)
         assert built.encoder.layers[1].compute_dtype == "bfloat16"
         assert {weight.dtype for weight in built.trainable_weights} == {"float32"}
         assert built.contrastive_loss.compute_dtype == "float32"
