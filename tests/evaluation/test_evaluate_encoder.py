@@ -6,6 +6,7 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler, normalize
+from support.bfloat16 import needs_bfloat16
 from support.numerics import assert_close, close
 
 import sogclr_tf
@@ -293,6 +294,7 @@ def test_extract_features_traces_once(images):
     assert shapes == [(16, 8, 8, 3)]
 
 
+@needs_bfloat16
 def test_extract_features_are_float32_under_bfloat16(images):
     encoder = keras.Sequential(
         [

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from support.bfloat16 import needs_bfloat16
 from support.numerics import assert_close
 
 from sogclr_tf import export_encoder
@@ -98,6 +99,7 @@ def test_a_subclassed_encoder_needs_an_image_shape(tmp_path):
     assert_close(features, encoder(images(2)))
 
 
+@needs_bfloat16
 def test_features_are_float32_under_bfloat16(tmp_path):
     encoder = keras.Sequential(
         [

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from sklearn.datasets import load_digits
+from support.bfloat16 import needs_bfloat16
 from support.numerics import assert_close, close
 from support.small_model import IMAGES, labeled, views
 from support.small_model import probed_model as model
@@ -125,6 +126,7 @@ def test_weights_and_optimizer_are_kept_in_every_format(tmp_path):
     np.testing.assert_array_equal(resumed.probe.kernel, built.probe.kernel)
 
 
+@needs_bfloat16
 def test_under_bfloat16():
     keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
     try:

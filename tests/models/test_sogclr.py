@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from support.bfloat16 import needs_bfloat16
 from support.numerics import assert_all_close, assert_close, close
 from support.small_model import BATCH, IMAGES, RATE, N, encoder, model, views
 
@@ -106,7 +107,9 @@ class TestFit:
         built.fit(views(), verbose=0)
         assert built.predict(IMAGES, verbose=0).shape == (N, 5)
 
-    @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+    @pytest.mark.parametrize(
+        "policy", [pytest.param("mixed_bfloat16", marks=needs_bfloat16), "mixed_float16"]
+    )
     def test_mixed_precision_keeps_loss_and_table_in_float32(self, policy):
         keras.mixed_precision.set_dtype_policy(policy)
         try:

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from support.bfloat16 import needs_bfloat16
 from tensorflow.python.framework import kernels
 from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
 
@@ -351,6 +352,7 @@ class TestRehearsal:
         self.rehearse(imagenet(image_size=32, encoder=None), mirrored, steps=2)
 
     @pytest.mark.slow(reason="a step is traced and compiled anew for each case")
+    @needs_bfloat16
     def test_in_bfloat16(self, mirrored, precision):
         precision("mixed_bfloat16")
         built = self.rehearse(imagenet(), mirrored, steps=2)

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from support.bfloat16 import needs_bfloat16
 from support.numerics import assert_all_close, assert_close, close
 
 import sogclr_tf
@@ -137,7 +138,11 @@ class TestFit:
         assert_same_weights(compiled, plain, terms=100)
 
     @pytest.mark.parametrize(
-        "policy", ["mixed_bfloat16", pytest.param("mixed_float16", marks=AGAIN)]
+        "policy",
+        [
+            pytest.param("mixed_bfloat16", marks=needs_bfloat16),
+            pytest.param("mixed_float16", marks=AGAIN),
+        ],
     )
     def test_mixed_precision(self, policy):
         keras.mixed_precision.set_dtype_policy(policy)

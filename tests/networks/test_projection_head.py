@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+from support.bfloat16 import needs_bfloat16
 from support.numerics import assert_close
 
 from sogclr_tf import projection_head
@@ -67,6 +68,7 @@ def test_batch_normalization_is_synchronized():
             assert (layer.momentum, layer.epsilon, layer.synchronized) == (0.9, 1e-5, True)
 
 
+@needs_bfloat16
 @pytest.mark.usefixtures("bfloat16_policy")
 @pytest.mark.parametrize("training", [False, True])
 def test_projections_are_float32_under_mixed_precision(training):

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+from support.bfloat16 import needs_bfloat16
 from support.numerics import assert_close
 
 from sogclr_tf import ResNet, small_resnet
@@ -179,6 +180,7 @@ def test_normalization_is_of_each_channel():
         assert_close(output, (batch - mean) / np.asarray(deviation))
 
 
+@needs_bfloat16
 @pytest.mark.usefixtures("bfloat16_policy")
 def test_normalization_is_float32_under_mixed_precision():
     model = ResNet(18, input_normalization=((0.5,) * 3, (0.25,) * 3), input_shape=(8, 8, 3))
@@ -230,6 +232,7 @@ def test_no_bias_and_batch_normalization_as_in_simclr():
             assert (layer.momentum, layer.epsilon, layer.synchronized) == (0.9, 1e-5, True)
 
 
+@needs_bfloat16
 @pytest.mark.usefixtures("bfloat16_policy")
 def test_features_are_float32_under_mixed_precision():
     model = small_resnet(widths=(4, 8))
