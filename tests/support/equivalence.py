@@ -95,6 +95,8 @@ def train(strategy, steps, folder, cases):
     """{case/what: array} after `steps` steps of the cases under the strategy."""
     found = {}
     for name in cases:
+        # Keras numbers layers as they are built: the same names, whichever cases went before.
+        keras.utils.clear_session()
         with strategy.scope():
             built = model(name)
         kept = sogclr_tf.Checkpoints(built, folder / name) if folder else None
