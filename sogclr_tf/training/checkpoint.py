@@ -89,6 +89,7 @@ class Checkpoints:
         step = self._restore_newest()
         steps = strategy.from_all_workers(self._model.distribute_strategy, step)
         if len(set(steps)) > 1:
+            strategy.part_from_workers(self._model.distribute_strategy)
             raise ValueError(
                 f"the workers restored the steps {steps} from {self._folder}: all of them need the "
                 "same folder, on a disk that they share"

@@ -1,5 +1,6 @@
 """From a name to a tf.distribute strategy."""
 
+import contextlib
 import os
 
 import tensorflow as tf
@@ -78,6 +79,16 @@ def from_all_workers(strategy: tf.distribute.Strategy, number: int) -> list[int]
     if not spans_workers(strategy):
         return [number]
     return strategy.gather(tf.constant([number], tf.int64), axis=0).numpy().tolist()
+
+
+def part_from_workers(strategy: tf.distribute.Strategy) -> None:
+    """Waits until every worker has read what was gathered last.
+
+    For a worker that is about to end: its closed connection would break into the gathering of
+    those that are still at it, and they would tell of the connection instead.
+    """
+    with contextlib.suppress(tf.errors.OpError):
+        from_all_workers(strategy, 0)
 
 
 def checkpoint_options(strategy: tf.distribute.Strategy) -> tf.train.CheckpointOptions:
