@@ -45,7 +45,7 @@ setup(
         "weights": ["safetensors"],
         "peers": ["torch"],
         "test": [
-            *("pytest", "pytest-xdist", "safetensors", "scipy"),
+            *("hypothesis", "pytest", "pytest-xdist", "safetensors", "scipy"),
             *("codespell", "import-linter", "mypy", "ruff"),
         ],
     },

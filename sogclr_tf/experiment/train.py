@@ -32,7 +32,8 @@ def train(
     Raises:
         Stopped: a signal came; the step is saved.
     """
-    stream, epoch = task.stream, step // task.stream.steps_per_epoch
+    stream = task.stream
+    epoch = model.stream_position.step_of(stream, step) // stream.steps_per_epoch
     if step:
         _LOG.info("resumed at step %d, epoch %d", step, epoch)
     if chief:

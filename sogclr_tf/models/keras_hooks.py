@@ -4,9 +4,12 @@
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
+import tensorflow as tf
+from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 
 
 class BuildsItself(keras.Model):
@@ -55,6 +58,44 @@ def passing_over(model: keras.Model, taken: int) -> Iterator[None]:
         yield
     finally:
         model.train_function = train_function
+
+
+class LateData(DataAdapter):
+    """Batches without end of which the first is decided when Keras asks for it.
+
+    That is after `on_train_begin` of all callbacks, some of which restore a model.
+
+    Args:
+        begin: function without arguments that gives the iterator, which the step must accept.
+    """
+
+    num_batches = batch_size = has_partial_batch = partial_batch_size = None
+
+    def __init__(self, begin: Callable[[], Any]) -> None:
+        self._begin = begin
+
+    def get_tf_dataset(self) -> tf.distribute.DistributedDataset:
+        return _Late(self._begin)
+
+
+class _Late(tf.distribute.DistributedDataset):
+    """Distributed already, to Keras, so that it takes the iterator as it comes."""
+
+    def __init__(self, begin):
+        self._begin = begin
+
+    def __iter__(self):
+        return self._begin()
+
+
+def backed_up_epoch(model: keras.Model) -> int | None:
+    """The epoch from which `BackupAndRestore` has told Keras to go on in this fit, if it has."""
+    return model._initial_epoch
+
+
+def forget_backed_up_epoch(model: keras.Model) -> None:
+    """Keras never does, and would begin every later fit of the model there."""
+    model._initial_epoch = None
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from sogclr_tf.training.checkpoint import Checkpoints
+from sogclr_tf.training.optimizers import averages_weights
 
 _LOG = logging.getLogger("sogclr_tf")
 
@@ -117,11 +118,41 @@ def _shown(logs: Any) -> dict[str, Any]:
     return chosen
 
 
-class SaveCheckpoints(keras.callbacks.Callback):
+class SavesState(keras.callbacks.Callback):
+    """A callback that saves the state of training, and is called behind those that look on.
+
+    So the last step of an epoch is saved when the others have written what they know of the epoch.
+    """
+
+
+def in_order(callbacks: Any, progress: bool) -> list[keras.callbacks.Callback]:
+    """The callbacks of a training: those that are given, and what no training is without.
+
+    Args:
+        callbacks: a callback, several, or None.
+        progress: whether a bar shows the training.
+    """
+    given = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+    given = [callback for callback in given if callback is not None]
+    saving = [callback for callback in given if isinstance(callback, SavesState)]
+    others = [callback for callback in given if not isinstance(callback, SavesState)]
+    # First, so that nothing is saved after the step that spoilt the weights; the bar last of those
+    # that look on, so that it shows what the others have added.
+    looking_on = [StopAtNonFiniteLoss(), *others, WarnOfCollapse()]
+    if progress:
+        looking_on.append(Progress())
+    # At the end of an epoch it puts averages in the place of the weights.
+    swapping = [c for c in looking_on if isinstance(c, keras.callbacks.SwapEMAWeights)]
+    return [*(c for c in looking_on if c not in swapping), *saving, *swapping]
+
+
+class SaveCheckpoints(SavesState):
     """Saves every so many epochs or steps, and at the end of training.
 
-    Put it last among the callbacks: the last step of an epoch is saved when the others have
-    written what they know of the epoch.
+    Weights are saved as the optimizer left them, with their averages beside them where it keeps
+    some (`use_ema`), before Keras ends the training by putting the averages in their place. Weights
+    that another callback restores at the end (`EarlyStopping(restore_best_weights=True)`) are saved
+    as the newest checkpoint, under the step that they are of.
 
     Args:
         checkpoints: `sogclr_tf.Checkpoints`.
@@ -142,20 +173,32 @@ class SaveCheckpoints(keras.callbacks.Callback):
         self._every_steps = every_steps
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
-        self._saved_step = self.model.trained_steps
+        self._saved_step = self._epoch_step = self.model.trained_steps
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         if self._every_steps and batch + 1 != self.params["steps"]:
             self._save_if_due()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
-        if self._every_epochs and (epoch + 1) % self._every_epochs == 0:
+        self._epoch_step = self.model.trained_steps
+        last = epoch + 1 == self.params["epochs"] or self.model.stop_training
+        if last or (self._every_epochs and (epoch + 1) % self._every_epochs == 0):
             self._save()
         elif self._every_steps:
             self._save_if_due()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
-        self._save()
+        # By now Keras has put averages in the place of weights that none has restored since.
+        averaged = averages_weights(self.model.optimizer)
+        if not averaged or self.model.trained_steps != self._epoch_step:
+            self._save()
+        elif self._saved_step != self._epoch_step:
+            _LOG.warning(
+                "step %d is not saved, the newest checkpoint is of step %d: a callback behind "
+                "SwapEMAWeights stopped the training, put it before that one",
+                self._epoch_step,
+                self._saved_step,
+            )
 
     def _save_if_due(self):
         if self.model.trained_steps // self._every_steps > self._saved_step // self._every_steps:

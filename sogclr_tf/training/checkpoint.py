@@ -60,6 +60,12 @@ class Checkpoints:
         step = self._model.trained_steps
         if step == self._saved_step:
             return
+        if step == getattr(self._model, "averaged_step", None):
+            _LOG.warning(
+                "the checkpoint of step %d holds averages in place of the weights, which Keras put "
+                "there when fit ended: SaveCheckpoints among its callbacks saves both",
+                step,
+            )
         for mean, metric in zip(self._means, self._model.metrics_variables, strict=True):
             mean.assign(keras.ops.convert_to_numpy(metric))
         self._saved_step = step
@@ -80,7 +86,10 @@ class Checkpoints:
             ) from error
 
     def restore(self) -> int:
-        """Restores the newest checkpoint that is whole; its step, or 0 where there is none.
+        """Restores the checkpoint that was written last and is whole.
+
+        Returns:
+            its step, or 0 where there is none.
 
         Raises:
             ValueError: checkpoints exist, but none can be restored into this model; or several
@@ -152,19 +161,28 @@ class Checkpoints:
         nobody would ever remove.
         """
         found = self._newest_first()[::-1]
-        try:
-            state = tf.train.get_checkpoint_state(self._folder)
-            listed = [pathlib.Path(path).name for path in state.all_model_checkpoint_paths]
-        except (AttributeError, ValueError, text_format.ParseError):
-            listed = []
-        if found and listed != [pathlib.Path(path).name for path in found]:
+        if found and self._listed() != [pathlib.Path(path).name for path in found]:
             tf.compat.v1.train.update_checkpoint_state(self._folder, found[-1], found)
 
     def _newest_first(self) -> list[str]:
-        """Prefixes of all checkpoints in the folder."""
-        names = (re.fullmatch(r"step-(\d+)\.index", path.name) for path in self._folder.glob("*"))
-        steps = sorted((int(name[1]) for name in names if name), reverse=True)
-        return [str(self._folder / f"step-{step}") for step in steps]
+        """Prefixes of all checkpoints in the folder, the one written last at the start.
+
+        The list has them in the order of writing, which is not that of their steps where a
+        callback restored an earlier state. What it lacks was written after it.
+        """
+        order = {name: place for place, name in enumerate(self._listed())}
+        names = (re.fullmatch(r"(step-(\d+))\.index", path.name) for path in self._folder.glob("*"))
+        found = [(order.get(name[1], len(order)), int(name[2]), name[1]) for name in names if name]
+        return [str(self._folder / name) for *_, name in sorted(found, reverse=True)]
+
+    def _listed(self) -> list[str]:
+        """The names of TensorFlow's list, in its order; none where it cannot be read."""
+        try:
+            state = tf.train.get_checkpoint_state(self._folder)
+        except (ValueError, text_format.ParseError):
+            return []
+        paths = state.all_model_checkpoint_paths if state else []
+        return [pathlib.Path(path).name for path in paths]
 
     def _remove_fragments(self, step: int) -> None:
         """Removes what a failed save left, which would fill the disk further."""

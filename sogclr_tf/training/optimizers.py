@@ -45,6 +45,11 @@ def build_optimizer(
     return _OPTIMIZERS[name](learning_rate, weight_decay)
 
 
+def averages_weights(optimizer: keras.optimizers.Optimizer) -> bool:
+    """Whether Keras ends training with averages of the weights in their place (`use_ema`)."""
+    return bool(getattr(getattr(optimizer, "inner_optimizer", optimizer), "use_ema", False))
+
+
 def _sgd(learning_rate, weight_decay):
     return _decay_kernels_only(
         keras.optimizers.SGD(learning_rate, momentum=0.9, weight_decay=weight_decay or None)

@@ -6,10 +6,10 @@ import threading
 from collections.abc import Callable
 from typing import Any, Self
 
-import keras
 import tensorflow as tf
 
 from sogclr_tf.training import strategy
+from sogclr_tf.training.callbacks import SavesState
 from sogclr_tf.training.checkpoint import Checkpoints
 
 
@@ -27,16 +27,15 @@ class Stopped(Exception):  # noqa: N818 - nothing went wrong
         self.step = step
 
 
-class StopOnSignal(keras.callbacks.Callback):
+class StopOnSignal(SavesState):
     """Saves and raises `Stopped` at the end of the step in which SIGTERM or SIGINT comes.
 
         with StopOnSignal(checkpoints) as stop:
             model.fit(views, callbacks=[..., stop])
 
-    Cluster managers send SIGTERM some time before they take a machine away. Put it last among the
-    callbacks: the last step of an epoch is saved when the others have written what they know of
-    the epoch. A second signal does what it would have done without. Of several workers all stop at
-    the same step, whichever got the signal.
+    Cluster managers send SIGTERM some time before they take a machine away. A second signal does
+    what it would have done without. Of several workers all stop at the same step, whichever got
+    the signal.
 
     Args:
         checkpoints: `sogclr_tf.Checkpoints`.

@@ -1,0 +1,192 @@
+"""`fit` and `evaluate` on training streams."""
+
+import functools
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from sogclr_tf.data.sources.readable import clear_errors
+from sogclr_tf.data.stream import Stream
+from sogclr_tf.losses.base import ContrastiveLoss
+from sogclr_tf.models import input_checks, keras_hooks
+from sogclr_tf.models.stream_position import StreamPosition
+from sogclr_tf.models.stream_start import StreamStart
+from sogclr_tf.training.callbacks import in_order
+from sogclr_tf.training.optimizers import averages_weights
+
+# Batches that a stream may have run ahead of the training, and more.
+_AHEAD = 100
+
+
+class TrainsOnStreams(keras_hooks.BuildsItself):
+    """A Keras model that is trained on streams, and knows where in them it stands.
+
+    A subclass gives `batch_spec` (what its streams must be), `contrastive_loss`, `build_from` and,
+    where the host must prepare a stream, `prepare_dataset`. Its step counts itself in
+    `_trained_steps`.
+
+    Attributes:
+        averaged_step: the step whose weights Keras has replaced by averages of them, as it does
+            when `fit` ends; None where it has not.
+    """
+
+    batch_spec: input_checks.BatchSpec = None  # type: ignore[assignment]
+    contrastive_loss: ContrastiveLoss
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.averaged_step: int | None = None
+        # Not the optimizer's count, which passes over steps whose float16 gradients overflow: this
+        # one says which batch comes next.
+        self._trained_steps = self.add_weight(
+            name="trained_steps",
+            shape=(),
+            dtype="int64",
+            initializer="zeros",
+            trainable=False,
+            autocast=False,
+            aggregation="only_first_replica",
+        )
+        self._stream_position = self.add_weight(
+            name="stream_position",
+            shape=(len(StreamPosition().numbers),),
+            dtype="int64",
+            initializer="zeros",
+            trainable=False,
+            autocast=False,
+            aggregation="only_first_replica",
+        )
+
+    def build_from(self, elements: dict[str, Any]) -> None:
+        """Makes all weights that do not exist yet, for batches of these specs or arrays.
+
+        Raises:
+            ValueError: the model was built for elements of another shape.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define build_from")
+
+    def prepare_dataset(self, stream: tf.data.Dataset | dict) -> tf.data.Dataset | dict:
+        """A tf.data.Dataset or a dictionary of arrays, made ready for the step."""
+        return stream
+
+    @property
+    def trained_steps(self) -> int:
+        """Training steps so far, an int: batches of the stream that are behind."""
+        return int(keras.ops.convert_to_numpy(self._trained_steps))
+
+    @property
+    def stream_position(self) -> StreamPosition:
+        """Where training stands in its streams: a weight, kept wherever the others are."""
+        return StreamPosition.from_numbers(keras.ops.convert_to_numpy(self._stream_position))
+
+    @stream_position.setter
+    def stream_position(self, position: StreamPosition) -> None:
+        self._stream_position.assign(position.numbers)
+
+    def fit(
+        self, x: Any = None, y: None = None, *, initial_step: int | None = None, **kwargs: Any
+    ) -> keras.callbacks.History:
+        """Keras's `fit` on a training stream, checked before the first step.
+
+        Args:
+            x: what `sogclr_tf.training_views` (for two towers `training_pairs`) makes, or a
+                tf.data.Dataset or a dictionary of arrays that follows the contract of
+                `sogclr_tf.data.views` (`sogclr_tf.data.image_text`). The former bring their own
+                steps per epoch, each epoch in a new order. They go on where the training of this
+                model stands, whatever restored it: several calls see what one would have seen, and
+                batches of another size go on in the same epoch. An epoch that was begun is
+                finished first, and ends with the means of all its steps.
+            y: none; contrastive learning has no targets.
+            initial_step: to begin at this step of training in place of where the model stands;
+                `epochs` is then the number of the last, as it is with Keras's `initial_epoch`,
+                which begins at an epoch. The model's own count of steps, such as
+                `Checkpoints.restore()` returns, is where it stands.
+            **kwargs: as for `keras.Model.fit`; `validation_data` is of the same kinds as x.
+                Training stops with FloatingPointError at a loss that is not finite.
+
+        Raises:
+            ValueError: x does not follow the contract, or does not fit the model or its strategy;
+                `steps_per_execution` does not divide an epoch, or is above 1 where it cannot be.
+        """
+        if y is not None:
+            raise ValueError("y was given: contrastive learning has no targets, pass views alone")
+        input_checks.check_stream(
+            x, self.batch_spec, self.contrastive_loss, self.distribute_strategy
+        )
+        input_checks.check_initial_step(initial_step, x, kwargs)
+        if kwargs.get("validation_data") is not None:
+            kwargs["validation_data"] = self._held_out(kwargs["validation_data"])
+        if not isinstance(x, Stream):
+            input_checks.check_execution(
+                kwargs.get("steps_per_epoch"),
+                0,
+                self.steps_per_execution,
+                self.distribute_strategy,
+            )
+            self.stream_position = self.stream_position.at_rest(self.trained_steps)
+            return self._fit(self._prepare(x), kwargs)
+        prepare = functools.partial(self._prepare_stream, x)
+        start = StreamStart(self, x, prepare, initial_step, kwargs)
+        with start, clear_errors(x.source, functools.partial(self._ahead, x)):
+            return self._fit(start.data, kwargs, start)
+
+    def _ahead(self, stream: Stream) -> tf.data.Dataset:
+        """The examples that come next, among which is one that could not be read."""
+        step = self.stream_position.step_of(stream, self.trained_steps)
+        return stream.examples(step).take(_AHEAD * stream.batch_size)
+
+    def _fit(
+        self, x: Any, arguments: dict[str, Any], *last: keras.callbacks.Callback
+    ) -> keras.callbacks.History:
+        """Keras's `fit` with the callbacks of every training, the `last` behind all others."""
+        callbacks = arguments.pop("callbacks", None)
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            for callback in last:
+                callbacks.append(callback)
+        else:
+            callbacks = in_order(callbacks, progress=bool(arguments.get("verbose", "auto")))
+            callbacks += last
+        # Shuffling is the stream's; Keras warns if left to try.
+        self.averaged_step = None
+        with input_checks.clear_errors():
+            history = super().fit(x, callbacks=callbacks, **{"shuffle": False, **arguments})
+        if averages_weights(self.optimizer):
+            self.averaged_step = self.trained_steps
+        return history
+
+    def _prepare(self, x: Any) -> Any:
+        """Data of the caller's own: what Keras is to iterate over."""
+        data = self.prepare_dataset(x)
+        if not isinstance(data, tf.data.Dataset):
+            self.build_from(data)
+            return data
+        self.build_from(input_checks.unpack(data.element_spec))
+        return input_checks.guard_indices(data, self.contrastive_loss)
+
+    def _prepare_stream(self, x: Stream, first_step: int) -> Any:
+        """A stream of ours from a step on, guarded, and a share of it on every host."""
+        stream = self.prepare_dataset(x.stream(first_step))
+        self.build_from(input_checks.unpack(stream.element_spec))
+        replicated = self.distribute_strategy
+        if replicated.num_replicas_in_sync == 1:
+            return input_checks.guard_indices(stream, self.contrastive_loss)
+        return replicated.distribute_datasets_from_function(
+            lambda context: input_checks.guard_indices(
+                self.prepare_dataset(x.stream(first_step, context)), self.contrastive_loss
+            )
+        )
+
+    def _held_out(self, x: Any) -> tf.data.Dataset | dict:
+        """Data to evaluate on, of any kind that `fit` takes."""
+        input_checks.check_stream(x, self.batch_spec, None, self.distribute_strategy)
+        return self.prepare_dataset(x.epoch(0) if isinstance(x, Stream) else x)
+
+    def evaluate(
+        self, x: Any = None, y: None = None, **kwargs: Any
+    ) -> list[float] | dict[str, float]:
+        """Loss and what else is logged on a stream, in inference mode; the table is left alone.
+
+        Every example counts as seen for the first time, as for images held out of training.
+        """
+        return super().evaluate(self._held_out(x), y, **kwargs)
