@@ -167,7 +167,7 @@ class TrainsOnStreams(keras_hooks.BuildsItself):
     def _prepare_stream(self, x: Stream, first_step: int) -> Any:
         """A stream of ours from a step on, guarded, and a share of it on every host."""
         stream = self.prepare_dataset(x.stream(first_step))
-        self.build_from(input_checks.unpack(stream.element_spec))
+        self.build_from(input_checks.unpack(stream.element_spec))  # type: ignore[union-attr]
         replicated = self.distribute_strategy
         if replicated.num_replicas_in_sync == 1:
             return input_checks.guard_indices(stream, self.contrastive_loss)
