@@ -12,8 +12,9 @@ from sogclr_tf.data.stream import Stream
 # The registry, so that Keras knows every loss that a saved model may have.
 from sogclr_tf.losses import registry, replica  # noqa: F401
 from sogclr_tf.losses.base import ContrastiveLoss
-from sogclr_tf.models import input_checks, keras_hooks
+from sogclr_tf.models import examples_check, input_checks, keras_hooks
 from sogclr_tf.models.metrics import FeatureStd, LogMeanExp
+from sogclr_tf.models.training_memory import RemembersTraining
 from sogclr_tf.training import strategy
 from sogclr_tf.training.callbacks import Progress, StopAtNonFiniteLoss, WarnOfCollapse
 
@@ -21,7 +22,7 @@ from sogclr_tf.training.callbacks import Progress, StopAtNonFiniteLoss, WarnOfCo
 _AHEAD = 100
 
 
-class ContrastiveModel(keras_hooks.BuildsItself):
+class ContrastiveModel(RemembersTraining):
     """A Keras model of which a loss contrasts two sides of every batch.
 
     A subclass gives `batch_spec` (what its streams must be), `encode_batch`, `build_from` and,
@@ -47,17 +48,6 @@ class ContrastiveModel(keras_hooks.BuildsItself):
         self.contrastive_loss = loss
         self._means = [_mean_of(name) for name in ("loss", *loss.metric_names)]
         self._feature_std: FeatureStd | None = None
-        # Not the optimizer's count, which passes over steps whose float16 gradients overflow: this
-        # one says which batch comes next.
-        self._trained_steps = self.add_weight(
-            name="trained_steps",
-            shape=(),
-            dtype="int64",
-            initializer="zeros",
-            trainable=False,
-            autocast=False,
-            aggregation="only_first_replica",
-        )
 
     def encode_batch(
         self, batch: dict[str, tf.Tensor], training: bool = False
@@ -97,11 +87,6 @@ class ContrastiveModel(keras_hooks.BuildsItself):
         """Means over an epoch: the loss, what is logged beside it, and `feature_std`."""
         return [*self._means, *filter(None, [self._feature_std])]
 
-    @property
-    def trained_steps(self) -> int:
-        """Training steps so far, an int: batches of the stream that are behind."""
-        return int(keras.ops.convert_to_numpy(self._trained_steps))
-
     def fit(
         self, x: Any = None, y: None = None, *, initial_step: int | None = None, **kwargs: Any
     ) -> keras.callbacks.History:
@@ -121,10 +106,14 @@ class ContrastiveModel(keras_hooks.BuildsItself):
 
         Raises:
             ValueError: x does not follow the contract, or does not fit the model or its strategy;
+                the loss's table belongs to the examples of another stream;
                 `steps_per_execution` does not divide an epoch, or is above 1 where it cannot be.
         """
         if y is not None:
             raise ValueError("y was given: contrastive learning has no targets, pass views alone")
+        if isinstance(x, Stream):
+            # Before the number of examples is compared, because this names one that differs.
+            examples_check.check(self, x.source)
         input_checks.check_stream(
             x, self.batch_spec, self.contrastive_loss, self.distribute_strategy
         )

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from sogclr_tf.data.sources import tfrecord_count
 from sogclr_tf.data.sources.base import EncodedSource
+from sogclr_tf.example_names import ExampleNames
 
 # Files that are read side by side, and records of one that come before the next one's.
 _FILES, _BLOCK = 16, 16
@@ -69,6 +70,16 @@ class TFRecordSource(EncodedSource):
     def fingerprint(self) -> str:
         state = tfrecord_count.state(self._names)
         return f"{super().fingerprint()} {self._names} {state.tolist()}"
+
+    def example_names(self) -> ExampleNames:
+        """File and place of each record; its index where the records carry one."""
+        if self._features["index"]:
+            return ExampleNames.numbered([f"{self._features['index']} "], [self.size])
+        files = [os.path.basename(name) for name in self._names]
+        if len(set(files)) < len(files):
+            below = len(os.path.commonprefix(self._names).rpartition("/")[0]) + 1
+            files = [name[below:] for name in self._names]
+        return ExampleNames.numbered([f"{file} record " for file in files], self._counts)
 
     def examples(
         self, seed: int | tf.Tensor | None = None, first: int | tf.Tensor = 0
