@@ -72,14 +72,16 @@ class TFRecordSource(EncodedSource):
         return f"{super().fingerprint()} {self._names} {state.tolist()}"
 
     def example_names(self) -> ExampleNames:
-        """File and place of each record; its index where the records carry one."""
+        """The index that a record carries; else what it holds, in whatever file it lies."""
         if self._features["index"]:
             return ExampleNames.numbered([f"{self._features['index']} "], [self.size])
-        files = [os.path.basename(name) for name in self._names]
-        if len(set(files)) < len(files):
-            below = len(os.path.commonprefix(self._names).rpartition("/")[0]) + 1
-            files = [name[below:] for name in self._names]
-        return ExampleNames.numbered([f"{file} record " for file in files], self._counts)
+        ids = tfrecord_count.record_ids(self._names, self._compression)
+        hexadecimal = np.frombuffer(ids.astype(">u8").tobytes().hex().encode(), np.uint8)
+        prefix = np.frombuffer(b"record ", np.uint8)
+        text = np.empty([len(ids), len(prefix) + 16], np.uint8)
+        text[:, : len(prefix)] = prefix
+        text[:, len(prefix) :] = hexadecimal.reshape(-1, 16)
+        return ExampleNames(text.tobytes(), np.arange(len(ids) + 1) * text.shape[1])
 
     def examples(
         self, seed: int | tf.Tensor | None = None, first: int | tf.Tensor = 0
