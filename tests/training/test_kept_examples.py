@@ -8,7 +8,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from support import processes
 from support.files import write_folder
+from support.paths import ROOT
 
 import sogclr_tf
 from sogclr_tf import Checkpoints
@@ -136,6 +138,7 @@ def names_in(folder):
     return {path.name for path in folder.glob("examples-*")}
 
 
+@pytest.mark.slow(reason="trains a model")
 def test_training_goes_on_and_the_next_save_keeps_it(grown):
     folder, source, built, saved = grown
     before = names_in(folder)
@@ -268,3 +271,37 @@ def test_a_checkpoint_of_version_0_2(tmp_path, caplog):
     assert "does not say whose the rows of its table are" in caplog.text
     with pytest.raises(ValueError, match="by name: it does not say whose they are"):
         Checkpoints(model(8), tmp_path).restore(grow=source)
+
+
+REPLICAS = """
+import sys
+import numpy as np, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+sys.path.append(TESTS)
+from training import test_kept_examples as tests
+import sogclr_tf
+from sogclr_tf.models import examples_check
+
+one = sogclr_tf.ArraySource(tests.IMAGES)
+other = sogclr_tf.ArraySource(np.concatenate([255 - tests.IMAGES[:2], tests.IMAGES[1:]]))
+tests.trained(one, "checkpoints")
+with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    built = tests.model(9)
+    saved = sogclr_tf.Checkpoints(built, "checkpoints")
+saved.restore(grow=other)
+examples_check.check(built, other)
+for copy in map(np.asarray, built.contrastive_loss.log_u.values):
+    assert np.isneginf(copy[:2]).all() and (copy[2:] > 0).all(), copy
+saved.save()
+again = tests.model(9)
+assert sogclr_tf.Checkpoints(again, "checkpoints").restore() == tests.STEP
+np.testing.assert_array_equal(again.contrastive_loss.log_u, built.contrastive_loss.log_u)
+"""
+
+
+@pytest.mark.slow(reason="a process of its own, with two devices")
+def test_every_replica_has_the_rows(tmp_path):
+    program = REPLICAS.replace("TESTS", repr(str(ROOT / "tests")))
+    process = processes.run("-c", program, cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
