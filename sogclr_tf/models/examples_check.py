@@ -31,12 +31,17 @@ def check(model: Any, source: Collection) -> None:
             f"the workers found different examples in {source.name}: all of them need the same, "
             "as an index must mean one image"
         )
-    if model.trained_steps and model.examples_fingerprint:
-        check_same(source, model.examples_fingerprint, model.known_examples)
-    elif model.trained_steps:
+    compare(model, source)
+    if model.trained_steps and not model.examples_fingerprint:
         _LOG.warning(
             "the model does not say whose the rows of its table are: they are taken to be those of "
             "%s",
             source.name,
         )
     model.remember_examples(source.example_names, fingerprint)
+
+
+def compare(model: Any, source: Collection) -> None:
+    """As `check`, but a model that does not say whose its rows are fits any, and stays so."""
+    if model.contrastive_loss.has_table and model.trained_steps:
+        check_same(source, model.examples_fingerprint, model.known_examples)
