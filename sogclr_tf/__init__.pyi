@@ -23,6 +23,7 @@ from .evaluation.linear_probe import fit_linear_probe as fit_linear_probe
 from .evaluation.neighbors import knn_predict as knn_predict
 from .evaluation.retrieval import recall as recall
 from .evaluation.retrieval import zero_shot as zero_shot
+from .example_names import ExampleNames as ExampleNames
 from .export.files import export_keras as export_keras
 from .export.files import export_tflite as export_tflite
 from .export.load import load_encoder as load_encoder

@@ -2,8 +2,10 @@
 
     python -m sogclr_tf.run [--config=configs/NAME.py] [--workdir=DIR] [--strategy=NAME]
                             [--mode=train|evaluate|export|all] [--encoder=PATH] [--print_config]
+                            [--grow]
 
-Any key of the config is a flag: --config.batch_size=128. The same command started again resumes.
+Any key of the config is a flag: --config.batch_size=128. The same command started again resumes;
+with --grow it does so where training images came, went or were renamed.
 Exit status: 0 done, 1 an error in one line, 75 saved and stopped by SIGTERM, 130 by Ctrl-C.
 """
 
@@ -42,6 +44,12 @@ _CONFIG = config_flags.DEFINE_config_file(
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; by default runs/CONFIG.")
 _STRATEGY = flags.DEFINE_enum("strategy", "one", STRATEGIES, "Where to compute.")
 _MODE = flags.DEFINE_enum("mode", "all", MODES, "What to do; all: train, evaluate and export.")
+_GROW = flags.DEFINE_bool(
+    "grow",
+    False,
+    "Go on though training images came, went or were renamed: those of the same name keep their "
+    "row of the loss's table, new ones begin as never seen.",
+)
 _PRINT_CONFIG = flags.DEFINE_bool("print_config", False, "Print the whole config, and do nothing.")
 _DEVICES = flags.DEFINE_integer(
     "virtual_devices", 1, "CPU devices to split this machine's CPU into, to rehearse a strategy.", 1
@@ -75,6 +83,7 @@ def main(_argv: list[str]) -> None:
         mode=_MODE.value,
         command=shlex.join(["python", "-m", "sogclr_tf.run", *sys.argv[1:]]),
         strategy=_STRATEGY.value,
+        grow=_GROW.value,
     )
     if _ENCODER.value is not None:
         experiment.run_on_encoder(job, _ENCODER.value)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from sogclr_tf.data.stream import Stream
 from sogclr_tf.losses.similarities import check_negatives
-from sogclr_tf.models import input_checks
+from sogclr_tf.models import examples_check, input_checks
 from sogclr_tf.models.contrastive import ContrastiveModel
 
 
@@ -71,8 +71,8 @@ def exact_global_objective(
 
     Raises:
         ValueError: an argument is missing or out of range, the projections are not [N, D] twice
-            with N >= 2, an index occurs twice in the data, or the data gave other examples when it
-            was read again.
+            with N >= 2, an index occurs twice in the data, the data gave other examples when it was
+            read again, or a stream is of others than those that the loss learned temperatures of.
     """
     if block < 1:
         raise ValueError(f"block is {block}: compare at least 1 anchor at once")
@@ -97,6 +97,9 @@ def _of_model(model, data, temperature, negatives, block):
     rho = 0.0
     if temperature is None:
         temperature, rho = loss.temperatures_and_rho(index)
+        if isinstance(data, Stream) and np.ndim(temperature):
+            # Only then they are those of examples; other examples have a temperature for all too.
+            examples_check.compare(model, data.source)
     value, of_views = _of_projections(a, b, temperature, negatives or loss.negatives, rho, block)
     total = [np.zeros(weight.shape, np.float32) for weight in _encoder_weights(model)]
     start = 0

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import tensorflow as tf
 from ml_collections import ConfigDict
 
+from sogclr_tf.data.stream import Stream
 from sogclr_tf.evaluation.fine_tune import copied
 from sogclr_tf.experiment import build
 from sogclr_tf.experiment.config import has_texts, is_free
@@ -27,7 +28,7 @@ from sogclr_tf.models.contrastive import ContrastiveModel
 from sogclr_tf.report import figures
 from sogclr_tf.report.material import Material
 from sogclr_tf.report.run_report import write_report
-from sogclr_tf.training.checkpoint import Checkpoints
+from sogclr_tf.training.checkpoint import Checkpoints, check_examples
 from sogclr_tf.training.strategy import from_all_workers, is_chief
 
 
@@ -41,6 +42,8 @@ class Job:
         mode: "all", "train", "evaluate" or "export".
         command: the command line, for the report.
         strategy: the name of the strategy, for the report.
+        grow: whether the examples may be others than before; rows of the loss's table go with
+            theirs.
     """
 
     config: ConfigDict
@@ -48,27 +51,28 @@ class Job:
     mode: str
     command: str
     strategy: str
+    grow: bool = False
 
 
 def run(job: Job, strategy: tf.distribute.Strategy) -> None:
     """Trains, evaluates and exports, as the mode says; prints the closing table.
 
     Raises:
-        ValueError: the config cannot be run, or there is nothing trained to evaluate or export.
+        ValueError: the config cannot be run, the run is one of other examples, or there is nothing
+            trained to evaluate or export.
         Stopped: a signal came; the step is saved.
     """
     config, folder, chief = job.config, job.folder, is_chief(strategy)
     build.set_precision(config.precision)
     task = (ImageTextTask if has_texts(config) else ImageTask)(config, job.mode)
-    stream = task.stream
-    counts = {"num_examples": stream.num_examples, "examples_per_epoch": stream.source.size}
-    folder.claim({**config.to_dict(), **counts}, is_free, write=chief)
+    source = task.stream.source
+    _claim(job, task.stream, chief)
     if chief:
         folder.list_skipped(*task.sources)
     with strategy.scope():
         model = task.compiled_model(strategy)
         checkpoints = Checkpoints(model, folder.checkpoints, config.checkpoint.keep)
-    step = checkpoints.restore()
+    step = checkpoints.restore(grow=source if job.grow else None)
     if job.mode in ("all", "train"):
         train(task, folder, model, checkpoints, step, chief)
     elif step == 0:
@@ -112,6 +116,18 @@ def run_on_encoder(job: Job, encoder_path: str) -> None:
     else:
         export_images(config, folder, encoder, encoder_path)
     sys.stdout.write(closing_table(folder))
+
+
+def _claim(job: Job, stream: Stream, chief: bool) -> None:
+    """Makes the folder this run's, before anything is built, or refuses a run of another kind."""
+    counts = {"num_examples": stream.num_examples, "examples_per_epoch": stream.source.size}
+    settings = {**job.config.to_dict(), **counts}
+    job.folder.claim(settings, lambda key: is_free(key) or key in counts, write=False)
+    if not job.grow:
+        # Before the counts, because this names an example.
+        check_examples(job.folder.checkpoints, stream.source)
+    may_differ = counts if job.grow else ()
+    job.folder.claim(settings, lambda key: is_free(key) or key in may_differ, write=chief)
 
 
 def _conclude(job: Job, task: Task, model: ContrastiveModel) -> None:

@@ -37,6 +37,15 @@ class ContrastiveLoss(keras.layers.Layer):
             raise ValueError(f"temperature is {temperature}: it must be > 0, commonly 0.05 to 0.5")
         self.temperature = float(temperature)
 
+    @property
+    def tables(self) -> list[tuple[keras.Variable, float]]:
+        """[(weight, what its rows begin as)] of what is kept per example, row i for example i.
+
+        Those that `losses.table.add_table` made.
+        """
+        weights = [weight for weight in self.weights if hasattr(weight, "initial_row")]
+        return [(weight, weight.initial_row) for weight in weights]
+
     def call(
         self, a: tf.Tensor, b: tf.Tensor, index: tf.Tensor, training: bool = True
     ) -> tf.Tensor:

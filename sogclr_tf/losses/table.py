@@ -23,9 +23,10 @@ def add_table(
     """Gives `layer` a table [num_examples] of float32, every entry `initial`.
 
     A Keras weight, so that checkpoints, `.weights.h5` and `.keras` files all keep it; without
-    autocast, because under mixed precision an autocast variable cannot be updated in place.
+    autocast, because under mixed precision an autocast variable cannot be updated in place. It is
+    one of the loss's `tables`, whose rows go with their examples where a collection grows.
     """
-    return layer.add_weight(
+    table = layer.add_weight(
         name=name,
         shape=(num_examples,),
         dtype="float32",
@@ -34,6 +35,8 @@ def add_table(
         trainable=False,
         autocast=False,
     )
+    table.initial_row = float(initial)
+    return table
 
 
 def read(table: keras.Variable, index: tf.Tensor) -> tf.Tensor:

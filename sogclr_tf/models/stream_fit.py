@@ -9,9 +9,9 @@ import tensorflow as tf
 from sogclr_tf.data.sources.readable import clear_errors
 from sogclr_tf.data.stream import Stream
 from sogclr_tf.losses.base import ContrastiveLoss
-from sogclr_tf.models import input_checks, keras_hooks
-from sogclr_tf.models.stream_position import StreamPosition
+from sogclr_tf.models import examples_check, input_checks
 from sogclr_tf.models.stream_start import StreamStart
+from sogclr_tf.models.training_memory import RemembersTraining
 from sogclr_tf.training.callbacks import in_order
 from sogclr_tf.training.optimizers import averages_weights
 
@@ -19,44 +19,16 @@ from sogclr_tf.training.optimizers import averages_weights
 _AHEAD = 100
 
 
-class TrainsOnStreams(keras_hooks.BuildsItself):
-    """A Keras model that is trained on streams, and knows where in them it stands.
+class TrainsOnStreams(RemembersTraining):
+    """A Keras model that is trained on streams, and goes on in them where it stands.
 
     A subclass gives `batch_spec` (what its streams must be), `contrastive_loss`, `build_from` and,
     where the host must prepare a stream, `prepare_dataset`. Its step counts itself in
     `_trained_steps`.
-
-    Attributes:
-        averaged_step: the step whose weights Keras has replaced by averages of them, as it does
-            when `fit` ends; None where it has not.
     """
 
     batch_spec: input_checks.BatchSpec = None  # type: ignore[assignment]
     contrastive_loss: ContrastiveLoss
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.averaged_step: int | None = None
-        # Not the optimizer's count, which passes over steps whose float16 gradients overflow: this
-        # one says which batch comes next.
-        self._trained_steps = self.add_weight(
-            name="trained_steps",
-            shape=(),
-            dtype="int64",
-            initializer="zeros",
-            trainable=False,
-            autocast=False,
-            aggregation="only_first_replica",
-        )
-        self._stream_position = self.add_weight(
-            name="stream_position",
-            shape=(len(StreamPosition().numbers),),
-            dtype="int64",
-            initializer="zeros",
-            trainable=False,
-            autocast=False,
-            aggregation="only_first_replica",
-        )
 
     def build_from(self, elements: dict[str, Any]) -> None:
         """Makes all weights that do not exist yet, for batches of these specs or arrays.
@@ -69,20 +41,6 @@ class TrainsOnStreams(keras_hooks.BuildsItself):
     def prepare_dataset(self, stream: tf.data.Dataset | dict) -> tf.data.Dataset | dict:
         """A tf.data.Dataset or a dictionary of arrays, made ready for the step."""
         return stream
-
-    @property
-    def trained_steps(self) -> int:
-        """Training steps so far, an int: batches of the stream that are behind."""
-        return int(keras.ops.convert_to_numpy(self._trained_steps))
-
-    @property
-    def stream_position(self) -> StreamPosition:
-        """Where training stands in its streams: a weight, kept wherever the others are."""
-        return StreamPosition.from_numbers(keras.ops.convert_to_numpy(self._stream_position))
-
-    @stream_position.setter
-    def stream_position(self, position: StreamPosition) -> None:
-        self._stream_position.assign(position.numbers)
 
     def fit(
         self, x: Any = None, y: None = None, *, initial_step: int | None = None, **kwargs: Any
@@ -107,10 +65,14 @@ class TrainsOnStreams(keras_hooks.BuildsItself):
 
         Raises:
             ValueError: x does not follow the contract, or does not fit the model or its strategy;
+                the loss's table belongs to the examples of another stream; or
                 `steps_per_execution` does not divide an epoch, or is above 1 where it cannot be.
         """
         if y is not None:
             raise ValueError("y was given: contrastive learning has no targets, pass views alone")
+        if isinstance(x, Stream):
+            # Before the number of examples is compared, because this names one that differs.
+            examples_check.check(self, x.source)
         input_checks.check_stream(
             x, self.batch_spec, self.contrastive_loss, self.distribute_strategy
         )

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from sogclr_tf.data.stream import Stream
-from sogclr_tf.models import input_checks, keras_hooks
+from sogclr_tf.models import examples_check, input_checks, keras_hooks
 from sogclr_tf.models.stream_position import StreamPosition
 
 
@@ -61,6 +61,7 @@ class StreamStart(keras.callbacks.Callback):
         self._passed_over.close()
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+        examples_check.check(self.model, self._stream.source)
         epoch = keras_hooks.backed_up_epoch(self.model) or self._initial_epoch
         restored = (
             keras_hooks.backed_up_epoch(self.model) is not None

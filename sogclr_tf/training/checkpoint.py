@@ -12,9 +12,19 @@ import tensorflow as tf
 from google.protobuf import text_format
 
 from sogclr_tf.error_line import first_line
-from sogclr_tf.training import strategy
+from sogclr_tf.example_names import Collection, ExampleNames
+from sogclr_tf.training import kept_examples, strategy
 
 _LOG = logging.getLogger("sogclr_tf")
+
+
+def check_examples(folder: pathlib.Path, source: Collection) -> None:
+    """Raises ValueError where the newest checkpoint in a folder is of other examples.
+
+    As `fit` does of a model that was restored from it, but before there is one. The message names
+    the first example that differs.
+    """
+    kept_examples.check_newest(folder, _newest_first(folder), source)
 
 
 class Checkpoints:
@@ -25,7 +35,8 @@ class Checkpoints:
                   callbacks=[SaveCheckpoints(checkpoints, every_steps=500)])
 
     The step is the position in the data too, as `Views` are a function of it. A checkpoint holds
-    values alone, so one that eight devices wrote restores on one, and the other way round.
+    values alone, so one that eight devices wrote restores on one, and the other way round. The
+    names of the examples whose rows the tables hold lie beside the checkpoints.
 
     Args:
         model: a `SogCLR` model, built and compiled.
@@ -74,6 +85,8 @@ class Checkpoints:
 
     def _write(self, step: int) -> None:
         try:
+            # First, so that no checkpoint is without its names.
+            kept_examples.keep_names(self._folder, self._model.known_examples())
             self._manager.save(checkpoint_number=step, options=self._options)
         except (tf.errors.OpError, OSError) as error:
             self._remove_fragments(step)
@@ -84,18 +97,28 @@ class Checkpoints:
                 f"({reason}): make room there, then the same command goes on from the "
                 "checkpoint before"
             ) from error
+        kept_examples.forget_names(self._folder, self._newest_first())
 
-    def restore(self) -> int:
+    def restore(self, grow: Collection | None = None) -> int:
         """Restores the checkpoint that was written last and is whole.
 
+            checkpoints.restore(grow=views.source)    # files came, went or were renamed
+
+        Args:
+            grow: the source of the examples to go on with, where they are others than before; the
+                model's loss has a table for as many. Rows of the tables go to their examples by
+                name, new examples begin as never seen, and rows whose example is gone are dropped;
+                all else is restored as it is. The next `save` keeps it. Examples that are the same
+                are restored as without.
+
         Returns:
-            its step, or 0 where there is none.
+            the step of the checkpoint, or 0 where there is none.
 
         Raises:
             ValueError: checkpoints exist, but none can be restored into this model; or several
                 workers found different ones.
         """
-        step = self._restore_newest()
+        step = self._restore_newest(grow)
         steps = strategy.from_all_workers(self._model.distribute_strategy, step)
         if len(set(steps)) > 1:
             strategy.part_from_workers(self._model.distribute_strategy)
@@ -108,25 +131,36 @@ class Checkpoints:
             metric.assign(mean)
         return step
 
-    def _restore_newest(self) -> int:
+    def _restore_newest(self, grow: Collection | None) -> int:
         failures = {}
         for path in self._newest_first():
             try:
-                self._checkpoint.restore(path, self._options).assert_existing_objects_matched()
+                with kept_examples.fitting(path, self._model, grow) as fitting:
+                    restored = self._checkpoint.restore(fitting, self._options)
+                    restored.assert_existing_objects_matched()
             # A truncated file shows as IndexError, another model's as one of the rest.
             except (tf.errors.OpError, IndexError, AssertionError, ValueError) as error:
-                failures[path] = self._reason(path, error)
+                failures[path] = first_line(error) if grow else self._reason(path, error)
                 continue
             for broken, reason in failures.items():
                 _LOG.warning("%s cannot be restored (%s): going back to %s", broken, reason, path)
-            self._saved_step = self._model.trained_steps
-            return self._saved_step
+            self._remember(path, grow)
+            return self._model.trained_steps
         if failures:
             raise ValueError(
                 f"no checkpoint in {self._folder} fits this model ({list(failures.values())[0]}): "
                 "choose another --workdir, or the config it was made with"
             )
         return 0
+
+    def _remember(self, path: str, grow: Collection | None) -> None:
+        """Tells the model whose the rows of its tables are by now, and whether that is saved."""
+        fingerprint = self._model.examples_fingerprint
+        file = kept_examples.names_file(self._folder, fingerprint)
+        names = grow.example_names if grow else functools.partial(ExampleNames.load, file)
+        self._model.remember_examples(names)
+        grown = fingerprint != kept_examples.fingerprint_of(path)
+        self._saved_step = None if grown else self._model.trained_steps
 
     def _reason(self, path: str, error: Exception) -> str:
         """Why a checkpoint cannot be restored, in a line."""
@@ -141,7 +175,10 @@ class Checkpoints:
                 and len(shape) == 1
                 and shape[0] != expected
             ):
-                return f"it has num_examples={shape[0]}, this model has num_examples={expected}"
+                return (
+                    f"it has num_examples={shape[0]}, this model has num_examples={expected}; "
+                    "restore(grow=views.source) carries the rows of the same examples over"
+                )
         return first_line(error)
 
     @functools.cached_property
@@ -161,30 +198,35 @@ class Checkpoints:
         nobody would ever remove.
         """
         found = self._newest_first()[::-1]
-        if found and self._listed() != [pathlib.Path(path).name for path in found]:
+        if found and _listed(self._folder) != [pathlib.Path(path).name for path in found]:
             tf.compat.v1.train.update_checkpoint_state(self._folder, found[-1], found)
 
     def _newest_first(self) -> list[str]:
-        """Prefixes of all checkpoints in the folder, the one written last at the start.
-
-        The list has them in the order of writing, which is not that of their steps where a
-        callback restored an earlier state. What it lacks was written after it.
-        """
-        order = {name: place for place, name in enumerate(self._listed())}
-        names = (re.fullmatch(r"(step-(\d+))\.index", path.name) for path in self._folder.glob("*"))
-        found = [(order.get(name[1], len(order)), int(name[2]), name[1]) for name in names if name]
-        return [str(self._folder / name) for *_, name in sorted(found, reverse=True)]
-
-    def _listed(self) -> list[str]:
-        """The names of TensorFlow's list, in its order; none where it cannot be read."""
-        try:
-            state = tf.train.get_checkpoint_state(self._folder)
-        except (ValueError, text_format.ParseError):
-            return []
-        paths = state.all_model_checkpoint_paths if state else []
-        return [pathlib.Path(path).name for path in paths]
+        return _newest_first(self._folder)
 
     def _remove_fragments(self, step: int) -> None:
         """Removes what a failed save left, which would fill the disk further."""
         for path in [*self._folder.glob(f"step-{step}.*"), *self._folder.glob(f"step-{step}_*")]:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _newest_first(folder: pathlib.Path) -> list[str]:
+    """Prefixes of all checkpoints in a folder, the one written last at the start.
+
+    The list has them in the order of writing, which is not that of their steps where a callback
+    restored an earlier state. What it lacks was written after it.
+    """
+    order = {name: place for place, name in enumerate(_listed(folder))}
+    names = (re.fullmatch(r"(step-(\d+))\.index", path.name) for path in folder.glob("*"))
+    found = [(order.get(name[1], len(order)), int(name[2]), name[1]) for name in names if name]
+    return [str(folder / name) for *_, name in sorted(found, reverse=True)]
+
+
+def _listed(folder: pathlib.Path) -> list[str]:
+    """The names of TensorFlow's list, in its order; none where it cannot be read."""
+    try:
+        state = tf.train.get_checkpoint_state(folder)
+    except (ValueError, text_format.ParseError):
+        return []
+    paths = state.all_model_checkpoint_paths if state else []
+    return [pathlib.Path(path).name for path in paths]

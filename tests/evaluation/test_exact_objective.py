@@ -8,10 +8,11 @@ import pytest
 import tensorflow as tf
 from support.numerics import assert_all_close, assert_close, close
 from support.reference import global_objective, numeric_gradient
-from support.small_model import N, model, views
+from support.small_model import IMAGES, N, model, views
 
 import sogclr_tf
 from sogclr_tf import exact_global_objective
+from sogclr_tf.models import examples_check
 
 
 def projections(count, width, seed=0):
@@ -156,6 +157,13 @@ class TestBadInput:
         with pytest.raises(ValueError, match="gave other examples when it was read again"):
             exact_global_objective(model(), stream)
 
+    def test_other_examples_than_those_whose_temperatures_were_learned(self):
+        built = model("isogclr")
+        examples_check.check(built, views().source)
+        built._trained_steps.assign(1)
+        with pytest.raises(ValueError, match="example 0 was 'image .*' and is 'image .*' now"):
+            exact_global_objective(built, views(IMAGES[::-1].copy()))
+
     def test_data_without_end(self):
         with pytest.raises(ValueError, match="an example occurs twice in the data"):
             exact_global_objective(model(), views().stream())
@@ -189,6 +197,7 @@ MEASURE = """
 import pathlib, sys
 import numpy as np
 from sogclr_tf import exact_global_objective
+from sogclr_tf.models import examples_check
 
 a = np.random.default_rng(0).normal(size=(int(sys.argv[1]), 128)).astype(np.float32)
 exact_global_objective((a, a[::-1]), temperature=0.1)

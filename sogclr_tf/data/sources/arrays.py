@@ -1,5 +1,7 @@
 """Images in memory, scikit-learn's handwritten digits among them."""
 
+import functools
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from sogclr_tf.data.sources.base import Source, order
+from sogclr_tf.example_names import ExampleNames
 
 
 class ArraySource(Source):
@@ -45,6 +48,23 @@ class ArraySource(Source):
             self._columns["label"] = tf.constant(_checked_labels(labels, self.size, name))
         if texts is not None:
             self._columns["text"] = tf.constant(_checked_texts(texts, self.size, name))
+
+    def example_names(self) -> ExampleNames:
+        """What each row holds, image and text: rows may be sorted anew, but not edited."""
+        return self._names
+
+    @functools.cached_property
+    def _names(self) -> ExampleNames:
+        # A view of the tensor's memory: `numpy()` would copy all images.
+        images = np.asarray(memoryview(self._columns["image"]))
+        kind = f"{images.dtype} {images.shape[1:]} ".encode()
+        texts = self._columns["text"].numpy() if self.has_text else [b""] * self.size
+        digests = []
+        for image, text in zip(images, texts, strict=True):
+            digest = hashlib.sha256(kind + text)
+            digest.update(image)
+            digests.append(f"image {digest.hexdigest()[:32]}")
+        return ExampleNames.of(digests)
 
     def examples(
         self, seed: int | tf.Tensor | None = None, first: int | tf.Tensor = 0

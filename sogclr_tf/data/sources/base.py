@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from sogclr_tf.data import decoding
+from sogclr_tf.example_names import ExampleNames
 
 
 class Source:
@@ -64,6 +65,16 @@ class Source:
     def fingerprint(self) -> str | None:
         """Text that differs where the images may differ; None of images that need no decoding."""
         return None
+
+    def example_names(self) -> ExampleNames:
+        """What tells the examples 0 ... num_examples - 1 apart; a filter has those of all.
+
+        They say whose the rows of a loss's table are: where they differ, training does not go on
+        with it, and `Checkpoints.restore(grow=...)` carries its rows over by them. So they must
+        not depend on where the collection lies. By default the source's name with the index, from
+        which only another name or size can be told.
+        """
+        return ExampleNames.numbered([f"{self.name} "], [self.num_examples])
 
     def read(self, image: tf.Tensor) -> tf.Tensor:
         """What `decode` takes, from an example's "image".

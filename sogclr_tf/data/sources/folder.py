@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from sogclr_tf.data.sources.base import EncodedSource, order
 from sogclr_tf.data.sources.folder_listing import SUFFIXES, Listing, list_images
+from sogclr_tf.example_names import ExampleNames
 
 
 class FolderSource(EncodedSource):
@@ -55,6 +56,10 @@ class FolderSource(EncodedSource):
     def fingerprint(self) -> str:
         names = hashlib.sha256(self._text.numpy()).hexdigest()
         return f"{self._root} {names} {self.max_pixels}"
+
+    def example_names(self) -> ExampleNames:
+        """The relative paths, so that the folder itself may lie anywhere."""
+        return ExampleNames(self._text.numpy(), self._starts.numpy())
 
     def examples(
         self, seed: int | tf.Tensor | None = None, first: int | tf.Tensor = 0

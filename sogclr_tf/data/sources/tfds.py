@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from sogclr_tf.data.sources.base import EncodedSource, as_int32
+from sogclr_tf.example_names import ExampleNames
 
 
 class TfdsSource(EncodedSource):
@@ -89,6 +90,13 @@ class TfdsSource(EncodedSource):
                 self._shuffle_buffer, seed=seed, reshuffle_each_iteration=False
             )
         return examples.skip(first)
+
+    def example_names(self) -> ExampleNames:
+        """The ids that TFDS gives, with the set's name, config and version."""
+        version = self._builder.info.full_name
+        stems = [f"{version}/{file.decode()}__" for file in self._files.numpy()]
+        ends = [*self._first_indices.numpy()[1:], self.num_examples]
+        return ExampleNames.numbered(stems, np.subtract(ends, self._first_indices.numpy()))
 
     def locate(self, index: int) -> str:
         file = np.searchsorted(self._first_indices, index, side="right") - 1

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from sogclr_tf.data.sources import tfrecord_count
 from sogclr_tf.data.sources.base import EncodedSource
+from sogclr_tf.example_names import ExampleNames
 
 # Files that are read side by side, and records of one that come before the next one's.
 _FILES, _BLOCK = 16, 16
@@ -69,6 +70,18 @@ class TFRecordSource(EncodedSource):
     def fingerprint(self) -> str:
         state = tfrecord_count.state(self._names)
         return f"{super().fingerprint()} {self._names} {state.tolist()}"
+
+    def example_names(self) -> ExampleNames:
+        """The index that a record carries; else what it holds, in whatever file it lies."""
+        if self._features["index"]:
+            return ExampleNames.numbered([f"{self._features['index']} "], [self.size])
+        ids = tfrecord_count.record_ids(self._names, self._compression)
+        hexadecimal = np.frombuffer(ids.astype(">u8").tobytes().hex().encode(), np.uint8)
+        prefix = np.frombuffer(b"record ", np.uint8)
+        text = np.empty([len(ids), len(prefix) + 16], np.uint8)
+        text[:, : len(prefix)] = prefix
+        text[:, len(prefix) :] = hexadecimal.reshape(-1, 16)
+        return ExampleNames(text.tobytes(), np.arange(len(ids) + 1) * text.shape[1])
 
     def examples(
         self, seed: int | tf.Tensor | None = None, first: int | tf.Tensor = 0

@@ -84,9 +84,9 @@ class TestIndex:
 class TestCount:
     def test_is_remembered_until_a_file_changes(self, tmp_path, monkeypatch):
         files = write_shards(tmp_path, images(), labels())
-        plain, counted = tfrecord_count._count_local, []
+        plain, counted = tfrecord_count._ids_local, []
         monkeypatch.setattr(
-            tfrecord_count, "_count_local", lambda name, _: counted.append(name) or plain(name, _)
+            tfrecord_count, "_ids_local", lambda name, _: counted.append(name) or plain(name, _)
         )
         assert [TFRecordSource(files).size for _ in range(2)] == [N, N]
         assert len(counted) == 3

@@ -1,0 +1,176 @@
+"""The names of the examples whose rows a checkpoint's tables hold, and tables for other examples.
+
+Beside the checkpoints lies a file of names for every collection that one of them was trained on,
+called by the collection's fingerprint, which is a weight in the checkpoint: so that a checkpoint
+finds its names whatever was written, or not written any more, before or after it.
+"""
+
+import contextlib
+import functools
+import logging
+import pathlib
+import tempfile
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import trackable_object_graph_pb2
+
+from sogclr_tf.example_names import Collection, ExampleNames, check_same
+
+_LOG = logging.getLogger("sogclr_tf")
+
+_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+_FINGERPRINT = "model/_examples/.ATTRIBUTES/VARIABLE_VALUE"
+# What models did not remember in version 0.2: nothing is known of it.
+_MEMORY = ("_examples", "_stream_position")
+
+
+def names_file(folder: pathlib.Path, fingerprint: int) -> pathlib.Path:
+    """Where the names of this fingerprint lie."""
+    return folder / f"examples-{fingerprint:016x}.npz"
+
+
+def keep_names(folder: pathlib.Path, names: ExampleNames | None) -> None:
+    """Writes names into a folder of checkpoints, unless they lie there; none of None."""
+    if names is not None and not names_file(folder, names.fingerprint).exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        names.save(names_file(folder, names.fingerprint))
+
+
+def forget_names(folder: pathlib.Path, prefixes: Iterable[str]) -> None:
+    """Removes all names but those of these checkpoints."""
+    files = set(folder.glob("examples-*.npz"))
+    if len(files) < 2:
+        return
+    for path in files - {names_file(folder, fingerprint_of(prefix)) for prefix in prefixes}:
+        path.unlink(missing_ok=True)
+
+
+def fingerprint_of(prefix: str) -> int:
+    """That of the examples of a checkpoint's tables; 0 of a checkpoint that does not say it."""
+    reader = tf.train.load_checkpoint(prefix)
+    return int(reader.get_tensor(_FINGERPRINT)) if reader.has_tensor(_FINGERPRINT) else 0
+
+
+def check_newest(folder: pathlib.Path, prefixes: list[str], source: Collection) -> None:
+    """Raises ValueError where the newest checkpoint that can be read is of other examples.
+
+    Args:
+        folder: of the checkpoints.
+        prefixes: all of them, the newest first.
+        source: the examples to go on with.
+    """
+    for prefix in prefixes:
+        try:
+            fingerprint = fingerprint_of(prefix)
+        except (tf.errors.OpError, IndexError, ValueError):
+            continue
+        file = names_file(folder, fingerprint)
+        check_same(source, fingerprint, functools.partial(ExampleNames.load, file))
+        return
+
+
+@contextlib.contextmanager
+def fitting(prefix: str, model: Any, grow: Collection | None) -> Iterator[str]:
+    """A checkpoint to restore `model` from, in place of one that has not what the model has.
+
+    It is another one, gone at the end, where the tables' rows must go to other places, or where
+    the checkpoint, of version 0.2, lacks the fingerprint; all else in it is the same.
+
+    Args:
+        prefix: of the checkpoint.
+        model: with a `contrastive_loss`, whose `tables` are to hold the rows.
+        grow: the examples that the rows are to belong to; None for those they belong to.
+
+    Raises:
+        ValueError: the checkpoint does not say whose its rows are, or more examples come than the
+            tables have rows.
+    """
+    reader = tf.train.load_checkpoint(prefix)
+    graph = trackable_object_graph_pb2.TrackableObjectGraph.FromString(reader.get_tensor(_GRAPH))
+    changed: dict[str, Any] = {}
+    if grow is not None and model.contrastive_loss.has_table:
+        if grow.example_names().fingerprint != fingerprint_of(prefix):
+            changed = _grown(prefix, reader, graph, model.contrastive_loss, grow)
+    elif not reader.has_tensor(_FINGERPRINT):
+        changed = _with_memory(graph, model)
+    if not changed:
+        yield prefix
+        return
+    tensors = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+    tensors |= changed
+    with tempfile.TemporaryDirectory() as folder, tf.device("CPU:0"):
+        other = f"{folder}/checkpoint"
+        tf.raw_ops.SaveV2(
+            prefix=other,
+            tensor_names=list(tensors),
+            shape_and_slices=[""] * len(tensors),
+            tensors=[tf.convert_to_tensor(tensor) for tensor in tensors.values()],
+        )
+        yield other
+
+
+def _grown(prefix, reader, graph, loss, grow):
+    """{key: value} of the tables, their rows carried over by name, and of the fingerprint."""
+    folder, fingerprint = pathlib.Path(prefix).parent, fingerprint_of(prefix)
+    old, names = ExampleNames.load(names_file(folder, fingerprint)), grow.example_names()
+    if old is None:
+        lost = f"{names_file(folder, fingerprint)} is missing or broken"
+        raise ValueError(
+            "its rows cannot be carried over by name: "
+            + (lost if fingerprint else "it does not say whose they are")
+        )
+    rows = names.rows_in(old)
+    known = np.flatnonzero(rows >= 0)
+    changed = {_FINGERPRINT: np.int64(names.fingerprint)}
+    keys = _keys_of(loss, graph)
+    for table, initial in loss.tables:
+        if len(names) > table.shape[0]:
+            raise ValueError(
+                f"{grow.name} has {len(names)} examples, but the loss a table for "
+                f"{table.shape[0]}: give it num_examples={len(names)}"
+            )
+        carried = np.full(table.shape, initial, table.dtype)
+        carried[known] = reader.get_tensor(keys[id(table)])[rows[known]]
+        changed[keys[id(table)]] = carried
+    _LOG.info(
+        "%d of %d examples are new, %d are gone: the other rows of the table are carried over",
+        len(names) - len(known),
+        len(names),
+        len(old) - len(known),
+    )
+    return changed
+
+
+def _keys_of(loss, graph):
+    """{id of a part of the loss: its key in a checkpoint}, by the names of attributes."""
+    view, keys, waiting = tf.train.TrackableView(loss), {}, [(loss, _loss_node(graph))]
+    while waiting:
+        part, node = waiting.pop()
+        if id(part) in keys or node is None:
+            continue
+        stored = {child.local_name: graph.nodes[child.node_id] for child in node.children}
+        keys[id(part)] = next((value.checkpoint_key for value in node.attributes), None)
+        waiting += [(child, stored.get(name)) for name, child in view.children(part).items()]
+    return keys
+
+
+def _with_memory(graph, model):
+    """{key: value} of a checkpoint that knows neither its examples nor its place among them."""
+    node, added = _child(graph, graph.nodes[0], "model"), {}
+    for name in _MEMORY:
+        node.children.add(node_id=len(graph.nodes), local_name=name)
+        attribute = graph.nodes.add().attributes.add(name="VARIABLE_VALUE", full_name=name)
+        attribute.checkpoint_key = f"model/{name}/.ATTRIBUTES/VARIABLE_VALUE"
+        added[attribute.checkpoint_key] = np.zeros(getattr(model, name).shape, np.int64)
+    return {**added, _GRAPH: graph.SerializeToString()}
+
+
+def _loss_node(graph):
+    return _child(graph, _child(graph, graph.nodes[0], "model"), "contrastive_loss")
+
+
+def _child(graph, node, name):
+    return graph.nodes[next(x.node_id for x in node.children if x.local_name == name)]

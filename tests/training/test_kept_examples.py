@@ -1,0 +1,307 @@
+"""Tables that go on with other examples: every row with its own, and nothing else moved."""
+
+import logging
+import os
+import shutil
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from support import processes
+from support.files import write_folder
+from support.paths import ROOT
+
+import sogclr_tf
+from sogclr_tf import Checkpoints
+from sogclr_tf.models import examples_check
+from sogclr_tf.training import checkpoint
+
+STEP = 6
+IMAGES = np.random.default_rng(0).integers(0, 256, (8, 8, 8, 3), np.uint8)
+# (loss, options) of every kind of table.
+LOSSES = {
+    "sogclr": {"gamma_decay_steps": 9},
+    "isogclr": {},
+    "two_way": {"temperature_scheme": "individual"},
+}
+
+
+def folder_of(tmp_path):
+    """Eight files, 00000.png to 00007.png."""
+    return write_folder(tmp_path / "pets", IMAGES)
+
+
+def change(folder):
+    """One more before and one behind, one removed, one renamed."""
+    for name in ("-first.png", "last.png"):
+        shutil.copy(folder / "00000.png", folder / name)
+    (folder / "00002.png").unlink()
+    (folder / "00005.png").rename(folder / "00003b.png")
+
+
+def views_of(source):
+    return sogclr_tf.training_views(source, batch_size=4, policy=as_it_is)
+
+
+def as_it_is(image, _):
+    return tf.ensure_shape(tf.image.convert_image_dtype(image, tf.float32), [8, 8, 3])
+
+
+def model(num_examples, loss="sogclr", **options):
+    keras.utils.set_random_seed(0)
+    encoder = keras.Sequential(
+        [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(4)]
+    )
+    built = sogclr_tf.SogCLR(encoder, sogclr_tf.build_loss(loss, num_examples, **options))
+    built.compile(keras.optimizers.SGD(0.01, momentum=0.9), run_eagerly=True)
+    return built
+
+
+def trained(source, folder, loss="sogclr", save=True, **options):
+    """A model with random values in everything, as after `STEP` steps on a source, and saved."""
+    built = model(source.num_examples, loss, **options)
+    checkpoints = Checkpoints(built, folder)
+    examples_check.check(built, source)
+    rng = np.random.default_rng(1)
+    for variable in (*built.variables, *built.optimizer.variables):
+        if variable is not built._examples:
+            variable.assign(rng.uniform(1, 9, variable.shape).astype(variable.dtype))
+    built._trained_steps.assign(STEP)
+    if save:
+        checkpoints.save()
+    return built
+
+
+def arrays(built):
+    """All but what says whose the rows are, and the rows."""
+    left_out = [built._examples, *(table for table, _ in built.contrastive_loss.tables)]
+    variables = [*built.variables, *built.optimizer.variables]
+    return [np.asarray(v) for v in variables if not any(v is other for other in left_out)]
+
+
+def rows_by_name(built, source):
+    """{name: [its row of every table]}."""
+    tables = [np.asarray(table) for table, _ in built.contrastive_loss.tables]
+    names = source.example_names()
+    return {names[k]: [table[k] for table in tables] for k in range(len(names))}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_rows_go_with_their_files(tmp_path, loss):
+    folder = folder_of(tmp_path)
+    old = sogclr_tf.FolderSource(folder)
+    before = trained(old, tmp_path / "checkpoints", loss, **LOSSES[loss])
+    change(folder)
+    new = sogclr_tf.FolderSource(folder)
+    built = model(new.num_examples, loss, **LOSSES[loss])
+    assert Checkpoints(built, tmp_path / "checkpoints").restore(grow=new) == STEP
+    were, are = rows_by_name(before, old), rows_by_name(built, new)
+    assert set(are) - set(were) == {"-first.png", "00003b.png", "last.png"}
+    assert set(were) - set(are) == {"00002.png", "00005.png"}
+    initial = [value for _, value in before.contrastive_loss.tables]
+    for name, row in are.items():
+        assert row == were.get(name, np.float32(initial).tolist()), name
+    assert built.examples_fingerprint == new.example_names().fingerprint
+    for kept, found in zip(arrays(before), arrays(built), strict=True):
+        np.testing.assert_array_equal(found, kept)
+
+
+def test_a_loss_begins_its_new_rows_as_never_seen():
+    begins = {
+        "sogclr": [-np.inf],
+        "isogclr": [-np.inf, 0.3, 0.0],
+        "two_way": [-np.inf, -np.inf, 0.3, 0.3, 0.0, 0.0],
+    }
+    for name, options in LOSSES.items():
+        loss = sogclr_tf.build_loss(name, 8, temperature=0.3, **options)
+        assert [initial for _, initial in loss.tables] == begins[name]
+        for table, initial in loss.tables:
+            np.testing.assert_array_equal(table, np.full(8, initial, np.float32))
+        assert len([w for w in loss.weights if w.shape == (8,)]) == len(loss.tables)
+
+
+@pytest.fixture
+def grown(tmp_path):
+    """(folder of checkpoints, source, the model that was grown, its `Checkpoints`)."""
+    folder, checkpoints = folder_of(tmp_path), tmp_path / "checkpoints"
+    trained(sogclr_tf.FolderSource(folder), checkpoints)
+    change(folder)
+    source = sogclr_tf.FolderSource(folder)
+    built = model(source.num_examples)
+    saved = Checkpoints(built, checkpoints)
+    saved.restore(grow=source)
+    return checkpoints, source, built, saved
+
+
+def names_in(folder):
+    return {path.name for path in folder.glob("examples-*")}
+
+
+@pytest.mark.slow(reason="trains a model")
+def test_training_goes_on_and_the_next_save_keeps_it(grown):
+    folder, source, built, saved = grown
+    before = names_in(folder)
+    views = views_of(source)
+    built.fit(views, epochs=4, initial_step=STEP, verbose=0)
+    assert built.trained_steps == 4 * views.steps_per_epoch
+    assert np.isfinite(built.contrastive_loss.log_u).sum() > 6
+    saved.save()
+    assert names_in(folder) > before
+    again = model(source.num_examples)
+    assert Checkpoints(again, folder).restore() == built.trained_steps
+    np.testing.assert_array_equal(again.contrastive_loss.log_u, built.contrastive_loss.log_u)
+    checkpoint.check_examples(folder, source)
+
+
+def test_growing_changes_no_file(tmp_path, grown):
+    folder, source, built, _ = grown
+    again = model(source.num_examples)
+    Checkpoints(again, folder).restore(grow=source)
+    np.testing.assert_array_equal(again.contrastive_loss.log_u, built.contrastive_loss.log_u)
+    other = sogclr_tf.FolderSource(write_folder(tmp_path / "before", IMAGES))
+    checkpoint.check_examples(folder, other)
+    assert Checkpoints(model(8), folder).restore() == STEP
+
+
+def test_a_grown_model_is_saved_without_a_step_too(grown):
+    folder, source, built, saved = grown
+    saved.save()
+    again = model(source.num_examples)
+    assert Checkpoints(again, folder).restore() == STEP
+    np.testing.assert_array_equal(again.contrastive_loss.log_u, built.contrastive_loss.log_u)
+    # The one checkpoint there is has its names, the others are gone.
+    assert names_in(folder) == {f"examples-{built.examples_fingerprint:016x}.npz"}
+
+
+def test_names_stay_as_long_as_a_checkpoint_needs_them(grown):
+    folder, _, built, saved = grown
+    for step in range(STEP + 1, STEP + 4):
+        assert len(names_in(folder)) == (1 if step == STEP + 1 else 2)
+        built._trained_steps.assign(step)
+        saved.save()
+    assert len(names_in(folder)) == 1
+
+
+def test_a_save_that_was_cut_off_after_the_names(grown, monkeypatch):
+    folder, source, _, saved = grown
+
+    def power_cut(*_, **__):
+        raise EOFError
+
+    monkeypatch.setattr(tf.train.CheckpointManager, "save", power_cut)
+    with pytest.raises(EOFError):
+        saved.save()
+    again = model(source.num_examples)
+    assert Checkpoints(again, folder).restore(grow=source) == STEP
+    with pytest.raises(ValueError, match="example 0 was '00000.png' and is '-first.png' now"):
+        checkpoint.check_examples(folder, source)
+
+
+def test_the_same_examples_are_restored_as_they_are(tmp_path):
+    source = sogclr_tf.FolderSource(folder_of(tmp_path))
+    before = trained(source, tmp_path / "checkpoints")
+    built = model(8)
+    Checkpoints(built, tmp_path / "checkpoints").restore(grow=source)
+    for was, now in zip(before.get_weights(), built.get_weights(), strict=True):
+        np.testing.assert_array_equal(now, was)
+
+
+def test_restored_and_not_grown_is_refused_by_fit(tmp_path):
+    folder = folder_of(tmp_path)
+    trained(sogclr_tf.FolderSource(folder), tmp_path / "checkpoints")
+    (folder / "00007.png").rename(folder / "0.png")
+    built = model(8)
+    Checkpoints(built, tmp_path / "checkpoints").restore()
+    with pytest.raises(ValueError, match="example 0 was '00000.png' and is '0.png' now"):
+        built.fit(views_of(folder), verbose=0)
+
+
+class TestErrors:
+    def test_too_few_rows(self, tmp_path):
+        source = sogclr_tf.ArraySource(IMAGES)
+        trained(source, tmp_path)
+        more = sogclr_tf.ArraySource(np.concatenate([IMAGES, 255 - IMAGES]))
+        with pytest.raises(
+            ValueError, match="has 16 examples, but the loss a table for 8: give it"
+        ):
+            Checkpoints(model(8), tmp_path).restore(grow=more)
+
+    @pytest.mark.parametrize("spoil", [os.unlink, lambda path: path.write_bytes(b"")])
+    def test_names_that_are_lost(self, tmp_path, spoil):
+        trained(sogclr_tf.ArraySource(IMAGES), tmp_path)
+        (names,) = tmp_path.glob("examples-*")
+        spoil(names)
+        assert Checkpoints(model(8), tmp_path).restore() == STEP
+        other = sogclr_tf.ArraySource(255 - IMAGES)
+        with pytest.raises(ValueError, match="carried over by name: .*npz is missing or broken"):
+            Checkpoints(model(8), tmp_path).restore(grow=other)
+        with pytest.raises(ValueError, match="which ones, its weights alone do not say"):
+            checkpoint.check_examples(tmp_path, other)
+
+    def test_another_number_says_how_to_go_on(self, tmp_path):
+        trained(sogclr_tf.ArraySource(IMAGES), tmp_path)
+        with pytest.raises(ValueError, match=r"num_examples=9; restore\(grow=views"):
+            Checkpoints(model(9), tmp_path).restore()
+
+
+def test_a_loss_without_a_table_grows_by_being_restored(tmp_path):
+    trained(sogclr_tf.ArraySource(IMAGES), tmp_path, "simclr")
+    other = sogclr_tf.ArraySource(255 - IMAGES)
+    checkpoint.check_examples(tmp_path, other)
+    assert Checkpoints(model(8, "simclr"), tmp_path).restore(grow=other) == STEP
+
+
+def test_a_checkpoint_of_version_0_2(tmp_path, caplog):
+    """It has no fingerprint, so that the first training says whose its rows are taken for."""
+    source = sogclr_tf.ArraySource(IMAGES)
+    before = trained(source, tmp_path, save=False)
+    means = [tf.Variable(tf.zeros(m.shape, m.dtype)) for m in before.metrics_variables]
+    parts = tf.train.TrackableView(before).children(before)
+    del parts["_examples"], parts["_stream_position"]
+    saved = tf.train.Checkpoint(model=tf.train.Checkpoint(**parts), means=means)
+    manager = tf.train.CheckpointManager(saved, str(tmp_path), 1, checkpoint_name="step")
+    manager.save(checkpoint_number=STEP)
+    built = model(8)
+    caplog.set_level(logging.WARNING)
+    assert Checkpoints(built, tmp_path).restore() == STEP
+    assert built.examples_fingerprint == 0
+    np.testing.assert_array_equal(built.contrastive_loss.log_u, before.contrastive_loss.log_u)
+    examples_check.check(built, source)
+    assert "does not say whose the rows of its table are" in caplog.text
+    with pytest.raises(ValueError, match="by name: it does not say whose they are"):
+        Checkpoints(model(8), tmp_path).restore(grow=source)
+
+
+REPLICAS = """
+import sys
+import numpy as np, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+sys.path.append(TESTS)
+from training import test_kept_examples as tests
+import sogclr_tf
+from sogclr_tf.models import examples_check
+
+one = sogclr_tf.ArraySource(tests.IMAGES)
+other = sogclr_tf.ArraySource(np.concatenate([255 - tests.IMAGES[:2], tests.IMAGES[1:]]))
+tests.trained(one, "checkpoints")
+with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    built = tests.model(9)
+    saved = sogclr_tf.Checkpoints(built, "checkpoints")
+saved.restore(grow=other)
+examples_check.check(built, other)
+for copy in map(np.asarray, built.contrastive_loss.log_u.values):
+    assert np.isneginf(copy[:2]).all() and (copy[2:] > 0).all(), copy
+saved.save()
+again = tests.model(9)
+assert sogclr_tf.Checkpoints(again, "checkpoints").restore() == tests.STEP
+np.testing.assert_array_equal(again.contrastive_loss.log_u, built.contrastive_loss.log_u)
+"""
+
+
+@pytest.mark.slow(reason="a process of its own, with two devices")
+def test_every_replica_has_the_rows(tmp_path):
+    program = REPLICAS.replace("TESTS", repr(str(ROOT / "tests")))
+    process = processes.run("-c", program, cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
