@@ -8,6 +8,8 @@ no image, one whose header claims more pixels than allowed (before anything is d
 kinds that TensorFlow has no decoder for: animated WebP, compressed or 1, 2, 4 and 16-bit BMP.
 """
 
+import re
+
 import numpy as np
 import tensorflow as tf
 
@@ -16,7 +18,11 @@ MAX_PIXELS = 100_000_000
 
 _JPEG, _PNG, _GIF, _BMP, _WEBP, _UNKNOWN = range(6)
 _SIGNATURES = [b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"RIFF????WEBP"]
-_HEAD = 64
+_KNOWN = re.compile(
+    b"|".join(re.escape(signature).replace(rb"\?", b".") for signature in _SIGNATURES), re.DOTALL
+)
+# Bytes that tell the kind of a file, and of most its height and width.
+HEAD = 64
 # Neighbors of a crop that its last columns are interpolated from, where color is subsampled.
 _JPEG_MARGIN = 4
 
@@ -85,9 +91,17 @@ def decode_crop(encoded: tf.Tensor, box: tf.Tensor, max_pixels: int = MAX_PIXELS
     return tf.ensure_shape(cropped, [None, None, 3])
 
 
+def is_known(head: bytes) -> bool:
+    """Whether a file whose first `HEAD` bytes are given is of a kind that can be decoded."""
+    if head[:2] == b"BM":
+        # Text may begin so; what follows is the length of a header.
+        return int.from_bytes(head[14:18], "little") in (40, 52, 56, 64, 108, 124)
+    return _KNOWN.match(head) is not None
+
+
 def _head(encoded):
     """The first bytes, zeros where the file is shorter: int32 [64]."""
-    return tf.cast(tf.io.decode_raw(encoded, tf.uint8, fixed_length=_HEAD), tf.int32)
+    return tf.cast(tf.io.decode_raw(encoded, tf.uint8, fixed_length=HEAD), tf.int32)
 
 
 def _kind(head):
@@ -226,7 +240,7 @@ def _first_frame(encoded):
     data = tf.io.decode_raw(encoded, tf.uint8)
     size = tf.size(data)
     # Past the end there are zeros, which end every chain of blocks.
-    data = tf.cast(tf.pad(data, [[0, _HEAD]]), tf.int32)
+    data = tf.cast(tf.pad(data, [[0, HEAD]]), tf.int32)
     flags = data[10]
     start = 13 + tf.where(flags & 0x80 != 0, 3 * tf.bitwise.left_shift(2, flags & 7), 0)
     (place,) = tf.while_loop(

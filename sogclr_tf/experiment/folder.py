@@ -10,6 +10,7 @@ from typing import Any
 
 from sogclr_tf.atomic_write import replacing
 from sogclr_tf.models.linear_probe import LinearProbe
+from sogclr_tf.printable import check_printable
 
 
 class RunFolder:
@@ -17,6 +18,7 @@ class RunFolder:
 
     Attributes:
         path: pathlib.Path of the folder; made where missing.
+        lock: `run.lock`, while a process writes into the folder.
         checkpoints, events, plots, saved_model: folders inside it.
         metrics: `metrics.csv`, a row per epoch.
         result: `result.json`, the closing numbers.
@@ -28,8 +30,10 @@ class RunFolder:
     """
 
     def __init__(self, path: str | os.PathLike) -> None:
+        check_printable(str(path), "the folder of a run", "give another --workdir")
         self.path = pathlib.Path(path)
         self.path.mkdir(parents=True, exist_ok=True)
+        self.lock = self.path / "run.lock"
         self.checkpoints = self.path / "checkpoints"
         self.events = self.path / "events"
         self.plots = self.path / "plots"

@@ -1,5 +1,6 @@
 """A run from top to bottom, as a config and a mode say."""
 
+import contextlib
 import dataclasses
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from sogclr_tf.experiment.environment import environment
 from sogclr_tf.experiment.evaluate import evaluate
 from sogclr_tf.experiment.export import check_export, export_images
 from sogclr_tf.experiment.folder import RunFolder
+from sogclr_tf.experiment.folder_lock import FolderLock
 from sogclr_tf.experiment.image_task import ImageTask, keep_evaluation
 from sogclr_tf.experiment.image_text_task import ImageTextTask
 from sogclr_tf.experiment.pictures import report_parts
@@ -60,8 +62,15 @@ def run(job: Job, strategy: tf.distribute.Strategy) -> None:
     Raises:
         ValueError: the config cannot be run, the run is one of other examples, or there is nothing
             trained to evaluate or export.
+        FolderInUse: another process writes into the run's folder.
         Stopped: a signal came; the step is saved.
     """
+    # The chief alone writes, in every mode.
+    with FolderLock(job.folder.lock) if is_chief(strategy) else contextlib.nullcontext():
+        _run(job, strategy)
+
+
+def _run(job: Job, strategy: tf.distribute.Strategy) -> None:
     config, folder, chief = job.config, job.folder, is_chief(strategy)
     build.set_precision(config.precision)
     task = (ImageTextTask if has_texts(config) else ImageTask)(config, job.mode)
@@ -91,7 +100,13 @@ def run_on_encoder(job: Job, encoder_path: str) -> None:
 
     Raises:
         ValueError: the mode is another, or the file holds no such encoder.
+        FolderInUse: another process writes into the folder.
     """
+    with FolderLock(job.folder.lock):
+        _run_on_encoder(job, encoder_path)
+
+
+def _run_on_encoder(job: Job, encoder_path: str) -> None:
     config, folder = job.config, job.folder
     if job.mode not in ("evaluate", "export"):
         raise ValueError(

@@ -47,6 +47,7 @@ class TestWholeRun:
         assert list(folder.checkpoints.glob("*.index"))
         assert (folder.saved_model / "36" / "saved_model.pb").exists()
         assert not list(folder.path.glob(".*"))
+        assert not folder.lock.exists()
 
     def test_result(self, finished):
         folder, _ = finished
@@ -138,6 +139,7 @@ def test_sigterm_saves_and_exits_with_a_status_of_its_own(tmp_path):
     assert process.returncode == 75
     step = re.search(r"stopped by SIGTERM at step (\d+), which is saved", errors)[1]
     assert (folder / f"step-{step}.index").exists()
+    assert not (folder.parent / "run.lock").exists()
 
 
 def test_killed_it_goes_on_from_the_last_checkpoint(tmp_path):
@@ -148,9 +150,15 @@ def test_killed_it_goes_on_from_the_last_checkpoint(tmp_path):
     while len(list(folder.glob("*.index"))) < 2:
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
+    # Asleep it is alive, and does not end before the second one has started.
+    process.send_signal(signal.SIGSTOP)
+    second = command("--mode=evaluate", *SMALL, cwd=tmp_path)
+    assert second.returncode == 1
+    assert f"error: runs/digits is in use by process {process.pid} on " in second.stderr
     process.kill()
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL
+    assert (tmp_path / "runs" / "digits" / "run.lock").exists()
     again = command(*arguments, cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     step = int(re.search(r"resumed at step (\d+)", again.stderr)[1])

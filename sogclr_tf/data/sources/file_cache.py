@@ -55,4 +55,6 @@ def forget(kind: str, place: str) -> None:
 def _path(kind: str, place: str) -> pathlib.Path:
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
     folder = pathlib.Path(os.environ.get("SOGCLR_TF_CACHE") or cache / "sogclr_tf")
-    return folder / f"{kind}-{hashlib.sha256(place.encode()).hexdigest()[:24]}.npz"
+    # A path may hold bytes that are no text.
+    digest = hashlib.sha256(place.encode(errors="surrogateescape")).hexdigest()
+    return folder / f"{kind}-{digest[:24]}.npz"

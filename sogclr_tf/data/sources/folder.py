@@ -6,13 +6,19 @@ import os
 import numpy as np
 import tensorflow as tf
 
+from sogclr_tf.data.sources import image_files
 from sogclr_tf.data.sources.base import EncodedSource, order
-from sogclr_tf.data.sources.folder_listing import SUFFIXES, Listing, list_images
+from sogclr_tf.data.sources.folder_listing import Listing, list_images
 from sogclr_tf.example_names import ExampleNames
+from sogclr_tf.printable import printable
 
 
 class FolderSource(EncodedSource):
     """The JPEG, PNG, WebP, BMP and GIF files of a folder and the folders below.
+
+    They are known by their suffixes, those without a suffix by their first bytes. Hidden files and
+    what systems leave in folders are passed over; a warning counts other files, but for notes such
+    as .txt and .json.
 
     The index is the place of a file's relative path in byte order, so it stays as long as no file
     is added, removed or renamed. Files are read when they are needed. The list of files is kept in
@@ -27,23 +33,22 @@ class FolderSource(EncodedSource):
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: no image lies in it.
+        PermissionError: a folder below may not be read.
+        ValueError: no image lies in it, or a class has no printable name.
     """
 
     def __init__(self, folder: str | os.PathLike) -> None:
         folder = os.path.expanduser(os.fspath(folder))
-        if not tf.io.gfile.isdir(folder):
-            raise FileNotFoundError(f"there is no folder '{folder}': give one that holds images")
+        name = printable(folder)
+        if not tf.io.gfile.isdir(os.fsencode(folder)):
+            raise FileNotFoundError(f"there is no folder '{name}': give one that holds images")
         listing = list_images(folder)
         if not len(listing):
-            suffixes = ", ".join(suffix.decode() for suffix in SUFFIXES)
-            raise ValueError(
-                f"folder '{folder}' holds no image: expected files {suffixes} (TFRecord files are "
-                f"given as a pattern, such as {os.path.join(folder, '*')})"
-            )
+            raise ValueError(_no_image(name, os.path.join(name, "*"), listing))
+        image_files.warn_of(name, listing.left_out)
         labels = _labels(listing)
         super().__init__(
-            folder,
+            name,
             len(listing),
             labeled=labels is not None,
             class_names=None if labels is None else sorted(listing.group_names),
@@ -51,11 +56,13 @@ class FolderSource(EncodedSource):
         self._text, self._starts = tf.constant(listing.text), tf.constant(listing.starts)
         self._labels = None if labels is None else tf.constant(labels)
         # The working directory may change before the files are read.
-        self._root = os.path.join(folder if "://" in folder else os.path.abspath(folder), "")
+        root = os.path.join(folder if "://" in folder else os.path.abspath(folder), "")
+        # In bytes, as it may hold some that are no text.
+        self._root = os.fsencode(root)
 
     def fingerprint(self) -> str:
         names = hashlib.sha256(self._text.numpy()).hexdigest()
-        return f"{self._root} {names} {self.max_pixels}"
+        return f"{os.fsdecode(self._root)} {names} {self.max_pixels}"
 
     def example_names(self) -> ExampleNames:
         """The relative paths, so that the folder itself may lie anywhere."""
@@ -71,7 +78,7 @@ class FolderSource(EncodedSource):
         return tf.io.read_file(self._root + image)
 
     def locate(self, index: int) -> str:
-        return self._root + os.fsdecode(self._path(index).numpy())
+        return printable(os.fsdecode(self._root + self._path(index).numpy()))
 
     def _example(self, row):
         example = {"image": self._path(row), "index": row}
@@ -82,6 +89,15 @@ class FolderSource(EncodedSource):
     def _path(self, row: int | tf.Tensor) -> tf.Tensor:
         start, end = self._starts[row], self._starts[row + 1]
         return tf.strings.substr(self._text, start, end - start)
+
+
+def _no_image(name: str, pattern: str, listing: Listing) -> str:
+    suffixes = ", ".join(suffix.decode() for suffix in image_files.SUFFIXES)
+    others = image_files.counts(listing.left_out)
+    return (
+        f"folder '{name}' holds no image{f' (only {others})' if others else ''}: expected files "
+        f"{suffixes} (TFRecord files are given as a pattern, such as {pattern})"
+    )
 
 
 def _labels(listing: Listing) -> np.ndarray | None:

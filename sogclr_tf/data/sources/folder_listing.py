@@ -1,16 +1,16 @@
 """The image files below a folder, in the byte order of their relative paths."""
 
+import collections
 import concurrent.futures
 import dataclasses
+import json
 import os
 import time
 
 import numpy as np
-import tensorflow as tf
 
-from sogclr_tf.data.sources import file_cache
+from sogclr_tf.data.sources import file_cache, folder_entries, image_files
 
-SUFFIXES = (b".jpg", b".jpeg", b".jpe", b".png", b".webp", b".bmp", b".gif")
 # Listings that wait for a remote file system at a time.
 _REQUESTS = 32
 # A folder that changed within so many nanoseconds before it was listed may change again without
@@ -27,12 +27,14 @@ class Listing:
         starts: int64 [N + 1]; path i is text[starts[i] : starts[i + 1]].
         groups: int64 [G, 2]; where the paths of each sub-folder of the first level begin and end.
         group_names: list of str, of those sub-folders, also of empty ones.
+        left_out: {suffix: number of files} of what is no image and no note beside images.
     """
 
     text: bytes
     starts: np.ndarray
     groups: np.ndarray
     group_names: list
+    left_out: dict[str, int]
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -43,14 +45,18 @@ def list_images(folder: str) -> Listing:
 
     A local folder's manifest holds the time of change of every folder below, which moves when a
     file is added, removed or renamed. A remote folder has no such times and is listed at each
-    start, many sub-folders at a time. Hidden files and folders (".name") and files of other
-    suffixes are left out; links to folders are followed, but not into themselves.
+    start, many sub-folders at a time. Which files are images is told by their suffixes, and by the
+    first bytes of those that have none; see `image_files` for the rest. Links to folders are
+    followed, but not into themselves.
 
     Args:
         folder: str, a local path or one that tf.io.gfile knows (gs://...).
+
+    Raises:
+        PermissionError: a folder, or a file without suffix, may not be read; names it.
     """
     if "://" in folder:
-        return _Walk(folder.rstrip("/"), _list_remote, _REQUESTS).listing()
+        return _Walk(folder.rstrip("/"), folder_entries.list_remote, _REQUESTS).listing()
     folder = os.path.abspath(folder)
     stored = file_cache.load("folder", folder)
     if stored is not None and _is_current(folder, stored):
@@ -59,9 +65,10 @@ def list_images(folder: str) -> Listing:
             stored["starts"],
             stored["groups"],
             _split(stored["group_names"]),
+            json.loads(stored["left_out"].tobytes())["files"],
         )
     listed_at = time.time_ns()
-    walk = _Walk(os.fsencode(folder), _list_local)
+    walk = _Walk(os.fsencode(folder), folder_entries.list_local)
     listing = walk.listing()
     file_cache.save(
         "folder",
@@ -70,6 +77,10 @@ def list_images(folder: str) -> Listing:
         starts=listing.starts,
         groups=listing.groups,
         group_names=_join(listing.group_names),
+        # One array, because each takes time to open.
+        left_out=np.frombuffer(
+            json.dumps({"rules": image_files.RULES, "files": listing.left_out}).encode(), np.uint8
+        ),
         folders=_join([os.fsdecode(relative) for relative in walk.folders]),
         changed=np.array([_changed(folder, relative) for relative in walk.folders]),
         listed_at=listed_at,
@@ -89,6 +100,7 @@ class _Walk:
         self._text, self._starts = bytearray(), [np.zeros(1, np.int64)]
         self._groups, self._group_names = [], []
         self._count = 0
+        self._left_out = collections.Counter()
         self.folders = []
 
     def listing(self):
@@ -99,12 +111,15 @@ class _Walk:
             np.concatenate(self._starts),
             np.array(self._groups, np.int64).reshape(-1, 2),
             self._group_names,
+            dict(self._left_out),
         )
 
     def _list(self, relative):
         return self._list_folder(self._root, relative)
 
-    def _visit(self, relative, names):
+    def _visit(self, relative, listed):
+        names, left_out = listed
+        self._left_out.update(left_out)
         self.folders.append(relative)
         below = self._listed(relative, [name for name in names if name.endswith(b"/")])
         files = []
@@ -138,45 +153,11 @@ class _Walk:
         self._count += len(paths)
 
 
-def _list_local(root, relative):
-    """Names of images and, with a "/" at the end, of folders; sorted bytes."""
-    folder = os.path.join(root, relative)
-    names = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith(b"."):
-                continue
-            if entry.is_dir():
-                if not (entry.is_symlink() and _leads_up(entry.path)):
-                    names.append(entry.name + b"/")
-            elif entry.name.lower().endswith(SUFFIXES):
-                names.append(entry.name)
-    names.sort()
-    return names
-
-
-def _list_remote(root, relative):
-    """As `_list_local`; only what has no suffix of an image is asked whether it is a folder."""
-    folder = f"{root}/{os.fsdecode(relative)}"
-    names = []
-    for name in tf.io.gfile.listdir(folder):
-        bare = name.rstrip("/")
-        if not bare or bare.startswith("."):
-            continue
-        if bare == name and name.lower().encode().endswith(SUFFIXES):
-            names.append(os.fsencode(name))
-        elif bare != name or ("." not in name and tf.io.gfile.isdir(folder + name)):
-            names.append(os.fsencode(bare) + b"/")
-    names.sort()
-    return names
-
-
-def _leads_up(link):
-    target = os.path.join(os.path.realpath(link), b"")
-    return os.path.join(os.path.realpath(os.path.dirname(link)), b"").startswith(target)
-
-
 def _is_current(folder, stored):
+    if "left_out" not in stored:
+        return False
+    if json.loads(stored["left_out"].tobytes())["rules"] != image_files.RULES:
+        return False
     changed = stored["changed"]
     if changed.max() > int(stored["listed_at"]) - _SETTLED:
         return False

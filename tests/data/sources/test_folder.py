@@ -1,6 +1,8 @@
 """A folder of images: an index for every path, and a list that is remembered while it holds."""
 
+import contextlib
 import os
+import re
 import time
 
 import numpy as np
@@ -9,7 +11,7 @@ import tensorflow as tf
 from support.files import write_folder
 
 from sogclr_tf import FolderSource
-from sogclr_tf.data.sources import file_cache, folder_listing
+from sogclr_tf.data.sources import file_cache, folder_entries, folder_listing, image_files
 from sogclr_tf.data.sources.open import from_name, from_path, is_path
 
 N = 12
@@ -45,13 +47,13 @@ def settle(folder):
 def walks(monkeypatch):
     """The folders that were listed, one by one."""
     listed = []
-    plain = folder_listing._list_local
+    plain = folder_entries.list_local
 
     def watched(root, relative):
         listed.append(relative.decode())
         return plain(root, relative)
 
-    monkeypatch.setattr(folder_listing, "_list_local", watched)
+    monkeypatch.setattr(folder_entries, "list_local", watched)
     return listed
 
 
@@ -71,8 +73,8 @@ class TestPaths:
         assert paths(tmp_path) == sorted(names, key=os.fsencode)
 
     def test_suffixes(self, tmp_path):
-        good = ["a.jpg", "b.JPEG", "c.jpe", "d.png", "e.WebP", "f.bmp", "g.gif"]
-        touch(tmp_path, *good, "labels.csv", "h", "i.tif", ".j.png", "._k.jpg", ".git/l.png")
+        good = ["a.jpg", "b.JPEG", "c.jpe", "d.png", "e.WebP", "f.bmp", "g.gif", "h.jfif", "i.JPG"]
+        touch(tmp_path, *good, "labels.csv", "k", "l.tif", ".j.png", "._k.jpg", ".git/l.png")
         assert paths(tmp_path) == good
 
     def test_links_are_followed_but_not_into_themselves(self, tmp_path):
@@ -101,6 +103,133 @@ class TestPaths:
                 file.write("x")
         monkeypatch.setattr(folder_listing, "_REQUESTS", 3)
         assert paths(folder) == names
+
+
+class TestOtherFiles:
+    """What is no image by its name: told by its bytes, counted, or passed over."""
+
+    def heads(self):
+        """{kind: bytes of a file}; TensorFlow writes no WebP, BMP and GIF."""
+        image = images(1)[0]
+        return {
+            "jpeg": tf.io.encode_jpeg(image).numpy(),
+            "png": tf.io.encode_png(image).numpy(),
+            "gif": b"GIF89a" + bytes(20),
+            "webp": b"RIFF\x24\0\0\0WEBPVP8 " + bytes(20),
+            "bmp": b"BM" + bytes(12) + b"\x28\0\0\0" + bytes(40),
+        }
+
+    @pytest.mark.parametrize("remote", [False, True])
+    def test_a_file_without_suffix_is_known_by_its_first_bytes(self, tmp_path, remote):
+        files = {
+            **self.heads(),
+            "1.2.840.113": self.heads()["jpeg"],
+            **{"README": b"BMW, a collection", "empty": b"", "tiff": b"II*\0" + bytes(9)},
+        }
+        folder = f"ram://{tmp_path.name}-{remote}" if remote else str(tmp_path)
+        tf.io.gfile.makedirs(folder)
+        for name, content in files.items():
+            with tf.io.gfile.GFile(f"{folder}/{name}", "wb") as file:
+                file.write(content)
+        found = folder_listing.list_images(folder)
+        names = ["1.2.840.113", "bmp", "gif", "jpeg", "png", "webp"]
+        assert found.text.decode() == "".join(names)
+        assert found.left_out == {"": 2}
+
+    def test_many_without_suffix(self, tmp_path):
+        names = [f"{number:032x}" for number in range(200)]
+        for place, name in enumerate(names):
+            (tmp_path / name).write_bytes(b"\xff\xd8\xff" if place % 2 else b"no image")
+        assert paths(tmp_path) == names[1::2]
+
+    def test_what_can_be_opened_only_to_wait(self, tmp_path):
+        os.mkfifo(touch(tmp_path, "a.png") / "pipe")
+        (tmp_path / "around").symlink_to("around")
+        (tmp_path / "gone").symlink_to("nowhere")
+        found = folder_listing.list_images(str(tmp_path))
+        assert (found.text, found.left_out) == (b"a.png", {"": 3})
+
+    def test_others_are_counted_once_in_a_process_and_from_the_manifest(
+        self, tmp_path, caplog, walks
+    ):
+        others = ["a/0.tif", "a/1.TIF", "b/2.tif", "b/3.avif", "a/4.HEIC"]
+        notes = ["a/labels.csv", "README.md", "b/5.json", "b/6.xml", "b/desktop.ini"]
+        touch(tmp_path, "a/0.jpg", "b/0.jpg", *others, *notes)
+        settle(tmp_path)
+        expected = (
+            f"{tmp_path}: left out 5 files that are no JPEG, PNG, WebP, BMP or GIF: .tif 3, "
+            ".avif 1, .heic 1: convert them to use them"
+        )
+        for _ in range(2):
+            assert FolderSource(tmp_path).size == 2
+        assert caplog.messages == [expected]
+        # As in another process, which finds the list.
+        image_files._warn.cache_clear()
+        listed = len(walks)
+        FolderSource(tmp_path)
+        assert caplog.messages == [expected] * 2
+        assert len(walks) == listed
+
+    def test_notes_alone_are_no_reason_to_warn(self, tmp_path, caplog):
+        FolderSource(touch(tmp_path, "a.png", "labels.csv", "captions.txt", "Thumbs.db"))
+        assert caplog.messages == []
+
+    def test_of_many_kinds_the_frequent_ones_are_told(self):
+        left_out = {f".k{number}": number for number in range(1, 12)}
+        assert image_files.counts(left_out).endswith(".k5 5, .k4 4, others 6")
+
+    def test_what_systems_leave_is_no_image_and_no_class(self, tmp_path, caplog):
+        left = ["cat/@eaDir/1.jpg/THUMB_M.jpg", "__MACOSX/cat/._1.jpg", "lost+found/#12.jpg"]
+        left += ["$RECYCLE.BIN/$R1.jpg", "System Volume Information/2.jpg", "#recycle/3.jpg"]
+        left += [".thumbnails/4.jpg", ".ipynb_checkpoints/5.jpg", "cat/Thumbs.db", "cat/.DS_Store"]
+        source = FolderSource(touch(tmp_path, "cat/1.jpg", "dog/2.jpg", *left))
+        assert (source.size, source.class_names) == (2, ["cat", "dog"])
+        assert caplog.messages == []
+
+    def test_a_list_that_was_made_by_other_rules_is_made_anew(self, tmp_path, monkeypatch, walks):
+        settle(touch(tmp_path, "1.png"))
+        for rules, expected in ((1, 1), (1, 1), (2, 2)):
+            monkeypatch.setattr(image_files, "RULES", rules)
+            paths(tmp_path)
+            assert len(walks) == expected
+
+
+class TestClosed:
+    """As a user who may not read everything."""
+
+    @pytest.fixture
+    def somebody(self, tmp_path):
+        if os.getuid() != 0:
+            pytest.skip("another user can be tried by root alone")
+        for place in (tmp_path, *tmp_path.parents[:-2]):
+            place.chmod(place.stat().st_mode | 0o055)
+
+        @contextlib.contextmanager
+        def somebody():
+            os.seteuid(65534)
+            try:
+                yield
+            finally:
+                os.seteuid(0)
+
+        return somebody()
+
+    def test_a_folder(self, tmp_path, somebody):
+        (touch(tmp_path, "cat/1.jpg", "dog/2.jpg") / "dog").chmod(0)
+        line = re.escape(f"folder '{tmp_path}/dog/' may not be read: allow it, or move it elsewhe")
+        with somebody, pytest.raises(PermissionError, match=line):
+            paths(tmp_path)
+
+    def test_a_file_of_which_nobody_knows_what_it_is(self, tmp_path, somebody):
+        (touch(tmp_path, "1.jpg", "dog") / "dog").chmod(0)
+        line = re.escape(f"file '{tmp_path}/dog' may not be read: allow it, or give it a suffix")
+        with somebody, pytest.raises(PermissionError, match=line):
+            paths(tmp_path)
+
+    def test_what_a_disk_keeps_for_itself(self, tmp_path, somebody):
+        (touch(tmp_path, "cat/1.jpg", "lost+found/2.jpg") / "lost+found").chmod(0)
+        with somebody:
+            assert paths(tmp_path) == ["cat/1.jpg"]
 
 
 class TestLabels:
@@ -249,6 +378,9 @@ class TestErrors:
     def test_no_images(self, tmp_path):
         touch(tmp_path, "a/notes.txt")
         with pytest.raises(ValueError, match=r"holds no image: expected files \.jpg, .* pattern"):
+            FolderSource(tmp_path)
+        touch(tmp_path, "a/1.tif", "a/2.tif")
+        with pytest.raises(ValueError, match=r"holds no image \(only \.tif 2\): expected files"):
             FolderSource(tmp_path)
 
 
