@@ -12,8 +12,9 @@ from sogclr_tf.data.stream import Stream
 # The registry, so that Keras knows every loss that a saved model may have.
 from sogclr_tf.losses import registry, replica  # noqa: F401
 from sogclr_tf.losses.base import ContrastiveLoss
-from sogclr_tf.models import input_checks, keras_hooks
+from sogclr_tf.models import input_checks, keras_hooks, replica_checks
 from sogclr_tf.models.metrics import FeatureStd, LogMeanExp
+from sogclr_tf.networks.image_format import check_channels_last
 from sogclr_tf.training import strategy
 from sogclr_tf.training.callbacks import Progress, StopAtNonFiniteLoss, WarnOfCollapse
 
@@ -33,6 +34,8 @@ class ContrastiveModel(keras_hooks.BuildsItself):
 
     Raises:
         TypeError: `loss` is no `ContrastiveLoss`.
+        ValueError: Keras is set to images that are not channels_last, or another
+            `MirroredStrategy` of this process has trained a model.
     """
 
     batch_spec: input_checks.BatchSpec = None  # type: ignore[assignment]
@@ -43,6 +46,8 @@ class ContrastiveModel(keras_hooks.BuildsItself):
             raise TypeError(
                 f"loss is {loss!r}: expected a loss such as sogclr_tf.{self.batch_spec.example}"
             )
+        check_channels_last()
+        replica_checks.check_only_strategy(self.distribute_strategy)
         # Not `loss`, which is what Keras's compile() sets.
         self.contrastive_loss = loss
         self._means = [_mean_of(name) for name in ("loss", *loss.metric_names)]
@@ -121,7 +126,9 @@ class ContrastiveModel(keras_hooks.BuildsItself):
 
         Raises:
             ValueError: x does not follow the contract, or does not fit the model or its strategy;
-                `steps_per_execution` does not divide an epoch, or is above 1 where it cannot be.
+                `steps_per_execution` does not divide an epoch, or is above 1 where it cannot be;
+                gradients are to be accumulated on several replicas; or another `MirroredStrategy`
+                of this process has trained before.
         """
         if y is not None:
             raise ValueError("y was given: contrastive learning has no targets, pass views alone")
@@ -137,10 +144,13 @@ class ContrastiveModel(keras_hooks.BuildsItself):
         input_checks.check_execution(
             kwargs.get("steps_per_epoch"), taken, self.steps_per_execution, self.distribute_strategy
         )
+        replica_checks.warn_of_batch_norm(self, self.distribute_strategy)
+        replica_checks.check_accumulation(self.optimizer, self.distribute_strategy)
         if kwargs.get("validation_data") is not None:
             kwargs["validation_data"] = self._held_out(kwargs["validation_data"])
         images = self._named_images(x, first_step)
         x = self._prepare(x, first_step)
+        replica_checks.check_only_strategy(self.distribute_strategy, trains=True)
         callbacks = kwargs.pop("callbacks", None) or []
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             # First, so that nothing is saved after the step that spoilt the weights; the bar last,
@@ -257,21 +267,6 @@ class ContrastiveModel(keras_hooks.BuildsItself):
 def _mean_of(name: str) -> keras.Metric:
     """The metric that averages what a loss logs under `name`."""
     return LogMeanExp(name) if name == "uniformity" else keras.metrics.Mean(name)
-
-
-def features_of(encoder: keras.Model, what: keras.KerasTensor) -> int:
-    """The number of features of an encoder that is called with `what`, a keras.KerasTensor.
-
-    Raises:
-        ValueError: its output is not [B, C].
-    """
-    features = encoder(what).shape
-    if len(features) != 2 or features[-1] is None:
-        raise ValueError(
-            f"the encoder's output has shape {features}: expected features [B, C], so end it "
-            "with a pooling or Flatten layer"
-        )
-    return features[-1]
 
 
 def _as_list(callbacks: Any) -> list[keras.callbacks.Callback]:
