@@ -36,6 +36,8 @@ def check_only_strategy(strategy: tf.distribute.Strategy, *, trains: bool = Fals
 
 def check_accumulation(optimizer: Any, strategy: tf.distribute.Strategy) -> None:
     """Raises ValueError where Keras would have to accumulate gradients on several replicas."""
+    # The one that scales losses in float16 holds the one that steps.
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     steps = getattr(optimizer, "gradient_accumulation_steps", None)
     replicas = strategy.num_replicas_in_sync
     if steps and replicas > 1:

@@ -236,10 +236,13 @@ class TestFedWhatItExpects:
 
     @pytest.mark.slow(reason="two steps are traced")
     def test_it_trains_as_one_that_takes_0_to_1(self):
-        given, plain = after(layers.Rescaling(1 / 255)), after()
+        # Each projector is drawn after the seed that draws its encoder.
+        given = compiled(after(layers.Rescaling(1 / 255)), encoder_range=255)
+        plain = compiled(after())
         before = given.get_weights()
-        compiled(given, encoder_range=255).fit(views(), verbose=0)
-        compiled(plain).fit(views(), verbose=0)
+        assert_all_close(before, plain.get_weights())
+        for model in (given, plain):
+            model.fit(views(), verbose=0)
         assert np.abs(given.get_weights()[0] - before[0]).max() > 1e-4
         # Additions behind a kernel's entry: of 2 views of the examples at 9 places each.
         assert_all_close(given.get_weights(), plain.get_weights(), 2 * N * 9)
