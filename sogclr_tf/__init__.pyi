@@ -38,6 +38,7 @@ from .losses.registry import build_loss as build_loss
 from .losses.registry import register_loss as register_loss
 from .losses.robust import RobustGlobalContrastiveLoss as RobustGlobalContrastiveLoss
 from .losses.two_way import TwoWayGlobalContrastiveLoss as TwoWayGlobalContrastiveLoss
+from .models.batch_norm import synchronize_batch_norm as synchronize_batch_norm
 from .models.linear_probe import LinearProbe as LinearProbe
 from .models.online_probe import OnlineProbe as OnlineProbe
 from .models.sogclr import SogCLR as SogCLR

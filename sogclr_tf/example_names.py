@@ -12,6 +12,7 @@ from typing import Protocol, Self
 import numpy as np
 
 from sogclr_tf.atomic_write import replacing
+from sogclr_tf.printable import printable
 
 
 class Collection(Protocol):
@@ -182,4 +183,4 @@ def _starts(lengths: np.ndarray) -> np.ndarray:
 
 
 def _shown(name: bytes) -> str:
-    return name.decode("utf-8", "backslashreplace")
+    return printable(os.fsdecode(name))

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from sogclr_tf.models import unit_range
+
 
 def extract_features(encoder: Callable, images: Any, batch_size: int = 256) -> np.ndarray:
     """Runs a frozen encoder over images, in inference mode.
@@ -54,13 +56,14 @@ class CompiledEncoder:
 
     Args:
         encoder: images [B, H, W, 3] in 0..1 -> features [B, C], called with training=False; or a
-            `CompiledEncoder`, which is taken as it is.
+            `CompiledEncoder`, which is taken as it is. One that rescales 0..255 is warned of.
     """
 
     def __init__(self, encoder: Callable) -> None:
         if isinstance(encoder, CompiledEncoder):
             self._features: Callable = encoder._features
         else:
+            unit_range.warn_of_range(encoder)
             self._features = tf.function(
                 lambda images: tf.cast(encoder(images, training=False), tf.float32)
             )

@@ -27,6 +27,7 @@ from sogclr_tf.experiment.train import train
 from sogclr_tf.experiment.verbosity import verbosity
 from sogclr_tf.export.load import ServedEncoder, load_encoder
 from sogclr_tf.models.contrastive import ContrastiveModel
+from sogclr_tf.networks.image_format import check_channels_last
 from sogclr_tf.report import figures
 from sogclr_tf.report.material import Material
 from sogclr_tf.report.run_report import write_report
@@ -71,6 +72,7 @@ def run(job: Job, strategy: tf.distribute.Strategy) -> None:
 
 
 def _run(job: Job, strategy: tf.distribute.Strategy) -> None:
+    check_channels_last()
     config, folder, chief = job.config, job.folder, is_chief(strategy)
     build.set_precision(config.precision)
     task = (ImageTextTask if has_texts(config) else ImageTask)(config, job.mode)
@@ -107,6 +109,7 @@ def run_on_encoder(job: Job, encoder_path: str) -> None:
 
 
 def _run_on_encoder(job: Job, encoder_path: str) -> None:
+    check_channels_last()
     config, folder = job.config, job.folder
     if job.mode not in ("evaluate", "export"):
         raise ValueError(

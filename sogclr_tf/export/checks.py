@@ -5,6 +5,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from sogclr_tf.models.unit_range import warn_of_range
+
 
 def checked_encoder(model: Any) -> keras.layers.Layer:
     """The built encoder that a model is, or holds as `.encoder`.
@@ -29,9 +31,12 @@ def checked_encoder(model: Any) -> keras.layers.Layer:
 def checked_image_shape(encoder: keras.layers.Layer, image_shape: tuple | None) -> tuple:
     """(H, W, C) of the images that an encoder takes, as given or as it knows it.
 
+    Warns where it seems to take them in 0..255, since what is exported takes 0..1.
+
     Raises:
         ValueError: it is unknown, or not that of the encoder.
     """
+    warn_of_range(encoder)
     # Keras raises AttributeError from the property where no single input shape is known.
     known: Any = getattr(encoder, "input_shape", None)
     if image_shape is None and not (isinstance(known, tuple) and len(known) == 4):

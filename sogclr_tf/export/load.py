@@ -1,5 +1,6 @@
 """Encoders read back: from a checkpoint, from a SavedModel, or from a .keras file."""
 
+import contextlib
 import os
 import pathlib
 import re
@@ -12,6 +13,7 @@ from sogclr_tf.error_line import first_line
 
 # What a .keras file may hold: Keras finds these classes by name once they are defined.
 from sogclr_tf.models import sogclr, two_tower  # noqa: F401
+from sogclr_tf.models.unit_range import expects_255, in_unit_range
 from sogclr_tf.networks import text_encoder  # noqa: F401
 
 # Where the models of this package keep the encoder of images.
@@ -32,7 +34,9 @@ def load_encoder(
             a `.keras` file of an encoder, or of a model that has one as `.encoder` or
             `.image_encoder`.
         encoder: for a checkpoint, which holds values alone: a built Keras model of the layers that
-            it was made with. Its weights are replaced. Not looked at otherwise.
+            it was made with. Its weights are replaced. Not looked at otherwise. Of a model with
+            `encoder_range=255` it is the one that the model was given; what is returned has the
+            multiplication before it.
 
     Returns:
         A Keras model, which can be trained, or of a SavedModel a `ServedEncoder`, which cannot.
@@ -149,7 +153,7 @@ def _from_checkpoint(prefix, encoder):
         )
     try:
         reader = tf.train.load_checkpoint(prefix)
-        attribute = _check_fit(prefix, reader, encoder)
+        attribute, encoder = _fitting(prefix, reader, encoder)
         parts = tf.train.Checkpoint(**{attribute: encoder})
         restored = tf.train.Checkpoint(model=parts).restore(prefix)
         restored.assert_existing_objects_matched().expect_partial()
@@ -159,6 +163,20 @@ def _from_checkpoint(prefix, encoder):
             f"{prefix} cannot be read ({first_line(error)}): choose another checkpoint"
         ) from error
     return encoder
+
+
+def _fitting(prefix, reader, encoder):
+    """(the attribute of the model that the encoder was, the encoder that takes 0..1).
+
+    Raises:
+        ValueError: the checkpoint's is another.
+    """
+    if expects_255(encoder):
+        scaled = in_unit_range(encoder, 255)
+        # It fits unless the model was trained with encoder_range=1.
+        with contextlib.suppress(ValueError):
+            return _check_fit(prefix, reader, scaled), scaled
+    return _check_fit(prefix, reader, encoder), encoder
 
 
 def _check_fit(prefix, reader, encoder):

@@ -8,9 +8,10 @@ import tensorflow as tf
 # The registry, so that Keras knows every loss that a saved model may have.
 from sogclr_tf.losses import registry, replica  # noqa: F401
 from sogclr_tf.losses.base import ContrastiveLoss
-from sogclr_tf.models import input_checks
+from sogclr_tf.models import input_checks, replica_checks
 from sogclr_tf.models.metrics import FeatureStd, LogMeanExp
 from sogclr_tf.models.stream_fit import TrainsOnStreams
+from sogclr_tf.networks.image_format import check_channels_last
 from sogclr_tf.training import strategy
 
 
@@ -26,6 +27,8 @@ class ContrastiveModel(TrainsOnStreams):
 
     Raises:
         TypeError: `loss` is no `ContrastiveLoss`.
+        ValueError: Keras is set to images that are not channels_last, or another
+            `MirroredStrategy` of this process has trained a model.
     """
 
     def __init__(self, loss: ContrastiveLoss, **kwargs: Any) -> None:
@@ -34,6 +37,8 @@ class ContrastiveModel(TrainsOnStreams):
             raise TypeError(
                 f"loss is {loss!r}: expected a loss such as sogclr_tf.{self.batch_spec.example}"
             )
+        check_channels_last()
+        replica_checks.check_only_strategy(self.distribute_strategy)
         # Not `loss`, which is what Keras's compile() sets.
         self.contrastive_loss = loss
         self._means = [_mean_of(name) for name in ("loss", *loss.metric_names)]
@@ -128,18 +133,3 @@ class ContrastiveModel(TrainsOnStreams):
 def _mean_of(name: str) -> keras.Metric:
     """The metric that averages what a loss logs under `name`."""
     return LogMeanExp(name) if name == "uniformity" else keras.metrics.Mean(name)
-
-
-def features_of(encoder: keras.Model, what: keras.KerasTensor) -> int:
-    """The number of features of an encoder that is called with `what`, a keras.KerasTensor.
-
-    Raises:
-        ValueError: its output is not [B, C].
-    """
-    features = encoder(what).shape
-    if len(features) != 2 or features[-1] is None:
-        raise ValueError(
-            f"the encoder's output has shape {features}: expected features [B, C], so end it "
-            "with a pooling or Flatten layer"
-        )
-    return features[-1]

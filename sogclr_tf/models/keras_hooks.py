@@ -5,7 +5,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -101,8 +101,7 @@ def forget_backed_up_epoch(model: keras.Model) -> None:
 @contextlib.contextmanager
 def one_replica(layer: keras.layers.Layer) -> Iterator[None]:
     """Batch statistics without the sum over replicas, whose gradient a SavedModel cannot hold."""
-    parts = layer._flatten_layers() if hasattr(layer, "_flatten_layers") else [layer]
-    synchronized = [part for part in parts if getattr(part, "synchronized", False)]
+    synchronized = [part for part in layers_below(layer) if getattr(part, "synchronized", False)]
     for part in synchronized:
         part.synchronized = False
     try:
@@ -110,3 +109,61 @@ def one_replica(layer: keras.layers.Layer) -> Iterator[None]:
     finally:
         for part in synchronized:
             part.synchronized = True
+
+
+def layers_below(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """A layer and all layers that it is made of, those of nested models in their place."""
+    found, waiting = {}, [layer]
+    while waiting:
+        part = waiting.pop()
+        if id(part) not in found and hasattr(part, "_flatten_layers"):
+            found[id(part)] = part
+            waiting.extend(reversed(part._flatten_layers(include_self=False, recursive=False)))
+    return list(found.values())
+
+
+class GraphCall(NamedTuple):
+    """One call in a functional model.
+
+    Attributes:
+        operation: the Keras layer or operation that is called.
+        inputs, outputs: the keys of the tensors that it takes and gives.
+        arguments: all that it is called with.
+    """
+
+    operation: Any
+    inputs: list[int]
+    outputs: list[int]
+    arguments: Any
+
+    def run(self, values: dict[int, tf.Tensor]) -> dict[int, tf.Tensor]:
+        """{key: tensor} of its outputs in inference mode, of the values of its inputs."""
+        args, kwargs = self.arguments.fill_in(values)
+        if isinstance(self.operation, keras.layers.Layer):
+            kwargs = {**kwargs, "training": False}
+        outputs = keras.tree.flatten(self.operation(*args, **kwargs))
+        return dict(zip(self.outputs, outputs, strict=True))
+
+
+def is_graph(model: keras.layers.Layer) -> bool:
+    """Whether it is a functional model, of which every call is known."""
+    return hasattr(model, "_nodes_by_depth")
+
+
+def graph_calls(model: keras.Model) -> list[GraphCall]:
+    """The calls of a functional model, each after those whose outputs it takes.
+
+    The key of a tensor is its id, those of the model's `inputs` too.
+    """
+    by_depth = model._nodes_by_depth
+    return [
+        GraphCall(
+            node.operation,
+            [id(tensor) for tensor in node.input_tensors],
+            [id(tensor) for tensor in node.outputs],
+            node.arguments,
+        )
+        for depth in sorted(by_depth, reverse=True)
+        for node in by_depth[depth]
+        if not node.is_input
+    ]

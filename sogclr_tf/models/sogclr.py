@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from sogclr_tf.data import augment
 from sogclr_tf.losses.base import ContrastiveLoss
-from sogclr_tf.models import input_checks
-from sogclr_tf.models.contrastive import ContrastiveModel, features_of
+from sogclr_tf.models import encoder_checks, input_checks, unit_range
+from sogclr_tf.models.contrastive import ContrastiveModel
 from sogclr_tf.models.online_probe import OnlineProbe
 from sogclr_tf.networks.projection_head import projection_head
 
@@ -34,10 +34,16 @@ class SogCLR(ContrastiveModel):
             changing it; None for none. Its batches have "label" int [B], those of both views; or,
             where other images have the labels, "probe_image" uint8 or float in 0..1 [P, H, W, 3]
             and "probe_label" int [P]. A negative label is none.
+        encoder_range: the largest value of the pixels that `encoder` was made for: 255 for many of
+            `keras.applications`, which rescale by themselves, or 1. By default 1, unless the first
+            layers tell of 255, which raises. With 255 the model's `.encoder` is one that multiplies
+            by 255 first, so that it takes 0..1 in every evaluation and export; `encoder` is its
+            last layer, `model.encoder.layers[-1]`.
 
     Raises:
         TypeError: `loss` is no `ContrastiveLoss`.
-        ValueError: the encoder's output is not [B, C].
+        ValueError: the encoder takes more than images, its output is not [B, C], or it expects
+            pixels in 0..255 and `encoder_range` does not say so; as for `ContrastiveModel`.
     """
 
     batch_spec = input_checks.VIEWS
@@ -48,19 +54,23 @@ class SogCLR(ContrastiveModel):
         loss: ContrastiveLoss,
         projector: keras.layers.Layer | None = None,
         probe: OnlineProbe | None = None,
+        encoder_range: int | None = None,
         name: str = "sogclr",
         **kwargs: Any,
     ) -> None:
         super().__init__(loss, name=name, **kwargs)
-        self.encoder = encoder
+        encoder_checks.check_one_tensor(encoder)
+        self.encoder = unit_range.in_unit_range(encoder, encoder_range)
+        self.encoder_range = encoder_range
         self.projector: keras.layers.Layer = projector
         self.probe = probe
-        if encoder.built and hasattr(encoder, "input_shape"):
-            self.build(encoder.input_shape)
+        if self.encoder.built and hasattr(self.encoder, "input_shape"):
+            self.build(self.encoder.input_shape)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Makes all weights, for images of `input_shape` (batch, height, width, channels)."""
-        features = features_of(self.encoder, keras.KerasTensor(tuple(input_shape)))
+        features = encoder_checks.features_of(self.encoder, keras.KerasTensor(tuple(input_shape)))
+        self.encoder_range = unit_range.settled_range(self.encoder, self.encoder_range)
         if self.projector is None:
             self.projector = projection_head(features)
         elif not self.projector.built:
@@ -105,4 +115,6 @@ class SogCLR(ContrastiveModel):
             work(features, tf.tile(batch["label"], [2]))
 
     def get_config(self) -> dict[str, Any]:
-        return self._config_of(encoder=self.encoder, projector=self.projector, probe=self.probe)
+        encoder = unit_range.own_encoder(self.encoder, self.encoder_range)
+        config = self._config_of(encoder=encoder, projector=self.projector, probe=self.probe)
+        return {**config, "encoder_range": self.encoder_range}

@@ -9,7 +9,7 @@ import tensorflow as tf
 from sogclr_tf.data.sources.readable import clear_errors
 from sogclr_tf.data.stream import Stream
 from sogclr_tf.losses.base import ContrastiveLoss
-from sogclr_tf.models import examples_check, input_checks
+from sogclr_tf.models import examples_check, input_checks, replica_checks
 from sogclr_tf.models.stream_start import StreamStart
 from sogclr_tf.models.training_memory import RemembersTraining
 from sogclr_tf.training.callbacks import in_order
@@ -65,8 +65,10 @@ class TrainsOnStreams(RemembersTraining):
 
         Raises:
             ValueError: x does not follow the contract, or does not fit the model or its strategy;
-                the loss's table belongs to the examples of another stream; or
-                `steps_per_execution` does not divide an epoch, or is above 1 where it cannot be.
+                the loss's table belongs to the examples of another stream;
+                `steps_per_execution` does not divide an epoch, or is above 1 where it cannot be;
+                gradients are to be accumulated on several replicas; or another `MirroredStrategy`
+                of this process has trained before.
         """
         if y is not None:
             raise ValueError("y was given: contrastive learning has no targets, pass views alone")
@@ -77,6 +79,8 @@ class TrainsOnStreams(RemembersTraining):
             x, self.batch_spec, self.contrastive_loss, self.distribute_strategy
         )
         input_checks.check_initial_step(initial_step, x, kwargs)
+        replica_checks.warn_of_batch_norm(self, self.distribute_strategy)
+        replica_checks.check_accumulation(self.optimizer, self.distribute_strategy)
         if kwargs.get("validation_data") is not None:
             kwargs["validation_data"] = self._held_out(kwargs["validation_data"])
         if not isinstance(x, Stream):
@@ -109,8 +113,9 @@ class TrainsOnStreams(RemembersTraining):
         else:
             callbacks = in_order(callbacks, progress=bool(arguments.get("verbose", "auto")))
             callbacks += last
-        # Shuffling is the stream's; Keras warns if left to try.
+        replica_checks.check_only_strategy(self.distribute_strategy, trains=True)
         self.averaged_step = None
+        # Shuffling is the stream's; Keras warns if left to try.
         with input_checks.clear_errors():
             history = super().fit(x, callbacks=callbacks, **{"shuffle": False, **arguments})
         if averages_weights(self.optimizer):

@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from sogclr_tf.data import augment
 from sogclr_tf.losses.base import ContrastiveLoss
-from sogclr_tf.models import input_checks
-from sogclr_tf.models.contrastive import ContrastiveModel, features_of
+from sogclr_tf.models import encoder_checks, input_checks, unit_range
+from sogclr_tf.models.contrastive import ContrastiveModel
 from sogclr_tf.networks.projection_head import linear_projector
 
 
@@ -38,10 +38,14 @@ class TwoTowerSogCLR(ContrastiveModel):
         image_projector: a Keras layer or model from image features to projections [B, D]; None for
             a linear map to 128 without bias, as CLIP's.
         text_projector: likewise from text features, to the same D.
+        encoder_range: the largest value of the pixels that `image_encoder` was made for, 255 or 1,
+            as for `SogCLR`; 255 puts a multiplication before it, in `model.image_encoder`.
 
     Raises:
         TypeError: `loss` is no `ContrastiveLoss`.
-        ValueError: an encoder's output is not [B, C], or the projections differ in width.
+        ValueError: an encoder takes more than one tensor, its output is not [B, C], or it expects
+            pixels in 0..255 and `encoder_range` does not say so; the projections differ in width;
+            or as for `ContrastiveModel`.
     """
 
     batch_spec = input_checks.PAIRS
@@ -53,17 +57,21 @@ class TwoTowerSogCLR(ContrastiveModel):
         loss: ContrastiveLoss,
         image_projector: keras.layers.Layer | None = None,
         text_projector: keras.layers.Layer | None = None,
+        encoder_range: int | None = None,
         name: str = "two_tower",
         **kwargs: Any,
     ) -> None:
         super().__init__(loss, name=name, **kwargs)
-        self.image_encoder = image_encoder
+        encoder_checks.check_one_tensor(image_encoder)
+        encoder_checks.check_one_tensor(text_encoder, "token ids")
+        self.image_encoder = unit_range.in_unit_range(image_encoder, encoder_range)
+        self.encoder_range = encoder_range
         self.text_encoder = text_encoder
         self.image_projector = image_projector or linear_projector(name="image_projector")
         self.text_projector = text_projector or linear_projector(name="text_projector")
         shapes: list[Any] = [
             getattr(encoder, "input_shape", None) if encoder.built else None
-            for encoder in (image_encoder, text_encoder)
+            for encoder in (self.image_encoder, text_encoder)
         ]
         if None not in shapes:
             self.build(*shapes)
@@ -77,7 +85,7 @@ class TwoTowerSogCLR(ContrastiveModel):
             (self.image_encoder, self.image_projector, image_shape, "float32"),
             (self.text_encoder, self.text_projector, text_shape, "int32"),
         ):
-            features = features_of(encoder, keras.KerasTensor(tuple(shape), dtype))
+            features = encoder_checks.features_of(encoder, keras.KerasTensor(tuple(shape), dtype))
             if encoder is self.image_encoder:
                 self.track_features(features)
             if not projector.built:
@@ -88,6 +96,7 @@ class TwoTowerSogCLR(ContrastiveModel):
                 f"projections of images are {widths[0]} wide, of texts {widths[1]}: give both "
                 "projectors the same output"
             )
+        self.encoder_range = unit_range.settled_range(self.image_encoder, self.encoder_range)
         self.built = True
 
     def build_from(self, elements: dict[str, Any]) -> None:
@@ -157,12 +166,13 @@ class TwoTowerSogCLR(ContrastiveModel):
         return self.text_projector(self.text_encoder(tokens, training=training), training=training)
 
     def get_config(self) -> dict[str, Any]:
-        return self._config_of(
-            image_encoder=self.image_encoder,
+        config = self._config_of(
+            image_encoder=unit_range.own_encoder(self.image_encoder, self.encoder_range),
             text_encoder=self.text_encoder,
             image_projector=self.image_projector,
             text_projector=self.text_projector,
         )
+        return {**config, "encoder_range": self.encoder_range}
 
 
 def _normalized(x: tf.Tensor) -> tf.Tensor:

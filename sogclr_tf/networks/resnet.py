@@ -16,6 +16,8 @@ from typing import Any
 
 import keras
 
+from sogclr_tf.networks.image_format import check_channels_last
+
 STEMS = ("imagenet", "cifar")
 PADDINGS = ("same", "symmetric")
 STRIDES_IN = ("3x3", "1x1")
@@ -56,8 +58,8 @@ def ResNet(  # noqa: N802
 
     Raises:
         ValueError: for an unknown depth, stem, padding or stride_in, a width multiplier below 1,
-            an input_normalization that is not as above, or an input shape that is not (height,
-            width, channels).
+            an input_normalization that is not as above, an input shape that is not (height,
+            width, channels), or where Keras is set to channels_first.
     """
     _require_one_of("depth", depth, _LAYOUTS)
     _require_one_of("stem", stem, STEMS)
@@ -160,6 +162,7 @@ def _require_positive_int(what, value):
 
 
 def _image_input(input_shape):
+    check_channels_last()
     if len(input_shape) != 3 or input_shape[-1] is None:
         raise ValueError(
             f"input_shape is {tuple(input_shape)}; give (height, width, channels), "

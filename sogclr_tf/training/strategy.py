@@ -1,6 +1,7 @@
 """From a name to a tf.distribute strategy."""
 
 import contextlib
+import functools
 import os
 
 import tensorflow as tf
@@ -24,9 +25,9 @@ def build_strategy(
 
     Args:
         name: "one": one device; "mirrored": all GPUs of this machine (all CPU devices where it has
-            none); "multiworker": the machines of `TF_CONFIG`; "tpu": a TPU, found by `tpu` (its
-            name or address, "local" on a TPU VM, None to look in the environment), `tpu_zone` and
-            `tpu_project`.
+            none), one object for all calls; "multiworker": the machines of `TF_CONFIG`; "tpu": a
+            TPU, found by `tpu` (its name or address, "local" on a TPU VM, None to look in the
+            environment), `tpu_zone` and `tpu_project`.
 
     Raises:
         ValueError: the name is unknown, or `TF_CONFIG` is missing for "multiworker".
@@ -36,9 +37,7 @@ def build_strategy(
         return tf.distribute.get_strategy()
     if name == "mirrored":
         kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
-        return tf.distribute.MirroredStrategy(
-            [device.name for device in tf.config.list_logical_devices(kind)]
-        )
+        return _mirrored(*(device.name for device in tf.config.list_logical_devices(kind)))
     if name == "multiworker":
         if "TF_CONFIG" not in os.environ:
             raise ValueError(
@@ -49,6 +48,12 @@ def build_strategy(
     if name == "tpu":
         return _tpu_strategy(tpu, tpu_zone, tpu_project)
     raise ValueError(f"unknown strategy '{name}': choose one of {', '.join(strategy_names())}")
+
+
+# One for all models of a process: TensorFlow mixes up the exchanges of two.
+@functools.cache
+def _mirrored(*devices: str) -> tf.distribute.Strategy:
+    return tf.distribute.MirroredStrategy(list(devices))
 
 
 def jit_compile(strategy: tf.distribute.Strategy) -> str | bool:

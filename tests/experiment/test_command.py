@@ -534,3 +534,19 @@ class TestWithoutTensorFlow:
             text=True,
         )
         assert "set KERAS_BACKEND=tensorflow" in process.stderr.splitlines()[-1]
+
+
+@pytest.mark.slow(reason="an interpreter of its own, since Keras reads its settings once")
+def test_channels_first_is_refused_before_anything_is_read(tmp_path):
+    (tmp_path / "keras.json").write_text('{"image_data_format": "channels_first"}')
+    process = subprocess.run(
+        [sys.executable, "-m", "sogclr_tf.run", "--config.data.name=no-such-folder"],
+        cwd=tmp_path,
+        env={**os.environ, "KERAS_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 1
+    assert process.stderr.splitlines()[-1].startswith(
+        "error: Keras's image_data_format is 'channels_first' (keras.json), but images here are"
+    )

@@ -72,7 +72,30 @@ def test_steps_that_are_behind_are_passed_over(taken):
 def test_flattened_layers_are_all_layers_below():
     inner = keras.layers.BatchNormalization(synchronized=True)
     outer = keras.Sequential([keras.Input((2,)), keras.Sequential([keras.Input((2,)), inner])])
-    assert inner in outer._flatten_layers()
+    parts = [outer, outer.layers[0], inner]
+    assert [part for part in keras_hooks.layers_below(outer) if part in parts] == parts
     with keras_hooks.one_replica(outer):
         assert not inner.synchronized
     assert inner.synchronized
+
+
+def test_calls_of_a_functional_model_compute_it():
+    images = keras.Input((2,))
+    twice = keras.layers.Rescaling(2.0)
+    model_ = keras.Model(images, twice(twice(images)) + 1.0)
+    assert keras_hooks.is_graph(model_)
+    assert not keras_hooks.is_graph(keras.Sequential([keras.Input((2,)), twice]))
+    values = {id(model_.inputs[0]): tf.constant([[1.0, 2.0]])}
+    for call in keras_hooks.graph_calls(model_):
+        assert all(key in values for key in call.inputs)
+        values.update(call.run(values))
+    np.testing.assert_array_equal(values[id(model_.outputs[0])], [[5.0, 9.0]])
+
+
+def test_calls_are_computed_in_inference_mode():
+    images = keras.Input((4, 4, 3))
+    augmented = keras.Model(images, keras.layers.RandomContrast(0.5)(images, training=True))
+    call = keras_hooks.graph_calls(augmented)[-1]
+    given = np.random.default_rng(0).random((2, 4, 4, 3), np.float32)
+    (got,) = call.run({id(augmented.inputs[0]): given}).values()
+    np.testing.assert_array_equal(got, given)

@@ -18,6 +18,28 @@ import sogclr_tf
 SCRIPT = SUPPORT / "equivalence.py"
 # What is trained on so many devices: between two and eight, a model of each kind.
 CASES_ON = {2: CASES, 4: ["sogclr", "two_tower"], 8: CASES}
+# Two models on one strategy, and one of another width on a second.
+SECOND_STRATEGY = """
+import keras
+import numpy as np
+import tensorflow as tf
+import sogclr_tf
+
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+images = np.random.default_rng(0).integers(0, 256, (8, 8, 8, 3), np.uint8)
+first = sogclr_tf.build_strategy("mirrored")
+second = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+for number, strategy in enumerate([first, sogclr_tf.build_strategy("mirrored"), second], start=1):
+    with strategy.scope():
+        layers = [keras.layers.Flatten(), keras.layers.Dense(number)]
+        encoder = keras.Sequential([keras.Input((8, 8, 3)), *layers])
+        model = sogclr_tf.SogCLR(encoder, sogclr_tf.NTXentLoss())
+        model.compile("sgd", jit_compile=False)
+    model.fit(sogclr_tf.training_views(images, batch_size=8), verbose=0)
+    print("trained", number, flush=True)
+"""
 # What has state of its own in a checkpoint, beside the networks.
 WITH_STATE = ["sogclr", "isogclr", "two_way_individual", "two_tower"]
 
@@ -109,6 +131,31 @@ def test_without_the_gradient_of_the_gather_replicas_would_differ(trained, tmp_p
         assert gradients
         with pytest.raises(AssertionError, match="Not equal to tolerance"):
             assert_same(cut, whole, gradients)
+
+
+@traced
+def test_with_plain_batch_normalization_replicas_differ_and_say_so(trained, tmp_path):
+    """What `sogclr_tf.synchronize_batch_norm`, which all other cases call, is there for."""
+    options = tmp_path / "plain.npz", "--devices=2", "--plain", "--cases=sogclr"
+    process = processes.run(SCRIPT, *options, timeout=600)
+    assert process.returncode == 0, process.stderr
+    assert "1 trainable BatchNormalization layers (batch_normalization) take" in process.stderr
+    with np.load(options[0]) as plain, pytest.raises(AssertionError, match="Not equal"):
+        assert_equal(dict(plain), trained(1), "sogclr")
+
+
+@traced
+def test_a_second_strategy_is_refused_in_one_line(tmp_path):
+    """TensorFlow aborts its first step, and all collectives after it."""
+    program = tmp_path / "second.py"
+    program.write_text(SECOND_STRATEGY)
+    process = processes.run(program, timeout=300)
+    assert process.returncode == 1
+    assert process.stderr.strip().splitlines()[-1] == (
+        "ValueError: another MirroredStrategy of this process has trained a model, and TensorFlow "
+        "mixes up the exchanges of two: make one strategy and use it for all models"
+    )
+    assert process.stdout == "trained 1\ntrained 2\n"
 
 
 @traced

@@ -138,7 +138,9 @@ class TestFit:
 
     def test_several_steps_at_once_on_several_replicas(self):
         """TensorFlow fails with a placeholder that nobody fed."""
-        with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+        # Not by collectives, of which a process has one strategy.
+        exchange = tf.distribute.ReductionToOneDevice()
+        with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], exchange).scope():
             built = model(steps_per_execution=3)
         with pytest.raises(ValueError, match="is 3 on 2 replicas .*: its collectives fail"):
             built.fit(views())

@@ -24,6 +24,7 @@ DATA = (ROOT / "docs" / "data.md").read_text()
 AUGMENTATION = (ROOT / "docs" / "augmentation.md").read_text()
 EVALUATION = (ROOT / "docs" / "evaluation.md").read_text()
 SERVING = (ROOT / "docs" / "serving.md").read_text()
+ENCODERS = (ROOT / "docs" / "encoders.md").read_text()
 WEIGHTS = (ROOT / "docs" / "weights.md").read_text()
 PERFORMANCE = (ROOT / "docs" / "performance.md").read_text()
 BATCH_SIZE = (ROOT / "docs" / "batch_size.md").read_text()
@@ -35,6 +36,7 @@ GUIDES = (
     METHOD,
     EVALUATION,
     SERVING,
+    ENCODERS,
     WEIGHTS,
     BATCH_SIZE,
     PERFORMANCE,
@@ -88,6 +90,11 @@ def test_strategy_from_python(tmp_path):
     (program,) = snippets(STRATEGIES, "python")
     run_python(two_devices + program, tmp_path, count=513)
     assert (tmp_path / "checkpoints" / "step-2.index").exists()
+
+
+@pytest.mark.slow(reason="programs run in processes of their own")
+def test_an_encoder_of_ones_own(tmp_path):
+    run_python("".join(snippets(ENCODERS, "python")), tmp_path, count=64)
 
 
 @pytest.mark.slow(reason="programs run in processes of their own")

@@ -1,10 +1,11 @@
 """Trains every objective for some steps on one strategy, and writes what came out.
 
     python tests/support/equivalence.py FILE.npz [--devices=N] [--steps=N] [--folder=DIR] [--cut]
-        [--cases=NAME,...]
+        [--plain] [--cases=NAME,...]
 
 With --folder, training goes on from the checkpoint there and leaves one; with --cut, gradients
-through the gather are cut, as a wrong implementation would. With TF_CONFIG in the environment the
+through the gather are cut, as a wrong implementation would; with --plain, batch normalization stays
+as Keras makes it. With TF_CONFIG in the environment the
 process is one worker of several. Each number of devices needs a process of its own: two
 MirroredStrategies over the same devices share the keys of their collectives, and the second fails.
 """
@@ -51,7 +52,7 @@ def stream(name):
     return sogclr_tf.training_views(labeled, batch_size=BATCH, policy=policy)
 
 
-def model(name):
+def model(name, plain=False):
     """A small network with batch normalization, whose loss is smooth enough to compare."""
     keras.utils.set_random_seed(0)
     encoder = keras.Sequential(
@@ -59,11 +60,14 @@ def model(name):
             keras.Input((8, 8, 3)),
             # A bias before the normalization would have no gradient but rounding.
             keras.layers.Conv2D(6, 3, strides=2, use_bias=False),
-            keras.layers.BatchNormalization(synchronized=True),
+            # Plain, and inside another model, as in networks that people bring.
+            keras.Sequential([keras.Input((3, 3, 6)), keras.layers.BatchNormalization()]),
             keras.layers.Activation("tanh"),
             keras.layers.Flatten(),
         ]
     )
+    if not plain:
+        encoder = sogclr_tf.synchronize_batch_norm(encoder)
     projector = keras.Sequential([keras.Input((54,)), keras.layers.Dense(8)])
     contrastive_loss = build_loss(
         name if name in loss_names() else "two_way", NUM_EXAMPLES, **OPTIONS.get(name, {})
@@ -91,14 +95,14 @@ class FirstGradient(keras.callbacks.Callback):
             self.values = {v.path: np.asarray(v) / -RATE for v in velocities}
 
 
-def train(strategy, steps, folder, cases):
+def train(strategy, steps, folder, cases, plain=False):
     """{case/what: array} after `steps` steps of the cases under the strategy."""
     found = {}
     for name in cases:
         # Keras numbers layers as they are built: the same names, whichever cases went before.
         keras.utils.clear_session()
         with strategy.scope():
-            built = model(name)
+            built = model(name, plain)
         kept = sogclr_tf.Checkpoints(built, folder / name) if folder else None
         first_gradient = FirstGradient()
         history = built.fit(
@@ -132,6 +136,7 @@ def main():
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--folder", type=pathlib.Path)
     parser.add_argument("--cut", action="store_true")
+    parser.add_argument("--plain", action="store_true")
     parser.add_argument("--cases", default=",".join(CASES))
     options = parser.parse_args()
     tf.config.set_logical_device_configuration(
@@ -143,7 +148,8 @@ def main():
     several = "mirrored" if options.devices > 1 else "one"
     strategy = build_strategy("multiworker" if "TF_CONFIG" in os.environ else several)
     cases = options.cases.split(",")
-    np.savez(options.file, **train(strategy, options.steps, options.folder, cases))
+    found = train(strategy, options.steps, options.folder, cases, options.plain)
+    np.savez(options.file, **found)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,77 @@
+"""What goes wrong on several replicas alone, said before the first step."""
+
+import logging
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from sogclr_tf.models.batch_norm import unsynchronized
+
+_LOG = logging.getLogger("sogclr_tf")
+# The first strategy of the process whose collectives a model has used.
+_trained_on: list[tf.distribute.Strategy] = []
+
+
+def check_only_strategy(strategy: tf.distribute.Strategy, *, trains: bool = False) -> None:
+    """Raises ValueError where another MirroredStrategy has trained a model of this process.
+
+    The collectives of both have the same keys, and TensorFlow keeps the shapes that a key had: the
+    second fails in the middle of a step, and whatever comes after it too.
+
+    Args:
+        strategy: of a model.
+        trains: whether it is to use its collectives from here on.
+    """
+    if not _has_collectives(strategy):
+        return
+    if any(strategy is not other for other in _trained_on):
+        raise ValueError(
+            "another MirroredStrategy of this process has trained a model, and TensorFlow mixes up "
+            "the exchanges of two: make one strategy and use it for all models"
+        )
+    if trains and not _trained_on:
+        _trained_on.append(strategy)
+
+
+def check_accumulation(optimizer: Any, strategy: tf.distribute.Strategy) -> None:
+    """Raises ValueError where Keras would have to accumulate gradients on several replicas."""
+    # The one that scales losses in float16 holds the one that steps.
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    steps = getattr(optimizer, "gradient_accumulation_steps", None)
+    replicas = strategy.num_replicas_in_sync
+    if steps and replicas > 1:
+        raise ValueError(
+            f"gradient_accumulation_steps is {steps} on {replicas} replicas of "
+            f"{type(strategy).__name__}: Keras accumulates on one device alone, so leave it out "
+            "(a larger batch, where it fits, has more negatives too)"
+        )
+
+
+def warn_of_batch_norm(model: keras.Model, strategy: tf.distribute.Strategy) -> None:
+    """Warns where several replicas would train otherwise than one device, for batch statistics."""
+    replicas = strategy.num_replicas_in_sync
+    layers = unsynchronized(model) if replicas > 1 else []
+    if not layers:
+        return
+    names = ", ".join(layer.name for layer in layers[:3])
+    more = ", ..." if len(layers) > 3 else ""
+    _LOG.warning(
+        "%d trainable BatchNormalization layers (%s%s) take statistics of one of %d replicas "
+        "alone, so that training differs from that on one device: call "
+        "sogclr_tf.synchronize_batch_norm(encoder) before fit",
+        len(layers),
+        names,
+        more,
+        replicas,
+    )
+
+
+def _has_collectives(strategy: tf.distribute.Strategy) -> bool:
+    """Whether it exchanges by collectives, as MirroredStrategy does unless told otherwise."""
+    if not isinstance(strategy, tf.distribute.MirroredStrategy):
+        return False
+    extended = strategy.extended
+    return strategy.num_replicas_in_sync > 1 and (
+        extended._cross_device_ops is extended._collective_ops
+    )
