@@ -12,7 +12,7 @@ from sogclr_tf.data.stream import Stream
 # The registry, so that Keras knows every loss that a saved model may have.
 from sogclr_tf.losses import registry, replica  # noqa: F401
 from sogclr_tf.losses.base import ContrastiveLoss
-from sogclr_tf.models import input_checks, keras_hooks
+from sogclr_tf.models import arguments, input_checks, keras_hooks, own_batches
 from sogclr_tf.models.metrics import FeatureStd, LogMeanExp
 from sogclr_tf.training import strategy
 from sogclr_tf.training.callbacks import Progress, StopAtNonFiniteLoss, WarnOfCollapse
@@ -128,6 +128,7 @@ class ContrastiveModel(keras_hooks.BuildsItself):
         input_checks.check_stream(
             x, self.batch_spec, self.contrastive_loss, self.distribute_strategy
         )
+        arguments.check_fit(x, kwargs, self._replicas)
         input_checks.check_initial_step(initial_step, x, kwargs)
         first_step = taken = 0
         if isinstance(x, Stream):
@@ -148,9 +149,9 @@ class ContrastiveModel(keras_hooks.BuildsItself):
             callbacks = [StopAtNonFiniteLoss(), *_as_list(callbacks), WarnOfCollapse()]
             if kwargs.get("verbose", "auto"):
                 callbacks.append(Progress())
-        # Shuffling is the stream's; Keras warns if left to try.
+        # Keras shuffles arrays; that of streams is their own, and it warns if left to try.
         with images, input_checks.clear_errors(), keras_hooks.passing_over(self, taken):
-            return super().fit(x, callbacks=callbacks, **{"shuffle": False, **kwargs})
+            return super().fit(x, callbacks=callbacks, **{"shuffle": isinstance(x, dict), **kwargs})
 
     def _named_images(self, x: Any, first_step: int) -> contextlib.AbstractContextManager:
         """A context in which an image that cannot be decoded is named."""
@@ -166,13 +167,15 @@ class ContrastiveModel(keras_hooks.BuildsItself):
 
     def _prepare(self, x: Any, first_step: int) -> Any:
         """What Keras is to iterate over: guarded, and a share of it on every host."""
-        stream = self.prepare_dataset(x.stream(first_step) if isinstance(x, Stream) else x)
+        own = isinstance(x, Stream)
+        batches = x.stream(first_step) if own else own_batches.checked(x, self._replicas)
+        stream = self.prepare_dataset(batches)
         if not isinstance(stream, tf.data.Dataset):
             self.build_from(stream)
             return stream
         self.build_from(input_checks.unpack(stream.element_spec))
         replicated = self.distribute_strategy
-        if isinstance(x, Stream) and replicated.num_replicas_in_sync > 1:
+        if own and replicated.num_replicas_in_sync > 1:
             return replicated.distribute_datasets_from_function(
                 lambda context: input_checks.guard_indices(
                     self.prepare_dataset(x.stream(first_step, context)), self.contrastive_loss
@@ -183,7 +186,9 @@ class ContrastiveModel(keras_hooks.BuildsItself):
     def _held_out(self, x: Any) -> tf.data.Dataset | dict:
         """Data to evaluate on, of any kind that `fit` takes."""
         input_checks.check_stream(x, self.batch_spec, None, self.distribute_strategy)
-        return self.prepare_dataset(x.epoch(0) if isinstance(x, Stream) else x)
+        if isinstance(x, Stream):
+            return self.prepare_dataset(x.epoch(0))
+        return self.prepare_dataset(own_batches.checked(x, self._replicas))
 
     def evaluate(
         self, x: Any = None, y: None = None, **kwargs: Any
@@ -191,8 +196,30 @@ class ContrastiveModel(keras_hooks.BuildsItself):
         """Loss and what else is logged on a stream, in inference mode; the table is left alone.
 
         Every example counts as seen for the first time, as for images held out of training.
+
+        Args:
+            x: as for `fit`.
+            y: none.
+            **kwargs: as for `keras.Model.evaluate`.
+
+        Raises:
+            ValueError: x does not follow the contract or does not fit the model, or an argument
+                means nothing beside it.
         """
-        return super().evaluate(self._held_out(x), y, **kwargs)
+        if not keras_hooks.is_validation(kwargs):
+            arguments.check_evaluate(x, y, kwargs, self._replicas)
+            x = self._held_out(x)
+        with input_checks.clear_errors():
+            return super().evaluate(x, y, **kwargs)
+
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Keras's `predict`; a float image outside 0..1 raises ValueError."""
+        with input_checks.clear_errors():
+            return super().predict(own_batches.checked_images(x), *args, **kwargs)
+
+    @property
+    def _replicas(self) -> int:
+        return self.distribute_strategy.num_replicas_in_sync
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         batch = input_checks.unpack(data)
@@ -257,21 +284,6 @@ class ContrastiveModel(keras_hooks.BuildsItself):
 def _mean_of(name: str) -> keras.Metric:
     """The metric that averages what a loss logs under `name`."""
     return LogMeanExp(name) if name == "uniformity" else keras.metrics.Mean(name)
-
-
-def features_of(encoder: keras.Model, what: keras.KerasTensor) -> int:
-    """The number of features of an encoder that is called with `what`, a keras.KerasTensor.
-
-    Raises:
-        ValueError: its output is not [B, C].
-    """
-    features = encoder(what).shape
-    if len(features) != 2 or features[-1] is None:
-        raise ValueError(
-            f"the encoder's output has shape {features}: expected features [B, C], so end it "
-            "with a pooling or Flatten layer"
-        )
-    return features[-1]
 
 
 def _as_list(callbacks: Any) -> list[keras.callbacks.Callback]:

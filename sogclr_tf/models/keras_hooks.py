@@ -5,6 +5,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 
@@ -21,6 +22,11 @@ class BuildsItself(keras.Model):
         if self.optimizer is not None and not self.optimizer.built:
             with self.distribute_strategy.scope():
                 self.optimizer.build(self.trainable_variables)
+
+
+def is_validation(kwargs: dict[str, Any]) -> bool:
+    """Whether Keras's `fit` itself calls `evaluate` with these arguments, on validation data."""
+    return kwargs.get("_use_cached_eval_dataset", False)
 
 
 @contextlib.contextmanager

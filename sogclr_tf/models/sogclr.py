@@ -8,7 +8,7 @@ import tensorflow as tf
 from sogclr_tf.data import augment
 from sogclr_tf.losses.base import ContrastiveLoss
 from sogclr_tf.models import input_checks
-from sogclr_tf.models.contrastive import ContrastiveModel, features_of
+from sogclr_tf.models.contrastive import ContrastiveModel
 from sogclr_tf.models.online_probe import OnlineProbe
 from sogclr_tf.networks.projection_head import projection_head
 
@@ -60,7 +60,7 @@ class SogCLR(ContrastiveModel):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Makes all weights, for images of `input_shape` (batch, height, width, channels)."""
-        features = features_of(self.encoder, keras.KerasTensor(tuple(input_shape)))
+        features = input_checks.features_of(self.encoder, keras.KerasTensor(tuple(input_shape)))
         if self.projector is None:
             self.projector = projection_head(features)
         elif not self.projector.built:

@@ -9,7 +9,7 @@ import tensorflow as tf
 from sogclr_tf.data import augment
 from sogclr_tf.losses.base import ContrastiveLoss
 from sogclr_tf.models import input_checks
-from sogclr_tf.models.contrastive import ContrastiveModel, features_of
+from sogclr_tf.models.contrastive import ContrastiveModel
 from sogclr_tf.networks.projection_head import linear_projector
 
 
@@ -77,7 +77,7 @@ class TwoTowerSogCLR(ContrastiveModel):
             (self.image_encoder, self.image_projector, image_shape, "float32"),
             (self.text_encoder, self.text_projector, text_shape, "int32"),
         ):
-            features = features_of(encoder, keras.KerasTensor(tuple(shape), dtype))
+            features = input_checks.features_of(encoder, keras.KerasTensor(tuple(shape), dtype))
             if encoder is self.image_encoder:
                 self.track_features(features)
             if not projector.built:
