@@ -32,7 +32,7 @@ def evaluation_sample(
 
     examples = tf.data.Dataset.range(1).flat_map(drawn)
     images = examples.map(
-        lambda example: augment.whole(source.decode(source.read(example["image"])), size),
+        lambda example: augment.whole(source.pixels(example), size),
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )

@@ -106,7 +106,7 @@ class Stream:
         examples = examples.take(count)
         source = self.source
         with clear_errors(source, lambda: examples):
-            originals = [source.decode(source.read(x["image"])).numpy() for x in examples]
+            originals = list(examples.map(source.pixels).as_numpy_iterator())
             return originals, *self._two_views(examples, count)
 
     def _two_views(self, examples: tf.data.Dataset, count: int) -> tuple[list, list]:

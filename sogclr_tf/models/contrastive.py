@@ -76,8 +76,11 @@ class ContrastiveModel(TrainsOnStreams):
             features, logged = self._contrast(batch, training=True)
             total = self.optimizer.scale_loss(logged["loss"] + self._penalty())
         weights = self.trainable_weights
-        self.optimizer.apply_gradients(zip(tape.gradient(total, weights), weights, strict=True))
-        self._trained_steps.assign_add(1)
+        gradients = tape.gradient(total, weights)
+        # Else both would count a batch that turned out not to exist, at the end of the data.
+        with tf.control_dependencies([total]):
+            self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
+            self._trained_steps.assign_add(1)
         self.after_step(features, batch, training=True)
         return self._log(features, logged)
 

@@ -1,17 +1,17 @@
 """The contract between a training stream and a model, checked before hours are spent."""
 
 import contextlib
-import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from sogclr_tf.data import refusal
 from sogclr_tf.data.stream import Stream
 from sogclr_tf.losses.base import ContrastiveLoss
 
-_GUARD = ", the table of the loss: give the loss a larger num_examples, or mend the stream"
+_TABLE = "the table of the loss: give the loss a larger num_examples, or mend the stream"
 
 
 class BatchSpec(NamedTuple):
@@ -157,13 +157,14 @@ def guard_indices(dataset: tf.data.Dataset, loss: ContrastiveLoss) -> tf.data.Da
     def guard(elements):
         index = tf.cast(unpack(elements)["index"], tf.int64)
         outside = (index < 0) | (index >= size)
-        # The first wrong index, or any right one, which is not shown.
-        named = index[tf.argmax(tf.cast(outside, tf.int32))]
-        message = tf.strings.format(
-            f"index {{}} of the stream is outside [0, {size}){_GUARD}", named
-        )
-        with tf.control_dependencies([tf.debugging.Assert(~tf.reduce_any(outside), [message])]):
-            return tf.nest.map_structure(tf.identity, elements)
+
+        def message():
+            named = tf.strings.as_string(index[tf.argmax(tf.cast(outside, tf.int32))])
+            return tf.strings.join(
+                ["index ", named, f" of the stream is outside [0, {size}), {_TABLE}"]
+            )
+
+        return refusal.unless(~tf.reduce_any(outside), message, elements)
 
     guarded = dataset.map(lambda *parts: guard(parts[0] if len(parts) == 1 else parts))
     return guarded.prefetch(tf.data.AUTOTUNE)
@@ -171,14 +172,14 @@ def guard_indices(dataset: tf.data.Dataset, loss: ContrastiveLoss) -> tf.data.Da
 
 @contextlib.contextmanager
 def clear_errors() -> Iterator[None]:
-    """Raises what `guard_indices` found as a ValueError of one line."""
+    """Raises what a check on the host stopped a stream with as a ValueError of its one line."""
     try:
         yield
     except tf.errors.InvalidArgumentError as error:
-        found = re.search(rf"index -?\d+ of the stream .*{_GUARD}", str(error))
-        if found is None:
+        line = refusal.line_of(error)
+        if line is None:
             raise
-        raise ValueError(found.group()) from None
+        raise ValueError(line) from None
 
 
 def _check_images(key: str, view: Any) -> None:

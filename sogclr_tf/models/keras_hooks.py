@@ -26,6 +26,11 @@ class BuildsItself(keras.Model):
                 self.optimizer.build(self.trainable_variables)
 
 
+def is_validation(kwargs: dict[str, Any]) -> bool:
+    """Whether Keras's `fit` itself calls `evaluate` with these arguments, on validation data."""
+    return kwargs.get("_use_cached_eval_dataset", False)
+
+
 @contextlib.contextmanager
 def passing_over(model: keras.Model, taken: int) -> Iterator[None]:
     """Lets Keras's first epoch count `taken` steps that a restored model has behind it.

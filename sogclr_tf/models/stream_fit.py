@@ -9,7 +9,14 @@ import tensorflow as tf
 from sogclr_tf.data.sources.readable import clear_errors
 from sogclr_tf.data.stream import Stream
 from sogclr_tf.losses.base import ContrastiveLoss
-from sogclr_tf.models import examples_check, input_checks, replica_checks
+from sogclr_tf.models import (
+    arguments,
+    examples_check,
+    input_checks,
+    keras_hooks,
+    own_batches,
+    replica_checks,
+)
 from sogclr_tf.models.stream_start import StreamStart
 from sogclr_tf.models.training_memory import RemembersTraining
 from sogclr_tf.training.callbacks import in_order
@@ -78,6 +85,7 @@ class TrainsOnStreams(RemembersTraining):
         input_checks.check_stream(
             x, self.batch_spec, self.contrastive_loss, self.distribute_strategy
         )
+        arguments.check_fit(x, kwargs, self._replicas)
         input_checks.check_initial_step(initial_step, x, kwargs)
         replica_checks.warn_of_batch_norm(self, self.distribute_strategy)
         replica_checks.check_accumulation(self.optimizer, self.distribute_strategy)
@@ -103,28 +111,30 @@ class TrainsOnStreams(RemembersTraining):
         return stream.examples(step).take(_AHEAD * stream.batch_size)
 
     def _fit(
-        self, x: Any, arguments: dict[str, Any], *last: keras.callbacks.Callback
+        self, x: Any, options: dict[str, Any], *last: keras.callbacks.Callback
     ) -> keras.callbacks.History:
         """Keras's `fit` with the callbacks of every training, the `last` behind all others."""
-        callbacks = arguments.pop("callbacks", None)
+        callbacks = options.pop("callbacks", None)
         if isinstance(callbacks, keras.callbacks.CallbackList):
             for callback in last:
                 callbacks.append(callback)
         else:
-            callbacks = in_order(callbacks, progress=bool(arguments.get("verbose", "auto")))
+            callbacks = in_order(callbacks, progress=bool(options.get("verbose", "auto")))
             callbacks += last
         replica_checks.check_only_strategy(self.distribute_strategy, trains=True)
         self.averaged_step = None
-        # Shuffling is the stream's; Keras warns if left to try.
+        # Keras shuffles arrays; that of streams is their own, and it warns if left to try.
         with input_checks.clear_errors():
-            history = super().fit(x, callbacks=callbacks, **{"shuffle": False, **arguments})
+            history = super().fit(
+                x, callbacks=callbacks, **{"shuffle": isinstance(x, dict), **options}
+            )
         if averages_weights(self.optimizer):
             self.averaged_step = self.trained_steps
         return history
 
     def _prepare(self, x: Any) -> Any:
         """Data of the caller's own: what Keras is to iterate over."""
-        data = self.prepare_dataset(x)
+        data = self.prepare_dataset(own_batches.checked(x, self._replicas))
         if not isinstance(data, tf.data.Dataset):
             self.build_from(data)
             return data
@@ -147,7 +157,9 @@ class TrainsOnStreams(RemembersTraining):
     def _held_out(self, x: Any) -> tf.data.Dataset | dict:
         """Data to evaluate on, of any kind that `fit` takes."""
         input_checks.check_stream(x, self.batch_spec, None, self.distribute_strategy)
-        return self.prepare_dataset(x.epoch(0) if isinstance(x, Stream) else x)
+        if isinstance(x, Stream):
+            return self.prepare_dataset(x.epoch(0))
+        return self.prepare_dataset(own_batches.checked(x, self._replicas))
 
     def evaluate(
         self, x: Any = None, y: None = None, **kwargs: Any
@@ -155,5 +167,27 @@ class TrainsOnStreams(RemembersTraining):
         """Loss and what else is logged on a stream, in inference mode; the table is left alone.
 
         Every example counts as seen for the first time, as for images held out of training.
+
+        Args:
+            x: as for `fit`.
+            y: none.
+            **kwargs: as for `keras.Model.evaluate`.
+
+        Raises:
+            ValueError: x does not follow the contract or does not fit the model, or an argument
+                means nothing beside it.
         """
-        return super().evaluate(self._held_out(x), y, **kwargs)
+        if not keras_hooks.is_validation(kwargs):
+            arguments.check_evaluate(x, y, kwargs, self._replicas)
+            x = self._held_out(x)
+        with input_checks.clear_errors():
+            return super().evaluate(x, y, **kwargs)
+
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Keras's `predict`; a float image outside 0..1 raises ValueError."""
+        with input_checks.clear_errors():
+            return super().predict(own_batches.checked_images(x), *args, **kwargs)
+
+    @property
+    def _replicas(self) -> int:
+        return self.distribute_strategy.num_replicas_in_sync

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from sogclr_tf.data import pixel_range
 from sogclr_tf.data.sources.base import Source, order
 from sogclr_tf.example_names import ExampleNames
 
@@ -24,6 +25,8 @@ class ArraySource(Source):
     Raises:
         ValueError: shape, dtype, range, labels or texts are not as above, or there are no images.
     """
+
+    in_range = True
 
     def __init__(
         self,
@@ -117,14 +120,8 @@ def _checked_images(images: np.ndarray, name: str) -> np.ndarray:
         raise ValueError(
             f"{name} has dtype {images.dtype}: expected uint8, uint16, or float in 0..1"
         )
-    check_range(images, name)
+    pixel_range.check_array(images, name)
     return images.astype(np.float32)
-
-
-def check_range(images: np.ndarray, name: str) -> None:
-    low, high = float(images.min()), float(images.max())
-    if not (low >= 0 and high <= 1):
-        raise ValueError(f"{name} is float from {low:g} to {high:g}: expected 0..1, or uint8")
 
 
 def _checked_labels(labels: Any, size: int, name: str) -> np.ndarray:

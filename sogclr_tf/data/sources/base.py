@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from sogclr_tf.data import decoding
+from sogclr_tf.data import decoding, pixel_range
 from sogclr_tf.example_names import ExampleNames
 
 
@@ -22,7 +22,10 @@ class Source:
         has_text: whether examples carry a text.
         class_names: list of str, or None.
         skipped: {index: why} of examples that are left out, as `readable` does.
+        in_range: whether float images are known to lie in 0..1, so that none is looked at again.
     """
+
+    in_range = False
 
     skipped: dict[int, str] = {}  # noqa: RUF012 - never changed, replaced
 
@@ -87,6 +90,22 @@ class Source:
         """What `read` gives as uint8, or float32 in 0..1, [H, W, 3]."""
         return as_rgb(image)
 
+    def pixels(self, example: dict[str, tf.Tensor]) -> tf.Tensor:
+        """The decoded image of an example: uint8, or float32 in 0..1, [H, W, 3].
+
+        A float image outside 0..1 stops the pipeline with a line that names it.
+        """
+        return self.checked(self.decode(self.read(example["image"])), example["index"])
+
+    def checked(self, images: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
+        """Images as they are; a float one outside 0..1 stops the pipeline.
+
+        Args:
+            images: of one example [H, W, C], or of several [n, H, W, C].
+            index: int, a scalar or [n].
+        """
+        return images if self.in_range else pixel_range.checked(images, index, self.name)
+
     def shape(self, image: tf.Tensor) -> tf.Tensor:
         """(height, width) of `decode(image)`, where possible without decoding: int32 [2]."""
         return tf.shape(self.decode(image))[:2]
@@ -113,7 +132,7 @@ class Source:
         """
         labels = self._read_labels() if self.labeled else None
         images = self.examples().map(
-            lambda example: self.decode(self.read(example["image"])),
+            self.pixels,
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )

@@ -48,6 +48,7 @@ class FilteredSource(Source):
             class_names=source.class_names,
         )
         self.skipped = all_skipped
+        self.in_range = below.in_range
         self._below: Source = below
         self._chosen: np.ndarray = chosen
         for method in ("read", "decode", "shape", "crop", "locate", "example_names"):

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from sogclr_tf.data import refusal
 from sogclr_tf.data.sources import file_cache
 from sogclr_tf.data.sources.base import Source
 from sogclr_tf.data.sources.filtered import FilteredSource
@@ -68,6 +69,8 @@ def clear_errors(
 ) -> Iterator[None]:
     """Raises what decoding ends with as a ValueError of one line that names file and index.
 
+    So it does with what a check in the pipeline stopped with.
+
     Args:
         source: whose images are decoded inside.
         examples: function that gives those examples of `source` among which to look; by default
@@ -75,7 +78,10 @@ def clear_errors(
     """
     try:
         yield
-    except _ERRORS:
+    except _ERRORS as error:
+        line = refusal.line_of(error)
+        if line is not None:
+            raise ValueError(line) from None
         examples = source.examples() if examples is None else examples()
         found = _reasons(source, unreadable(source, examples))
         if not found:

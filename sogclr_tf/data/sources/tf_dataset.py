@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from sogclr_tf.data.sources.arrays import check_range
+from sogclr_tf.data import pixel_range
+from sogclr_tf.data.sources import repeatable
 from sogclr_tf.data.sources.base import Source, as_int32
 
 
@@ -14,12 +15,16 @@ class DatasetSource(Source):
 
     Args:
         dataset: finite, of images, (image, label) pairs or dictionaries with "image" and, where
-            there are, "label" and "text" (a string), one example each (not batched). It must yield
-            the same order every time it is iterated: leave the shuffling to the training stream.
+            there are, "label" and "text" (a string), one example each (not batched). It must give
+            the same every time it is iterated, in the same order: leave shuffling and augmentation
+            to the training stream. The first 64 examples are read twice to see to it. A shuffle
+            with `reshuffle_each_iteration=False` and a seed keeps to one order.
         shuffle_buffer: how many examples the order of an epoch is drawn from at a time.
 
     Raises:
-        ValueError: the data set is endless, empty, or its elements are no single images.
+        ValueError: the data set is endless, empty, or its elements are no single images; it gives
+            other examples, or the same in another order, when it is read again; a float image
+            among the first lies outside 0..1. (One further on stops the stream that comes to it.)
     """
 
     def __init__(
@@ -29,6 +34,8 @@ class DatasetSource(Source):
         _check_specs(parts, name)
         if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
             raise ValueError(f"{name} is endless: an example index needs a finite set, so take(n)")
+        repeatable.check_graph(dataset, name)
+        dataset = repeatable.in_fixed_order(dataset)
         super().__init__(
             name,
             _length(dataset),
@@ -36,11 +43,7 @@ class DatasetSource(Source):
             labeled="label" in parts,
             has_text="text" in parts,
         )
-        if parts["image"].dtype.is_floating:
-            first = next(iter(dataset))
-            check_range(
-                _image_and_label(first, name)["image"].numpy(), f"the first image of {name}"
-            )
+        repeatable.check_passes(dataset, self.size, self._checked_parts, name)
         self._dataset = dataset
         self._shuffle_buffer = min(shuffle_buffer, self.size)
 
@@ -53,6 +56,12 @@ class DatasetSource(Source):
                 self._shuffle_buffer, seed=seed, reshuffle_each_iteration=False
             )
         return examples.skip(first)
+
+    def _checked_parts(self, place, element):
+        parts = _image_and_label(element, self.name)
+        images = parts["image"].numpy()[np.newaxis]
+        pixel_range.check_array(images, self.name, np.array([place]))
+        return parts
 
     def _example(self, position, element):
         parts = _image_and_label(element, self.name)

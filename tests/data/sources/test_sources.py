@@ -10,6 +10,7 @@ from support.files import write_folder, write_shards
 from sogclr_tf import ArraySource, DatasetSource, FolderSource, TfdsSource, TFRecordSource
 from sogclr_tf.data.sources.arrays import digits
 from sogclr_tf.data.sources.open import as_source, from_name
+from sogclr_tf.data.sources.readable import clear_errors
 
 N = 30
 
@@ -201,7 +202,7 @@ class TestArraySource:
     def test_range(self, value):
         pictures = np.zeros((4, 5, 5, 3), np.float32)
         pictures[2, 1] = value
-        with pytest.raises(ValueError, match=r"the array is float from .* expected 0..1"):
+        with pytest.raises(ValueError, match=rf"example 2 of the array has the value {value:g}, "):
             ArraySource(pictures)
 
     @pytest.mark.parametrize("wrong", [np.zeros(N - 1, int), np.zeros((N, 7), int), np.zeros(N)])
@@ -277,8 +278,17 @@ class TestDatasetSource:
             DatasetSource(dataset(images(), wrong))
 
     def test_range_of_floats(self):
-        with pytest.raises(ValueError, match="the first image of the data set is float from"):
-            DatasetSource(dataset(images().astype(np.float32)))
+        pictures = images(100).astype(np.float32) / 255
+        pictures[70, 1] = 255
+        # Beyond those that are looked at beforehand.
+        source = DatasetSource(dataset(pictures))
+        with (
+            pytest.raises(ValueError, match=r"^example 70 .* value 255, .*: divide by 255.*uint8$"),
+            clear_errors(source),
+        ):
+            list(source.images_and_labels()[0])
+        with pytest.raises(ValueError, match=r"^example 10 of the data set has the value 255, "):
+            DatasetSource(dataset(pictures).skip(60))
 
 
 class TestLabelsOutOfRange:
