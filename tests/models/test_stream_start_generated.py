@@ -8,10 +8,11 @@ import pathlib
 import tempfile
 
 import keras
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.recorder import N, Recorder, crash_at, expected, folder_stream, stream
+from support.recorder import IMAGES, N, Recorder, crash_at, expected, folder_stream, stream
 
 from sogclr_tf import Checkpoints, SaveCheckpoints
 
@@ -116,6 +117,15 @@ class History:
         self.check(fit, 0, N // fit.batch_size)
         self.rehearsal.trained += N // fit.batch_size
 
+    def arrays(self, _fit):
+        """Arrays of the caller's own, in an order that Keras draws."""
+        data = {"view_a": IMAGES, "view_b": IMAGES, "index": np.arange(N)}
+        self.model.fit(data, batch_size=N // 2, verbose=0)
+        seen = [example[0] for step in self.model.seen for example in step]
+        assert sorted(seen) == list(range(N))
+        self.model.seen.clear()
+        self.rehearsal.trained += 2
+
     def best_weights(self, fit, best):
         """The epoch number `best` of the call is the best, and two later it stops."""
         first, count = self.rehearsal.plan(fit)
@@ -205,7 +215,7 @@ fits = st.builds(
 )
 events = st.one_of(
     st.tuples(st.just("plain"), fits),
-    st.tuples(st.just("own_data"), fits),
+    st.tuples(st.sampled_from(["own_data", "arrays"]), fits),
     st.tuples(st.just("best_weights"), fits, st.integers(0, 2)),
     st.tuples(
         *(st.just("crash_and_restore"), fits, st.integers(1, 9)),
