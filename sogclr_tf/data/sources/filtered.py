@@ -50,7 +50,7 @@ class FilteredSource(Source):
         self.skipped = all_skipped
         self._below: Source = below
         self._chosen: np.ndarray = chosen
-        for method in ("read", "decode", "shape", "crop", "locate"):
+        for method in ("read", "decode", "shape", "crop", "locate", "check_examples"):
             setattr(self, method, getattr(below, method))
 
     def fingerprint(self) -> str | None:
