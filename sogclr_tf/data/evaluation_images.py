@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from sogclr_tf.data import augment
 from sogclr_tf.data.sources.base import Source
+from sogclr_tf.data.sources.readable import clear_errors
 
 
 def evaluation_set(source: Source, size: int) -> tuple[tf.data.Dataset, np.ndarray | None]:
@@ -38,5 +39,6 @@ def evaluation_sample(
     )
     if not source.labeled:
         return images, None
-    labels = examples.map(lambda example: example["label"]).as_numpy_iterator()
-    return images, np.fromiter(labels, np.int32)
+    with clear_errors(source, lambda: examples):
+        labels = examples.map(lambda example: example["label"]).as_numpy_iterator()
+        return images, np.fromiter(labels, np.int32)

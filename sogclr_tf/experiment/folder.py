@@ -10,7 +10,7 @@ from typing import Any
 
 from sogclr_tf.atomic_write import replacing
 from sogclr_tf.models.linear_probe import LinearProbe
-from sogclr_tf.printable import check_printable
+from sogclr_tf.printable import check_printable, printable
 
 
 class RunFolder:
@@ -102,7 +102,7 @@ class RunFolder:
     def list_skipped(self, *sources: Any) -> None:
         """Writes `skipped.txt`: index, file and reason of every example that is left out."""
         lines = [
-            f"{index}\t{source.locate(index)}\t{why}\n"
+            f"{index}\t{printable(source.locate(index))}\t{printable(why)}\n"
             for source in sources
             for index, why in source.skipped.items()
         ]

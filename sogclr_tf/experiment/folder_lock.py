@@ -19,6 +19,8 @@ _LOG = logging.getLogger("sogclr_tf")
 # Seconds between two signs of life, and without one until a process elsewhere is given up. Many of
 # the first fit into the second: a network's disk may be out of reach for a while.
 _BEAT, _PATIENCE = 15.0, 300.0
+# How long it is watched at least, in beats: a disk may keep the times of hosts, not its own.
+_BEATS = 2
 
 
 class FolderInUse(RuntimeError):  # noqa: N818 - nothing went wrong
@@ -35,7 +37,7 @@ class FolderLock:
     this machine that is gone is taken over at once. Of one elsewhere (another host on a shared
     disk, another container) no process can be looked up: the holder moves the file's time of change
     now and then, and whoever wants the lock waits for that, to be refused, or until it has not
-    happened for long. All times are the disk's own, so that clocks may differ.
+    happened for long. Only times of files of that disk are compared, as clocks of hosts differ.
 
     Args:
         path: of the file; its folder exists.
@@ -58,7 +60,7 @@ class FolderLock:
             OSError: the folder cannot be written to.
         """
         self._mine = Holder.me()
-        _take(self.path, self._mine, self._patience)
+        _take(self.path, self._mine, self._beat, self._patience)
         self._remove_fragments()
         self._ended.clear()
         self._thread = threading.Thread(target=self._show_life, daemon=True)
@@ -104,17 +106,17 @@ class FolderLock:
                 path.unlink(missing_ok=True)
 
 
-def _take(path: pathlib.Path, mine: Holder, patience: float) -> None:
+def _take(path: pathlib.Path, mine: Holder, beat: float, patience: float) -> None:
     """Makes a lock this process's own, or raises FolderInUse."""
     while not (_create(path, mine) or _holds(path, mine)):
         found = _read(path)
-        if found is None or not _is_stale(path, *found, patience):
+        if found is None or not _is_stale(path, *found, beat, patience):
             continue
         # Of all that see a stale lock one may replace it, which needs a lock as well: of a name
         # that no later lock has, so that who comes late finds out that it is another one.
         breaking = path.with_name(f"{path.name}.{_token(*found)}")
         try:
-            _take(breaking, mine, patience)
+            _take(breaking, mine, beat, patience)
         except FolderInUse:
             time.sleep(0.05)
             continue
@@ -129,7 +131,9 @@ def _take(path: pathlib.Path, mine: Holder, patience: float) -> None:
             breaking.unlink(missing_ok=True)
 
 
-def _is_stale(path: pathlib.Path, holder: Holder | None, changed: int, patience: float) -> bool:
+def _is_stale(
+    path: pathlib.Path, holder: Holder | None, changed: int, beat: float, patience: float
+) -> bool:
     """True: its holder is gone; False: look again, it has changed.
 
     Raises:
@@ -144,13 +148,12 @@ def _is_stale(path: pathlib.Path, holder: Holder | None, changed: int, patience:
             return True
         if end is None:
             silent = (_time_on_disk(path.parent) - changed) / 1e9
-            left = min(patience, max(0.0, patience - silent))
+            left = min(patience, max(_BEATS * beat, patience - silent))
             end = time.monotonic() + left
-            if left:
-                _LOG.info("waiting %.0f s at most for a sign of life of %s", left, who(holder))
+            _LOG.info("waiting %.0f s at most for a sign of life of %s", left, who(holder))
         if time.monotonic() >= end:
             return True
-        time.sleep(min(1.0, patience / 10))
+        time.sleep(min(1.0, beat / 4))
         now = _read(path)
         if now is None or _token(*now) != _token(holder, changed):
             return False

@@ -3,6 +3,7 @@
 import re
 
 from sogclr_tf.experiment.folder import RunFolder
+from sogclr_tf.printable import printable
 
 # The numbers of nearest others of which the recall is shown.
 RECALLS = (1, 5, 10)
@@ -19,7 +20,7 @@ def closing_table(folder: RunFolder) -> str:
         )
     lines += _score_lines(result)
     for name, scores in result.get("transfer", {}).items():
-        lines += _score_lines(scores, f"on {name}")
+        lines += _score_lines(scores, f"on {printable(name)}")
     if result.get("skipped"):
         lines.append(
             f"skipped    {result['skipped']:,} images that cannot be decoded: {folder.skipped}"

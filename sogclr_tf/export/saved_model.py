@@ -14,6 +14,7 @@ from sogclr_tf.export import warmup
 from sogclr_tf.export.checks import checked_encoder, checked_image_shape
 from sogclr_tf.export.signatures import WEIGHTS, ServedModel
 from sogclr_tf.export.versions import publish
+from sogclr_tf.printable import check_printable
 
 
 def export_encoder(
@@ -60,7 +61,7 @@ def export_encoder(
             signatures of files are left out.
         head: built Keras layer, features [B, C] -> scores [B, K], whose softmax are the
             probabilities; by default the model's online probe, where it has one.
-        class_names: K strings without line breaks, written to `assets/class_names.txt`.
+        class_names: K strings without control characters, written to `assets/class_names.txt`.
         weights: dtype of the kernels in the file, "float32", "bfloat16" or "float16". They are
             cast to the encoder's own when a request is computed.
         max_pixels: height * width above which the image of a file is refused.
@@ -140,9 +141,8 @@ def _check_names(class_names, head):
         return
     if head is None:
         raise ValueError("class_names name the scores of a head, but there is none: pass head=.")
-    lines = [name for name in class_names if "\n" in name or "\r" in name]
-    if lines:
-        raise ValueError(f"the class name {lines[0]!r} has a line break: leave it out.")
+    for name in class_names:
+        check_printable(name, "a name of class_names", "each is a line of a file")
 
 
 def _check_count(class_names, signatures):

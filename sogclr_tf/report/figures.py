@@ -13,6 +13,8 @@ from sklearn.manifold import TSNE
 from sklearn.preprocessing import normalize
 from threadpoolctl import threadpool_limits
 
+from sogclr_tf.printable import printable
+
 EMBEDDED_EXAMPLES = 1500
 BLUE, ORANGE, GRAY = "#2563a8", "#c8553d", "#6b7280"
 
@@ -154,6 +156,11 @@ def save(figure: Figure, path: str | os.PathLike, framed: bool = False) -> str |
     return path
 
 
+def plain(text: object) -> str:
+    """Anything as printable text that a figure shows as it is, not as a formula."""
+    return printable(text).replace("$", r"\$")
+
+
 def _checked_history(history, keys):
     for key in ["epoch", *keys]:
         if key not in history:
@@ -194,6 +201,6 @@ def _scatter_classes(axes, points, labels, class_names):
             color=palette(position),
             alpha=0.8,
             linewidths=0,
-            label=str(label if class_names is None else class_names[label]),
+            label=plain(label if class_names is None else class_names[label]),
         )
     return len(classes)

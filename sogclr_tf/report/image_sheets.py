@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sogclr_tf.report.figures import BLUE, GRAY, ORANGE, new_figure, save
+from sogclr_tf.report.figures import BLUE, GRAY, ORANGE, new_figure, plain, save
 from sogclr_tf.report.material import Example
 
 
@@ -40,7 +40,7 @@ def retrieval_sheet(
         axes.set(xticks=[], yticks=[])
         axes.set_frame_on(False)
     for number, line in enumerate(grid):
-        line[0].text(1, 0.5, texts[number], ha="right", va="center", wrap=True)
+        line[0].text(1, 0.5, plain(texts[number]), ha="right", va="center", wrap=True)
         nearest = np.argsort(-similarity[number], kind="stable")[:columns]
         for axes, place in zip(line[1:], nearest, strict=True):
             axes.imshow(np.squeeze(images[place]), interpolation="nearest")

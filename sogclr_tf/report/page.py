@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeGuard
 
 from sogclr_tf.atomic_write import replacing
+from sogclr_tf.printable import printable
 
 # The browser itself refuses scripts and whatever would come from elsewhere.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -131,8 +132,6 @@ def write_page(path: str | os.PathLike, html: str) -> pathlib.Path:
     Returns:
         `path`, as a pathlib.Path.
 
-    File names may hold bytes that are no text; each becomes a question mark.
-
     Raises:
         FileNotFoundError: the page's folder is missing.
     """
@@ -140,13 +139,13 @@ def write_page(path: str | os.PathLike, html: str) -> pathlib.Path:
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path} has no folder to stand in: make {path.parent} first")
     with replacing(path) as temporary:
-        temporary.write_text(html, encoding="utf-8", errors="replace")
+        temporary.write_text(html, encoding="utf-8")
     return path
 
 
 def escape(text: object) -> str:
-    """Anything as text that stands for itself in HTML, in a quoted attribute too."""
-    return escaping.escape(str(text))
+    """Anything as printable text that stands for itself in HTML, in a quoted attribute too."""
+    return escaping.escape(printable(text))
 
 
 def paragraph(text: object) -> str:

@@ -164,7 +164,7 @@ def test_files_need_a_square_to_become(tmp_path, shape, options, has_files):
         ({"weights": "int8"}, "weights is 'int8': choose one of float32, bfloat16, float16"),
         ({"image_size": 20}, r"image_size is 20, but the encoder takes \(16, 16, 3\)"),
         ({"class_names": ["a", "b"]}, "2 class_names for a head of 3 classes: give one for each"),
-        ({"class_names": ["a", "b\nc", "d"]}, r"the class name 'b\\nc' has a line break"),
+        ({"class_names": ["a", "b\nc", "d"]}, r"a name of class_names is 'b\\nc', which is"),
         ({"head": keras.layers.Dense(2)}, "expected a built Keras layer from features to scores"),
         ({"warmup_batches": (0,)}, r"warmup_batches is \(0,\): each must be at least 1"),
     ],

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 from matplotlib import pyplot
@@ -74,6 +76,13 @@ def test_embedding_of_few(path, digits, count, labeled):
 
 def test_embedding_of_many_classes(path, digits):
     assert_picture(figures.embedding(digits[0][:120], np.arange(120) % 60, path), path)
+
+
+def test_names_of_classes_are_no_formulas(path, digits):
+    """Half a formula would be an error; a whole one other text."""
+    features, labels = digits
+    names = ["$x^$", "$5 and $6", "a$", r"\frac", "a\nb", os.fsdecode(b"\xff"), *"6789"]
+    assert_picture(figures.embedding(features[:60], labels[:60], path, class_names=names), path)
 
 
 @pytest.mark.filterwarnings("error")

@@ -14,10 +14,11 @@ def write_folder(folder, images, labels=None, suffix=".png"):
 
 
 def example(**features):
-    """A serialized tf.train.Example of bytes and ints; "__" in a name stands for "/"."""
+    """A serialized tf.train.Example of bytes, ints and lists of ints; "__" stands for "/"."""
     kinds = {
         bytes: lambda value: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value])),
         int: lambda value: tf.train.Feature(int64_list=tf.train.Int64List(value=[value])),
+        list: lambda value: tf.train.Feature(int64_list=tf.train.Int64List(value=value)),
     }
     feature = {name.replace("__", "/"): kinds[type(v)](v) for name, v in features.items()}
     return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()

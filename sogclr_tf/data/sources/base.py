@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from sogclr_tf.data import decoding, pixel_range
 from sogclr_tf.example_names import ExampleNames
+from sogclr_tf.printable import check_printable
 
 
 class Source:
@@ -20,7 +21,8 @@ class Source:
         image_size: (height, width) in pixels where all images agree, else None.
         labeled: whether examples carry a label.
         has_text: whether examples carry a text.
-        class_names: list of str, or None.
+        class_names: list of str, or None; each can be written as UTF-8, without line breaks and
+            other control characters, because pictures, files of exports and servers show it.
         skipped: {index: why} of examples that are left out, as `readable` does.
         in_range: whether float images are known to lie in 0..1, so that none is looked at again.
     """
@@ -42,6 +44,12 @@ class Source:
     ) -> None:
         if size < 1:
             raise ValueError(f"{name} is empty: give at least one batch of images")
+        for label in () if class_names is None else class_names:
+            check_printable(
+                str(label),
+                f"a class of {name}",
+                "give it another name, or its folder a link of another name",
+            )
         self.name = name
         self.size = int(size)
         self.num_examples = self.size if num_examples is None else int(num_examples)
@@ -64,6 +72,9 @@ class Source:
                 out. They are not read where the source can help it, and never decoded.
         """
         raise NotImplementedError
+
+    def check_examples(self) -> None:
+        """Raises ValueError of an example that `examples` fails at; called when that happened."""
 
     def fingerprint(self) -> str | None:
         """Text that differs where the images may differ; None of images that need no decoding."""
@@ -121,7 +132,7 @@ class Source:
         return tf.slice(self.decode(image), [top, left, 0], [height, width, 3])
 
     def locate(self, index: int) -> str:
-        """Where the example of an index (an int) lies, as text for a message."""
+        """Where the example of an index (an int) lies, as printable text for a message."""
         return f"example {index} of {self.name}"
 
     def images_and_labels(self) -> tuple[tf.data.Dataset, np.ndarray | None]:
@@ -149,9 +160,17 @@ class Source:
         passing = self.examples().map(lambda example: example["text"])
         return [text.decode() for text in passing.as_numpy_iterator()]
 
-    def _read_labels(self) -> np.ndarray:
+    def indices_and_labels(self) -> np.ndarray:
+        """int32 [size, 2], the index and the label of each example, in the order of `examples`."""
         pairs = self.examples().map(lambda example: tf.stack([example["index"], example["label"]]))
-        pairs = np.concatenate(list(pairs.batch(4096).as_numpy_iterator()))
+        try:
+            return np.concatenate(list(pairs.batch(4096).as_numpy_iterator()))
+        except tf.errors.InvalidArgumentError:
+            self.check_examples()
+            raise
+
+    def _read_labels(self) -> np.ndarray:
+        pairs = self.indices_and_labels()
         count = len(self.class_names) if self.class_names else np.inf
         wrong = np.flatnonzero((pairs[:, 1] < 0) | (pairs[:, 1] >= count))
         if len(wrong):

@@ -51,7 +51,15 @@ class FilteredSource(Source):
         self.in_range = below.in_range
         self._below: Source = below
         self._chosen: np.ndarray = chosen
-        for method in ("read", "decode", "shape", "crop", "locate", "example_names"):
+        for method in (
+            "read",
+            "decode",
+            "shape",
+            "crop",
+            "locate",
+            "example_names",
+            "check_examples",
+        ):
             setattr(self, method, getattr(below, method))
 
     def fingerprint(self) -> str | None:

@@ -6,7 +6,7 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from sogclr_tf.data.sources import image_files
+from sogclr_tf.data.sources import folder_entries, image_files
 from sogclr_tf.data.sources.base import EncodedSource, order
 from sogclr_tf.data.sources.folder_listing import Listing, list_images
 from sogclr_tf.example_names import ExampleNames
@@ -40,7 +40,7 @@ class FolderSource(EncodedSource):
     def __init__(self, folder: str | os.PathLike) -> None:
         folder = os.path.expanduser(os.fspath(folder))
         name = printable(folder)
-        if not tf.io.gfile.isdir(os.fsencode(folder)):
+        if not folder_entries.is_folder(folder):
             raise FileNotFoundError(f"there is no folder '{name}': give one that holds images")
         listing = list_images(folder)
         if not len(listing):

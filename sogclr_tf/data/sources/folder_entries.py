@@ -1,7 +1,7 @@
 """What lies in one folder: images, folders, and the rest, counted.
 
-Both functions give (sorted names in bytes, of folders with a "/" at the end; {suffix: number of
-files} of what is left out).
+`list_local` and `list_remote` give (sorted names in bytes, of folders with a "/" at the end;
+{suffix: number of files} of what is left out).
 """
 
 import collections
@@ -21,6 +21,12 @@ from sogclr_tf.printable import printable
 # Files whose first bytes are waited for at a time, and how many one thread reads in turn.
 _READERS, _IN_TURN = 32, 64
 Entries = tuple[list[bytes], dict[str, int]]
+
+
+def is_folder(path: str) -> bool:
+    """Whether there is a folder of that path, a local one or one that tf.io.gfile knows."""
+    # TensorFlow fails on local names that are no UTF-8.
+    return tf.io.gfile.isdir(path) if "://" in path else os.path.isdir(path)
 
 
 def list_local(root: bytes, relative: bytes) -> Entries:

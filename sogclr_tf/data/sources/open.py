@@ -10,9 +10,11 @@ import tensorflow as tf
 from sogclr_tf.data.sources.arrays import ArraySource, digits
 from sogclr_tf.data.sources.base import Source
 from sogclr_tf.data.sources.folder import FolderSource
+from sogclr_tf.data.sources.folder_entries import is_folder
 from sogclr_tf.data.sources.tf_dataset import DatasetSource
 from sogclr_tf.data.sources.tfds import TfdsSource
-from sogclr_tf.data.sources.tfrecords import TFRecordSource
+from sogclr_tf.data.sources.tfrecords import TFRecordSource, matching
+from sogclr_tf.printable import printable
 
 # Collections with a name of their own: name -> function of a split.
 _NAMED: dict[str, Callable[[str], Source]] = {"digits": digits}
@@ -75,7 +77,7 @@ def from_path(path: str | os.PathLike, features: dict | None = None) -> Source:
         features: names of the features of TFRecord files, {"image", "label", "index"}.
     """
     path = os.path.expanduser(os.fspath(path))
-    if tf.io.gfile.isdir(path):
+    if is_folder(path):
         return FolderSource(path)
     return TFRecordSource(path, **(features or {}))
 
@@ -101,19 +103,22 @@ def _with_split(path: str, split: str) -> str:
     if "{split}" in path:
         return path.replace("{split}", split)
     folder = os.path.expanduser(path)
-    if not tf.io.gfile.isdir(folder):
-        if tf.io.gfile.glob(folder):
+    if not is_folder(folder):
+        if matching([folder]):
             raise ValueError(
-                f"'{path}' does not say which files are of which split: put {{split}} in the place "
-                "of the split's name"
+                f"'{printable(path)}' does not say which files are of which split: put {{split}} "
+                "in the place of the split's name"
             )
         return path
     if split == ".":
         return path
-    if not tf.io.gfile.isdir(os.path.join(folder, split)):
-        inside = sorted(name.rstrip("/") for name in tf.io.gfile.listdir(folder))
+    if not is_folder(os.path.join(folder, split)):
+        # What lies on a local disk may have a name that TensorFlow cannot give as text.
+        names = tf.io.gfile.listdir(folder) if "://" in folder else os.listdir(folder)
+        inside = sorted(printable(name.rstrip("/")) for name in names)
         raise ValueError(
-            f"folder '{path}' has no sub-folder '{split}', only {', '.join(inside[:9])}"
+            f"folder '{printable(path)}' has no sub-folder '{printable(split)}', only "
+            f"{', '.join(inside[:9])}"
             f"{' ...' * (len(inside) > 9)}: name one as the split, or . for the folder itself"
         )
     return os.path.join(path, split)

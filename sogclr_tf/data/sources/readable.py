@@ -2,9 +2,11 @@
 
 import contextlib
 import logging
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,6 +16,7 @@ from sogclr_tf.data import refusal
 from sogclr_tf.data.sources import file_cache
 from sogclr_tf.data.sources.base import Source
 from sogclr_tf.data.sources.filtered import FilteredSource
+from sogclr_tf.printable import printable
 
 _LOG = logging.getLogger("sogclr_tf")
 # What decoding or reading of a file may end with.
@@ -23,6 +26,8 @@ _ERRORS = (
     tf.errors.PermissionDeniedError,
     tf.errors.DataLossError,
     tf.errors.UnknownError,
+    # In place of any of these, where the message names a file whose name is no UTF-8.
+    UnicodeDecodeError,
 )
 _BATCH = 256
 
@@ -47,7 +52,11 @@ def readable(source: Source) -> Source:
     skipped = _remembered(source)
     if skipped is None:
         _LOG.info("decoding all images of %s once, to find those that cannot be", source.name)
-        found = unreadable(source, source.examples(), source.size, sys.stdout.isatty())
+        try:
+            found = unreadable(source, source.examples(), source.size, sys.stdout.isatty())
+        except _ERRORS:
+            source.check_examples()
+            raise
         skipped = _reasons(source, found)
         file_cache.save(
             "unreadable",
@@ -58,7 +67,7 @@ def readable(source: Source) -> Source:
         index, why = next(iter(skipped.items()))
         raise ValueError(
             f"none of the {source.size} images of {source.name} can be decoded; "
-            f"{source.locate(index)}: {why}"
+            f"{printable(source.locate(index))}: {why}"
         )
     return FilteredSource(source, skipped=skipped) if skipped else source
 
@@ -83,8 +92,12 @@ def clear_errors(
         if line is not None:
             raise ValueError(line) from None
         examples = source.examples() if examples is None else examples()
-        found = _reasons(source, unreadable(source, examples))
+        try:
+            found = _reasons(source, unreadable(source, examples))
+        except _ERRORS:
+            found = {}
         if not found:
+            source.check_examples()
             raise
         # It may have broken since all were decoded.
         fingerprint = source.fingerprint()
@@ -92,8 +105,8 @@ def clear_errors(
             file_cache.forget("unreadable", fingerprint)
         index, why = next(iter(found.items()))
         raise ValueError(
-            f"{source.locate(index)} (index {index}) cannot be decoded: {why}. Mend it, or leave "
-            "such images out with on_error='skip'"
+            f"{printable(source.locate(index))} (index {index}) cannot be decoded: {why}. Mend it, "
+            "or leave such images out with on_error='skip'"
         ) from None
 
 
@@ -148,12 +161,14 @@ def _reasons(source: Source, indices: np.ndarray) -> dict[int, str]:
         try:
             source.decode(source.read(example["image"]))
         except _ERRORS as error:
-            found[int(example["index"])] = _one_line(error.message)
+            found[int(example["index"])] = _one_line(error)
     return dict(sorted(found.items()))
 
 
-def _one_line(message: str) -> str:
+def _one_line(error: Any) -> str:
     """What TensorFlow says, without the names of its nodes."""
+    undecoded = isinstance(error, UnicodeDecodeError)
+    message = os.fsdecode(error.object) if undecoded else error.message
     message = re.sub(r"\{\{.*?\}\}|\[Op:\w+\].*|assertion failed:|b'", " ", message, flags=re.S)
     message = " ".join(message.replace("[", " ").replace("]", " ").split())
-    return message[:200].rstrip(" .;:") or "unknown reason"
+    return printable(message)[:200].rstrip(" .;:") or "unknown reason"

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-import tensorflow as tf
 
 from sogclr_tf.data.sources.base import Source
 from sogclr_tf.data.sources.filtered import FilteredSource
@@ -48,8 +47,7 @@ def subset(source: Source, percent: float, seed: int = 0) -> Source:
         ValueError: as `balanced_subset`, or the source has no labels.
     """
     check_labeled(source)
-    pairs = source.examples().map(lambda x: tf.stack([x["index"], x["label"]]))
-    pairs = np.concatenate(list(pairs.batch(4096).as_numpy_iterator()))
+    pairs = source.indices_and_labels()
     pairs = pairs[np.argsort(pairs[:, 0])]
     kept = pairs[balanced_subset(pairs[:, 1], percent, seed), 0]
     if len(kept) == source.size:

@@ -9,6 +9,7 @@ import tensorflow as tf
 from sogclr_tf.data.sources import tfrecord_count
 from sogclr_tf.data.sources.base import EncodedSource
 from sogclr_tf.example_names import ExampleNames
+from sogclr_tf.printable import printable
 
 # Files that are read side by side, and records of one that come before the next one's.
 _FILES, _BLOCK = 16, 16
@@ -34,8 +35,8 @@ class TFRecordSource(EncodedSource):
 
     Raises:
         FileNotFoundError: no file matches.
-        ValueError: a file is no whole TFRecord file; the first record lacks a feature; the indices
-            are not as above.
+        ValueError: a file is no whole TFRecord file; the first record lacks a feature, or has
+            several labels; the indices are not as above.
     """
 
     def __init__(
@@ -49,8 +50,8 @@ class TFRecordSource(EncodedSource):
         shuffle_buffer: int = 16_384,
     ) -> None:
         patterns = [os.fspath(files)] if isinstance(files, (str, os.PathLike)) else [*files]
-        self._name = ", ".join(patterns)
-        names = {name for pattern in patterns for name in tf.io.gfile.glob(pattern)}
+        self._name = printable(", ".join(patterns))
+        names = matching(patterns)
         # The working directory may change before the files are read.
         names = sorted(name if "://" in name else os.path.abspath(name) for name in names)
         if not names:
@@ -113,12 +114,33 @@ class TFRecordSource(EncodedSource):
             return f"the record of {self._name} with {self._features['index']} {index}"
         return self._place(index)
 
+    def check_examples(self) -> None:
+        """Raises ValueError of the first record that has not one label or not one index."""
+        records = tf.data.TFRecordDataset(self._names, self._compression)
+        for number, record in enumerate(records.as_numpy_iterator()):
+            self._check_single(tf.train.Example.FromString(record).features.feature, number)
+
+    def _check_single(self, found, record):
+        """Of the features of a record, the one at that place."""
+        for part, plural in (("label", "labels"), ("index", "indices")):
+            feature = self._features[part]
+            if not feature or feature not in found:
+                continue
+            kind = found[feature].WhichOneof("kind")
+            count = len(getattr(found[feature], kind).value) if kind else 1
+            if count != 1:
+                raise ValueError(
+                    f"{self._place(record)} has {count} {plural} in '{feature}': expected one "
+                    f"whole number; write one {part} for each image, or leave the name of the "
+                    f"feature out ({part}=None, --config.data.features.{part}=)"
+                )
+
     def _place(self, record: int) -> str:
         """Where the record of a place in the sorted files lies, as text."""
         ends = np.cumsum(self._counts)
         file = int(np.searchsorted(ends, record, side="right"))
         number = record - (ends[file] - self._counts[file])
-        return f"record {number} of {self._names[file]}"
+        return f"record {number} of {printable(self._names[file])}"
 
     def _of_file(self, name, begin):
         """The examples of one file; an example's "image" is its whole record."""
@@ -160,13 +182,18 @@ class TFRecordSource(EncodedSource):
                     + f": name the feature of the {part}, {kind}, among {listed}"
                     + (", or none" if part != "image" else "")
                 )
+        self._check_single(found, 0)
 
     def _check_indices(self):
         """Raises ValueError unless the records carry 0, 1, 2 ..., each once."""
         feature = self._features["index"]
         records = tf.data.TFRecordDataset(self._names, self._compression)
         found = records.map(lambda record: self._parse(record, "index", tf.int64, -1))
-        indices = np.concatenate(list(found.batch(65_536).as_numpy_iterator()))
+        try:
+            indices = np.concatenate(list(found.batch(65_536).as_numpy_iterator()))
+        except tf.errors.InvalidArgumentError:
+            self.check_examples()
+            raise
         outside = np.flatnonzero((indices < 0) | (indices >= self.size))
         if len(outside):
             raise ValueError(
@@ -182,3 +209,17 @@ class TFRecordSource(EncodedSource):
                 f"'{feature}' {indices[one]} occurs twice, in {self._place(one)} and in "
                 f"{self._place(other)} ({len(twice)} such in all): each record needs its own"
             )
+
+
+def matching(patterns: Sequence[str]) -> set[str]:
+    """The files that patterns match.
+
+    Raises:
+        ValueError: one has a name that is no UTF-8.
+    """
+    try:
+        return {name for pattern in patterns for name in tf.io.gfile.glob(pattern)}
+    except UnicodeError:
+        raise ValueError(
+            f"a file of {printable(', '.join(patterns))} has a name that is no UTF-8: rename it"
+        ) from None

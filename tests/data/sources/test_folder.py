@@ -13,6 +13,7 @@ from support.files import write_folder
 from sogclr_tf import FolderSource
 from sogclr_tf.data.sources import file_cache, folder_entries, folder_listing, image_files
 from sogclr_tf.data.sources.open import from_name, from_path, is_path
+from sogclr_tf.data.sources.readable import clear_errors
 
 N = 12
 
@@ -249,6 +250,64 @@ class TestLabels:
         assert source.class_names is None
         assert sorted(source.examples().element_spec) == ["image", "index"]
         assert source.images_and_labels()[1] is None
+
+
+class TestNames:
+    """Names that are no UTF-8 or hold line breaks, as Linux allows them."""
+
+    NAMES = (b"\xff.png", b"line\nbreak.png", b"tab\t.png")
+
+    def folder(self, tmp_path):
+        root = os.fsencode(tmp_path) + b"/caf\xe9\n/a"
+        os.makedirs(root)
+        for name, image in zip(self.NAMES, images(3), strict=True):
+            with open(os.path.join(root, name), "wb") as file:
+                file.write(tf.io.encode_png(image).numpy())
+        return os.fsdecode(os.path.dirname(root))
+
+    def test_files_are_read_and_their_places_are_printable(self, tmp_path):
+        folder = self.folder(tmp_path)
+        for source in (FolderSource(folder), from_path(folder), from_name(folder, ".")):
+            assert source.name == rf"{tmp_path}/caf\xe9\n"
+            places = [source.locate(index) for index in range(3)]
+            names = [r"line\nbreak.png", r"tab\t.png", r"\xff.png"]
+            assert places == [rf"{tmp_path}/caf\xe9\n/a/{name}" for name in names]
+        shown = np.stack([image.numpy() for image in source.images_and_labels()[0]])
+        np.testing.assert_array_equal(shown, images(3)[[1, 2, 0]])
+
+    def test_the_list_is_remembered(self, tmp_path, walks):
+        folder = self.folder(tmp_path)
+        settle(tmp_path)
+        first, again = (folder_listing.list_images(folder) for _ in range(2))
+        assert first.text == again.text
+        assert len(walks) == 2
+
+    def test_a_file_that_is_gone_is_named_in_one_line(self, tmp_path):
+        folder = self.folder(tmp_path)
+        source = FolderSource(folder)
+        for index, name in ((2, self.NAMES[0]), (0, self.NAMES[1])):
+            os.remove(os.fsencode(folder) + b"/a/" + name)
+            with pytest.raises(ValueError, match="cannot be decoded") as told, clear_errors(source):
+                source.read(next(iter(source.examples(first=index)))["image"])
+            (line,) = str(told.value).splitlines()
+            assert source.locate(index) in line
+            line.encode()
+            with open(os.fsencode(folder) + b"/a/" + name, "wb") as file:
+                file.write(tf.io.encode_png(images(1)[0]).numpy())
+
+    @pytest.mark.parametrize(("name", "shown"), [(b"caf\xe9", r"caf\xe9"), (b"a\nb", r"a\nb")])
+    def test_a_class_needs_a_name_that_can_be_written(self, tmp_path, name, shown):
+        folder = touch(tmp_path, "cat/1.png")
+        os.makedirs(os.fsencode(folder) + b"/" + name)
+        line = re.escape(f"a class of {folder} is '{shown}', which is no UTF-8 or has control")
+        with pytest.raises(ValueError, match=f"^{line}.*give it another name, or its folder a lin"):
+            FolderSource(folder)
+        # Without labels it is no class.
+        assert FolderSource(touch(tmp_path, "2.png")).class_names is None
+
+    def test_a_split_that_is_not_there(self, tmp_path):
+        with pytest.raises(ValueError, match=r"caf\\xe9\\n' has no sub-folder 'b', only a: name"):
+            from_name(self.folder(tmp_path), "b")
 
 
 class TestImages:

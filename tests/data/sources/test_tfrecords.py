@@ -7,9 +7,13 @@ import pytest
 import tensorflow as tf
 from support.files import example, write_records, write_shards
 
-from sogclr_tf import TFRecordSource
+from sogclr_tf import Policy, TFRecordSource, training_views
+from sogclr_tf.data.evaluation_images import evaluation_sample
 from sogclr_tf.data.sources import tfrecord_count
+from sogclr_tf.data.sources.filtered import FilteredSource
 from sogclr_tf.data.sources.open import from_name
+from sogclr_tf.data.sources.readable import readable
+from sogclr_tf.data.sources.subset import subset
 
 N = 20
 
@@ -171,6 +175,51 @@ class TestErrors:
         path = write_records(tmp_path / "a.tfrecord", records)
         with pytest.raises(ValueError, match=r"record 1 of .*a\.tfrecord has 'id' -1 or none"):
             TFRecordSource(path, index="id")
+
+
+class TestSeveralLabels:
+    def source(self, tmp_path, several, count=4, part="label"):
+        """Records of which those of `several` have so many labels each."""
+        records = [
+            example(
+                image__encoded=tf.io.encode_png(image).numpy(), label=[1] * several.get(place, 1)
+            )
+            for place, image in enumerate(images(count))
+        ]
+        path = write_records(tmp_path / "a.tfrecord", records)
+        return TFRecordSource(str(path), **{part: "label"})
+
+    def line(self, tmp_path, record, count):
+        return re.escape(
+            f"record {record} of {tmp_path}/a.tfrecord has {count} labels in 'label': expected one "
+            "whole number; write one label for each image, or leave the name of the feature out "
+            "(label=None, --config.data.features.label=)"
+        )
+
+    @pytest.mark.parametrize("count", [0, 3])
+    def test_in_the_first_record(self, tmp_path, count):
+        with pytest.raises(ValueError, match=f"^{self.line(tmp_path, 0, count)}$"):
+            self.source(tmp_path, {0: count})
+
+    @pytest.mark.parametrize(
+        "use",
+        [
+            lambda source: source.images_and_labels(),
+            lambda source: readable(source),
+            lambda source: training_views(source, batch_size=2, policy=Policy(size=4)).samples(4),
+            lambda source: evaluation_sample(source, 4, 4),
+            lambda source: subset(FilteredSource(source, only=[0, 1, 2]), 50),
+        ],
+        ids=["labels", "skip", "views", "sample", "subset"],
+    )
+    def test_later_it_is_told_where_it_is_read(self, tmp_path, use):
+        source = self.source(tmp_path, {2: 3})
+        with pytest.raises(ValueError, match=f"^{self.line(tmp_path, 2, 3)}$"):
+            use(source)
+
+    def test_several_indices(self, tmp_path):
+        with pytest.raises(ValueError, match="record 3 of .* has 2 indices in 'label'.*index=None"):
+            self.source(tmp_path, {3: 2}, part="index")
 
 
 class TestByName:
