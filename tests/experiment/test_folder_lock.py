@@ -15,10 +15,13 @@ import pytest
 from sogclr_tf.experiment.folder_lock import FolderInUse, FolderLock
 from sogclr_tf.experiment.lock_holder import Holder
 
-# Takes the lock of the folder it runs in, says so, and holds it for argv[1] seconds.
+# Takes the lock of the folder it runs in, at the time argv[2], says so, and holds it for argv[1]
+# seconds.
 HOLD = """
 import pathlib, sys, time
 from sogclr_tf.experiment.folder_lock import FolderInUse, FolderLock
+while time.monotonic() < float(sys.argv[2]):
+    pass
 try:
     with FolderLock(pathlib.Path("run.lock"), beat=0.2, patience=1.0):
         print("held", time.monotonic(), flush=True)
@@ -44,10 +47,10 @@ while True:
 """
 
 
-def start(folder, seconds=60, before=()):
+def start(folder, seconds=60, at=0.0, before=()):
     """A process that holds the lock of a folder, if it gets it."""
     return subprocess.Popen(
-        [*before, sys.executable, "-c", HOLD, str(seconds)],
+        [*before, sys.executable, "-c", HOLD, str(seconds), str(at)],
         cwd=folder,
         stdout=subprocess.PIPE,
         text=True,
@@ -188,10 +191,10 @@ class TestElsewhere:
             assert json.loads((tmp_path / "run.lock").read_text())["pid"] == os.getpid()
 
 
-@pytest.mark.slow(reason="twenty rounds of eight processes")
+@pytest.mark.slow(reason="forty rounds of eight processes")
 @pytest.mark.parametrize("left", ["nothing", "of this machine", "of another host", "half broken"])
 def test_of_many_at_once_one_wins(tmp_path, left):
-    for number in range(5):
+    for number in range(10):
         folder = tmp_path / str(number)
         folder.mkdir()
         place = Holder.me().place
@@ -202,7 +205,8 @@ def test_of_many_at_once_one_wins(tmp_path, left):
         if left == "half broken":
             abandon(folder / "run.lock", 0, place=place)
             abandon(folder / "run.lock.old", 0, place=place, token="older")
-        several = [start(folder, 1.5) for _ in range(8)]
+        at = time.monotonic() + 1.5
+        several = [start(folder, 0.7, at) for _ in range(8)]
         lines = [process.communicate()[0].splitlines() for process in several]
         spans = [[float(line.split()[1]) for line in said] for said in lines if len(said) == 2]
         # Whoever came when the first was done may have had it too, but never beside another.

@@ -13,6 +13,7 @@ import pytest
 from support import processes
 
 from sogclr_tf.experiment.folder import RunFolder
+from sogclr_tf.experiment.folder_lock import FolderLock
 
 pytestmark = pytest.mark.slow(reason="two processes that train together, started five times")
 
@@ -146,3 +147,14 @@ def test_workers_without_a_common_folder_are_told(history, tmp_path):
         assert status == 1
         assert "the workers restored the steps [72, 0]" in errors
         assert "all of them need the same folder" in errors
+
+
+def test_a_second_job_in_a_folder_ends_on_every_worker(tmp_path):
+    """Its chief is refused, which the other worker notices."""
+    folder = RunFolder(tmp_path / "runs" / "digits")
+    with FolderLock(folder.lock):
+        (status, errors), (other_status, other_errors) = Workers(*ARGUMENTS, cwd=tmp_path).wait()
+    assert (status, other_status) == (1, 1)
+    assert f"is in use by process {os.getpid()} on" in errors.splitlines()[-1]
+    assert "error: the connection to another worker broke" in other_errors.splitlines()[-1]
+    assert os.listdir(folder.path) == []
