@@ -39,7 +39,8 @@ def features_of(encoder: keras.layers.Layer, what: keras.KerasTensor) -> int:
         ValueError: its output is not [B, C].
     """
     given = encoder(what)
-    if _is_structure(given):
+    unpacked = isinstance(encoder, keras.Sequential) or keras_hooks.is_graph(encoder)
+    if _is_structure(given) or (isinstance(given, (list, tuple)) and not unpacked):
         raise _several_outputs(encoder, given)
     (features,) = keras.tree.flatten(given)
     if len(features.shape) != 2 or features.shape[-1] is None:
@@ -51,7 +52,7 @@ def features_of(encoder: keras.layers.Layer, what: keras.KerasTensor) -> int:
 
 
 def _is_structure(given: Any) -> bool:
-    # Keras takes a tensor out of a list of one.
+    # A functional model takes a tensor out of a list of one.
     return isinstance(given, Mapping) or (isinstance(given, (list, tuple)) and len(given) > 1)
 
 
@@ -68,7 +69,7 @@ def _several_outputs(encoder: keras.layers.Layer, given: Any) -> ValueError:
 
 
 def _described(tensors: Any) -> str:
-    kind = "a dictionary" if isinstance(tensors, Mapping) else f"{len(tensors)} tensors"
+    kind = "a dictionary" if isinstance(tensors, Mapping) else f"a list of {len(tensors)}"
     shown = (f"{key!r} {getattr(tensor, 'shape', '')}" for key, tensor in _entries(tensors))
     return f"{kind} ({', '.join(shown)})"
 
