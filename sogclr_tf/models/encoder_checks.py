@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from sogclr_tf.models import keras_hooks
+from sogclr_tf.models.unit_range import warn_of_range
 
 
 def check_one_tensor(encoder: keras.layers.Layer, what: str = "images") -> None:
@@ -30,6 +31,16 @@ def check_one_tensor(encoder: keras.layers.Layer, what: str = "images") -> None:
     raise ValueError(
         f"the encoder '{encoder.name}' takes {_described(taken)}: expected {what} alone, so {way}"
     )
+
+
+def check_usable(encoder: Any) -> None:
+    """Raises as `check_one_tensor` does, and warns as `warn_of_range`, of an encoder of images.
+
+    For evaluations and exports, which take encoders that no model here need have trained; other
+    callables pass.
+    """
+    check_one_tensor(encoder)
+    warn_of_range(encoder)
 
 
 def features_of(encoder: keras.layers.Layer, what: keras.KerasTensor) -> int:

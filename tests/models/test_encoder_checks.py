@@ -44,6 +44,22 @@ def test_a_dictionary_of_outputs(parts, encoder_range):
     assert model(way_out(message, encoder)).encoder.output is pooled
 
 
+def test_evaluations_and_exports_say_it_too(parts, tmp_path):
+    images, features, pooled = parts
+    encoder = keras.Model(images, {"map": features, "pooled": pooled})
+    source = sogclr_tf.ArraySource(np.zeros((4, 8, 8, 3), np.uint8), [0, 1, 0, 1])
+    evaluated = encoder, source, source, sogclr_tf.crops_and_flips(8)
+    for use in (
+        lambda: sogclr_tf.extract_features(encoder, np.zeros((1, 8, 8, 3))),
+        lambda: sogclr_tf.linear_evaluation(*evaluated),
+        lambda: sogclr_tf.fine_tune(*evaluated, percent=100),
+        lambda: sogclr_tf.export_encoder(encoder, tmp_path),
+        lambda: sogclr_tf.export_tflite(encoder, tmp_path / "encoder.tflite"),
+    ):
+        with pytest.raises(ValueError, match="gives a dictionary .* choose one, such as keras.Mod"):
+            use()
+
+
 def test_several_outputs(parts):
     images, features, pooled = parts
     encoder = keras.Model(images, [features, pooled])
