@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from sogclr_tf.models import unit_range
+from sogclr_tf.models.encoder_checks import check_usable
 
 
 def extract_features(encoder: Callable, images: Any, batch_size: int = 256) -> np.ndarray:
@@ -26,7 +26,7 @@ def extract_features(encoder: Callable, images: Any, batch_size: int = 256) -> n
 
     Raises:
         ValueError: no images; images of another shape, dtype or range; `batch_size` below 1;
-            features that are not [B, D].
+            an encoder that takes or gives more than one tensor; features that are not [B, D].
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
@@ -63,7 +63,7 @@ class CompiledEncoder:
         if isinstance(encoder, CompiledEncoder):
             self._features: Callable = encoder._features
         else:
-            unit_range.warn_of_range(encoder)
+            check_usable(encoder)
             self._features = tf.function(
                 lambda images: tf.cast(encoder(images, training=False), tf.float32)
             )

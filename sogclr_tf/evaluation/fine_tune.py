@@ -11,7 +11,6 @@ from sogclr_tf.data.sources.subset import subset
 from sogclr_tf.error_line import first_line
 from sogclr_tf.evaluation import linear_evaluation
 from sogclr_tf.evaluation.scores import Classified
-from sogclr_tf.models import unit_range
 
 # Big Transfer (arXiv 1912.11370) takes as many steps on any set of up to 20,000 images.
 _LEAST_STEPS = 500
@@ -62,7 +61,6 @@ def fine_tune(
             range.
         FloatingPointError: training diverged.
     """
-    unit_range.warn_of_range(encoder)
     copy = copied(encoder)
     train_labels, test_set = linear_evaluation.checked_sets(
         encoder, train_source, test_source, policy

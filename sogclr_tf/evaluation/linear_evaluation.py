@@ -17,6 +17,7 @@ from sogclr_tf.data.sources.readable import clear_errors
 from sogclr_tf.evaluation.features import CompiledEncoder, check_output, extract_features
 from sogclr_tf.evaluation.scores import Classified, classify
 from sogclr_tf.models import input_checks
+from sogclr_tf.models.encoder_checks import check_usable
 from sogclr_tf.models.linear_probe import LinearProbe
 from sogclr_tf.training import schedules
 from sogclr_tf.training.callbacks import StopAtNonFiniteLoss
@@ -118,6 +119,7 @@ def checked_sets(
     size = policy.size
     for source in (train_source, test_source):
         check_labeled(source)
+    check_usable(encoder)
     input_checks.check_encoder("image", (None, size, size, 3), encoder)
     check_output(encoder(tf.zeros([1, size, size, 3]), training=False))
     train_labels = train_source.images_and_labels()[1]

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from sogclr_tf.models.unit_range import warn_of_range
+from sogclr_tf.models.encoder_checks import check_usable
 
 
 def checked_encoder(model: Any) -> keras.layers.Layer:
@@ -34,9 +34,10 @@ def checked_image_shape(encoder: keras.layers.Layer, image_shape: tuple | None) 
     Warns where it seems to take them in 0..255, since what is exported takes 0..1.
 
     Raises:
-        ValueError: it is unknown, or not that of the encoder.
+        ValueError: it is unknown, or not that of the encoder; or the encoder takes or gives more
+            than one tensor.
     """
-    warn_of_range(encoder)
+    check_usable(encoder)
     # Keras raises AttributeError from the property where no single input shape is known.
     known: Any = getattr(encoder, "input_shape", None)
     if image_shape is None and not (isinstance(known, tuple) and len(known) == 4):

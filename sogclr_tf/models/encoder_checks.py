@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from sogclr_tf.models import keras_hooks
+from sogclr_tf.models.unit_range import warn_of_range
 
 
 def check_one_tensor(encoder: keras.layers.Layer, what: str = "images") -> None:
@@ -32,6 +33,16 @@ def check_one_tensor(encoder: keras.layers.Layer, what: str = "images") -> None:
     )
 
 
+def check_usable(encoder: Any) -> None:
+    """Raises as `check_one_tensor` does, and warns as `warn_of_range`, of an encoder of images.
+
+    For evaluations and exports, which take encoders that no model here need have trained; other
+    callables pass.
+    """
+    check_one_tensor(encoder)
+    warn_of_range(encoder)
+
+
 def features_of(encoder: keras.layers.Layer, what: keras.KerasTensor) -> int:
     """The number of features of an encoder that is called with `what`, a keras.KerasTensor.
 
@@ -39,7 +50,8 @@ def features_of(encoder: keras.layers.Layer, what: keras.KerasTensor) -> int:
         ValueError: its output is not [B, C].
     """
     given = encoder(what)
-    if _is_structure(given):
+    unpacked = isinstance(encoder, keras.Sequential) or keras_hooks.is_graph(encoder)
+    if _is_structure(given) or (isinstance(given, (list, tuple)) and not unpacked):
         raise _several_outputs(encoder, given)
     (features,) = keras.tree.flatten(given)
     if len(features.shape) != 2 or features.shape[-1] is None:
@@ -51,7 +63,7 @@ def features_of(encoder: keras.layers.Layer, what: keras.KerasTensor) -> int:
 
 
 def _is_structure(given: Any) -> bool:
-    # Keras takes a tensor out of a list of one.
+    # A functional model takes a tensor out of a list of one.
     return isinstance(given, Mapping) or (isinstance(given, (list, tuple)) and len(given) > 1)
 
 
@@ -68,7 +80,7 @@ def _several_outputs(encoder: keras.layers.Layer, given: Any) -> ValueError:
 
 
 def _described(tensors: Any) -> str:
-    kind = "a dictionary" if isinstance(tensors, Mapping) else f"{len(tensors)} tensors"
+    kind = "a dictionary" if isinstance(tensors, Mapping) else f"a list of {len(tensors)}"
     shown = (f"{key!r} {getattr(tensor, 'shape', '')}" for key, tensor in _entries(tensors))
     return f"{kind} ({', '.join(shown)})"
 

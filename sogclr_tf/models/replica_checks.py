@@ -28,7 +28,8 @@ def check_only_strategy(strategy: tf.distribute.Strategy, *, trains: bool = Fals
     if any(strategy is not other for other in _trained_on):
         raise ValueError(
             "another MirroredStrategy of this process has trained a model, and TensorFlow mixes up "
-            "the exchanges of two: make one strategy and use it for all models"
+            "the exchanges of two: make one strategy and use it for all models (start Python anew "
+            "where it is lost)"
         )
     if trains and not _trained_on:
         _trained_on.append(strategy)

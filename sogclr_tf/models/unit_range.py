@@ -64,6 +64,8 @@ def own_encoder(encoder: keras.layers.Layer, encoder_range: int | None) -> keras
 def settled_range(encoder: keras.layers.Layer, encoder_range: int | None) -> int:
     """The range of the pixels that an encoder was made for: as said, or 1 where it was left open.
 
+    Warns where 255 was said of an encoder that leaves its pixels as they are.
+
     Args:
         encoder: a built Keras layer, as `in_unit_range` returned it.
         encoder_range: as `in_unit_range` was given it.
@@ -71,6 +73,12 @@ def settled_range(encoder: keras.layers.Layer, encoder_range: int | None) -> int
     Raises:
         ValueError: it was left open, and the encoder's first layers tell of 255.
     """
+    if encoder_range == 255 and _is_unscaled(encoder):
+        _LOG.warning(
+            "encoder_range is 255, but nothing in '%s' rescales 0..255 before its first weights: "
+            "leave encoder_range out unless they were trained on such pixels",
+            own_encoder(encoder, 255).name,
+        )
     if encoder_range is not None:
         return encoder_range
     if expects_255(encoder):
@@ -103,6 +111,25 @@ def expects_255(encoder: keras.layers.Layer) -> bool:
     that are 0, 1 and 255 everywhere, down to the first layers with weights. Of a subclassed model
     the layers are not known to follow each other, and nothing is told.
     """
+    return any(_spans_255(*levels) for _, levels in _levels_seen(encoder))
+
+
+def _is_unscaled(encoder: keras.layers.Layer) -> bool:
+    """Whether a layer with weights, which is none that might rescale, is given 0..255 for 0..1."""
+    return any(
+        abs(one - black) > _LARGE
+        # No mean is subtracted either.
+        and abs(black) < _SMALL * abs(one - black)
+        and len(keras_hooks.layers_below(layer)) == 1
+        for layer, (black, one, _) in _levels_seen(encoder)
+    )
+
+
+def _levels_seen(encoder: keras.layers.Layer) -> list[tuple[keras.layers.Layer, Any]]:
+    """[(layer, what it is given of 0, of 1 and of 255)] of an encoder's first layers with weights.
+
+    Empty where one of those before them cannot compute such images.
+    """
     shape = getattr(encoder, "input_shape", None) if encoder.built else None
     if not isinstance(shape, tuple) or len(shape) != 4:
         shape = (None, None, None, 3)
@@ -112,26 +139,32 @@ def expects_255(encoder: keras.layers.Layer) -> bool:
     levels = tf.constant([0.0, 1.0, 255.0])[:, None, None, None]
     images = tf.broadcast_to(levels, (3, height, width, channels))
     try:
-        return any(map(_spans_255, _seen_by_weights(encoder, images)))
+        seen = list(_seen_by_weights(encoder, images))
     except Exception:
-        # A layer that cannot compute these images: nothing is told.
-        return False
+        # Whatever a layer of somebody's raises.
+        return []
+    return [(layer, _levels(values)) for layer, values in seen]
 
 
-def _spans_255(seen: tf.Tensor) -> bool:
+def _levels(images: tf.Tensor) -> np.ndarray:
+    """float64 [3]: what the three images are, at the place where they differ most."""
+    pixels = np.asarray(tf.cast(images, tf.float64)).reshape(3, -1)
+    # The border may be a constant.
+    return pixels[:, np.argmax(abs(pixels[2] - pixels[0]))]
+
+
+def _spans_255(black: float, one: float, white: float) -> bool:
     """Whether what became of 0, 1 and 255 shows that 0..255 was expected."""
-    black, one, white = np.asarray(tf.cast(seen, tf.float64)).reshape(3, -1)
-    # Not the border, which may be a constant.
-    place = np.argmax(abs(white - black))
-    black, one, white = black[place], one[place], white[place]
     squeezed = abs(one - black) < _SMALL < abs(white - black)
     # A mean such as 103.9 is subtracted, and no deviation divided by.
     shifted = one != black and -black / (one - black) > _LARGE
     return bool(squeezed or shifted)
 
 
-def _seen_by_weights(layer: keras.layers.Layer, images: Any) -> Iterator[tf.Tensor]:
-    """What the first layers with weights, of those below a layer, are given."""
+def _seen_by_weights(
+    layer: keras.layers.Layer, images: Any
+) -> Iterator[tuple[keras.layers.Layer, tf.Tensor]]:
+    """The first layers with weights, of those below a layer, each with what it is given."""
     if isinstance(layer, keras.Sequential):
         for inner in layer.layers:
             if _has_weights(inner):
@@ -140,7 +173,7 @@ def _seen_by_weights(layer: keras.layers.Layer, images: Any) -> Iterator[tf.Tens
             images = inner(images, training=False)
         return
     if not keras_hooks.is_graph(layer):
-        yield images
+        yield layer, images
         return
     values = {id(tensor): images for tensor in layer.inputs}
     for call in keras_hooks.graph_calls(layer):

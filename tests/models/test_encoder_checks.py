@@ -44,11 +44,27 @@ def test_a_dictionary_of_outputs(parts, encoder_range):
     assert model(way_out(message, encoder)).encoder.output is pooled
 
 
+def test_evaluations_and_exports_say_it_too(parts, tmp_path):
+    images, features, pooled = parts
+    encoder = keras.Model(images, {"map": features, "pooled": pooled})
+    source = sogclr_tf.ArraySource(np.zeros((4, 8, 8, 3), np.uint8), [0, 1, 0, 1])
+    evaluated = encoder, source, source, sogclr_tf.crops_and_flips(8)
+    for use in (
+        lambda: sogclr_tf.extract_features(encoder, np.zeros((1, 8, 8, 3))),
+        lambda: sogclr_tf.linear_evaluation(*evaluated),
+        lambda: sogclr_tf.fine_tune(*evaluated, percent=100),
+        lambda: sogclr_tf.export_encoder(encoder, tmp_path),
+        lambda: sogclr_tf.export_tflite(encoder, tmp_path / "encoder.tflite"),
+    ):
+        with pytest.raises(ValueError, match="gives a dictionary .* choose one, such as keras.Mod"):
+            use()
+
+
 def test_several_outputs(parts):
     images, features, pooled = parts
     encoder = keras.Model(images, [features, pooled])
     message = refused(encoder)
-    assert "gives 2 tensors (0 (None, 6, 6, 4), 1 (None, 4)): expected features [B, C]" in message
+    assert "gives a list of 2 (0 (None, 6, 6, 4), 1 (None, 4)): expected features [B, C]" in message
     assert model(way_out(message, encoder)).encoder.output is pooled
 
 
@@ -82,13 +98,20 @@ def test_lists_of_one_are_what_is_in_them(parts, encoder_range):
     assert listed.project(given).shape == (2, 128)
 
 
-def test_a_dictionary_of_a_subclassed_model():
+@pytest.mark.parametrize(
+    ("outputs", "described"),
+    [
+        (lambda x, mean: {"map": x, "mean": mean}, r"a dictionary \(.*'mean' \(None, 3\)\)"),
+        (lambda _, mean: [mean], r"a list of 1 \(0 \(None, 3\)\)"),
+    ],
+)
+def test_outputs_of_a_subclassed_model(outputs, described):
     class Several(keras.Model):
         def call(self, images):
-            return {"map": images, "mean": keras.ops.mean(images, axis=(1, 2))}
+            return outputs(images, keras.ops.mean(images, axis=(1, 2)))
 
     encoder = Several(name="several")
-    with pytest.raises(ValueError, match=r"'several' gives .*'mean' \(None, 3\).* let its call"):
+    with pytest.raises(ValueError, match=f"'several' gives {described}: .* let its call return"):
         model(encoder).build((None, 8, 8, 3))
 
 

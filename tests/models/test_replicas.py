@@ -153,7 +153,8 @@ def test_a_second_strategy_is_refused_in_one_line(tmp_path):
     assert process.returncode == 1
     assert process.stderr.strip().splitlines()[-1] == (
         "ValueError: another MirroredStrategy of this process has trained a model, and TensorFlow "
-        "mixes up the exchanges of two: make one strategy and use it for all models"
+        "mixes up the exchanges of two: make one strategy and use it for all models (start Python "
+        "anew where it is lost)"
     )
     assert process.stdout == "trained 1\ntrained 2\n"
 

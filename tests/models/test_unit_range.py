@@ -205,6 +205,24 @@ def text_encoder():
     return sogclr_tf.TextEncoder(["", "[UNK]", *"abc"], length=2, width=4, heads=1, blocks=0)
 
 
+@pytest.mark.parametrize(
+    ("make", "warns"),
+    [
+        (after, True),
+        (lambda: after(layers.ZeroPadding2D(), layers.Rescaling(2.0, -1.0)), True),
+        (lambda: after(layers.Rescaling(1.0, -103.9)), False),
+        (lambda: after(layers.Rescaling(1 / 58.0, -2.1)), False),
+        (Subclassed, False),
+    ],
+)
+def test_of_255_for_an_encoder_that_leaves_pixels_as_they_are(make, warns, caplog):
+    model = sogclr_tf.SogCLR(make(), sogclr_tf.NTXentLoss(), encoder_range=255)
+    if not model.built:
+        model.build((None, 8, 8, 3))
+    said = "encoder_range is 255, but nothing in 'own' rescales 0..255 before its first weights"
+    assert [said in message for message in caplog.messages] == [True] * warns
+
+
 def test_evaluations_and_exports_warn_once(caplog):
     network = after(layers.Rescaling(1 / 255))
     for _ in range(2):
