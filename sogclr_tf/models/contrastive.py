@@ -112,16 +112,21 @@ class ContrastiveModel(keras_hooks.BuildsItself):
                 tf.data.Dataset or a dictionary of arrays that follows the contract of
                 `sogclr_tf.data.views` (`sogclr_tf.data.image_text`). The former bring their own
                 steps per epoch, each epoch in a new order; `initial_epoch` starts them there.
+                Arrays are shuffled each epoch from Keras's global seed, unless `shuffle=False`.
             y: none; contrastive learning has no targets.
             initial_step: steps of training that are behind, in place of `initial_epoch`, such as
                 `Checkpoints.restore()` returns. They go on at the very next batch; the epoch
                 that it falls into shows the steps it had, and ends with the means of all of them.
             **kwargs: as for `keras.Model.fit`; `validation_data` is of the same kinds as x.
-                Training stops with FloatingPointError at a loss that is not finite.
+                `batch_size` and `shuffle` are for arrays. Training stops with FloatingPointError
+                at a loss that is not finite.
 
         Raises:
-            ValueError: x does not follow the contract, or does not fit the model or its strategy;
-                `steps_per_execution` does not divide an epoch, or is above 1 where it cannot be.
+            ValueError: x does not follow the contract, or does not fit the model or its strategy; a
+                float image of it lies outside 0..1; a batch holds 1 example, or does not divide
+                into the replicas; an argument is unknown, or has no meaning here (`sample_weight`,
+                `class_weight`, `validation_split`) or beside x; `steps_per_execution` does not
+                divide an epoch, or is above 1 where it cannot be.
         """
         if y is not None:
             raise ValueError("y was given: contrastive learning has no targets, pass views alone")
