@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from sogclr_tf.data import augment, pixel_range, randomness
+from sogclr_tf.data import augment, randomness
 from sogclr_tf.data.policies import Policy
 from sogclr_tf.data.sources.base import Source
 
@@ -56,39 +56,34 @@ class Drawer:
         """The views of one example, of whose image only what they show is decoded."""
         source = self._source
         image = source.read(example["image"])
-        if image.dtype.is_floating:
+        # All of an image in memory; of one that must be decoded no more than is shown.
+        whole = image.dtype.is_floating
+        if whole:
             image = source.checked(image, example["index"])
         key = (self._seed, example["epoch"], example["index"])
         rows, seeds = randomness.draws(*key), randomness.seeds(*key)
         shape = source.shape(image)
         boxes = [_box(shape, rows[place], policy) for place, policy in enumerate(self._policies)]
         around = _around(boxes)
-        in_memory, image = image.dtype.is_floating, source.crop(image, around)
-        if not in_memory:
-            # Of what had to be decoded no more than is shown.
-            image = source.checked(image, example["index"])
+        shown = source.crop(image, around)
+        if not whole:
+            shown = source.checked(shown, example["index"])
         corner = tf.concat([around[:2], [0, 0]], 0)
         views = []
         for place, (box, policy) in enumerate(zip(boxes, self._policies, strict=True)):
-            crop = augment.part(image, box - corner)
+            crop = augment.part(shown, box - corner)
             if callable(policy):
-                view = self._own_view(policy, crop, seeds[place])
-                views.append(pixel_range.checked(view, example["index"], _name_of(policy)))
+                views.append(self._own_view(policy, crop, seeds[place]))
             else:
                 views.append(augment.views([crop], rows[place : place + 1], policy)[0])
         return views
 
     def _own_view(self, function: Callable, image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """A view by a user's function: uint8, or float32 in 0..1."""
+        """A view by a user's function: uint8, or float32."""
         if self._source.image_size is not None:
             image = tf.ensure_shape(image, [*self._source.image_size, 3])
         view = function(image, seed)
         return view if view.dtype == tf.uint8 else tf.cast(view, tf.float32)
-
-
-def _name_of(function: Callable) -> str:
-    """What a function's views are called in a message."""
-    return f"the views by {getattr(function, '__name__', type(function).__name__)}"
 
 
 def _box(shape: tf.Tensor, row: tf.Tensor, policy: Policy | Callable) -> tf.Tensor:

@@ -47,7 +47,7 @@ def training_pairs(
     Args:
         images: an array, uint8 or float in 0..1, [N, H, W, C] (C in 1, 3, 4) or [N, H, W]; or a
             `sogclr_tf.Source` with texts; or a finite tf.data.Dataset of {"image", "text"}
-            dictionaries, unbatched and unshuffled.
+            dictionaries, unbatched, unshuffled and without random augmentation.
         texts: with an array, N strings.
         batch_size: B, over all replicas; at least 2, at most the number of pairs.
         policy: `sogclr_tf.Policy` of the view. Default: a mild one, which leaves most of

@@ -63,6 +63,22 @@ def checked(images: tf.Tensor, index: tf.Tensor, name: str) -> tf.Tensor:
     return refusal.unless(good, message, images)
 
 
+def checked_batch(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """The same batch with `checked` images: entries of rank 4, one for each of its "index".
+
+    Images for a probe beside them have no index, and are named by their place.
+    """
+    places = {
+        key: tf.range(tf.shape(value)[0]) if key.startswith("probe_") else batch["index"]
+        for key, value in batch.items()
+        if value.shape.rank == 4
+    }
+    return {
+        key: checked(value, places[key], key) if key in places else value
+        for key, value in batch.items()
+    }
+
+
 def _inside(low: tf.Tensor, high: tf.Tensor) -> tf.Tensor:
     return (low >= -SLACK) & (high <= 1 + SLACK)
 

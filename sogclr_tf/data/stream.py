@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import tensorflow as tf
 
-from sogclr_tf.data import data_service
+from sogclr_tf.data import data_service, pixel_range
 from sogclr_tf.data.drawing import Drawer
 from sogclr_tf.data.policies import Policy
 from sogclr_tf.data.sources.base import Source
@@ -90,6 +90,8 @@ class Stream:
             if context is not None:
                 examples = self._share(examples, context)
             stream = self._drawn(examples, rows)
+        if any(callable(policy) for policy in self.policies):
+            stream = stream.map(pixel_range.checked_batch)
         return stream.prefetch(tf.data.AUTOTUNE).with_options(_by_example())
 
     def examples(self, first_step: int = 0) -> tf.data.Dataset:

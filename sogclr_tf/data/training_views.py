@@ -26,7 +26,8 @@ def training_views(
         images: one of
             an array, uint8, uint16 or float in 0..1, [N, H, W, C] (C in 1, 3, 4) or [N, H, W];
             a finite tf.data.Dataset of images, (image, label) pairs or {"image", ...}
-            dictionaries, unbatched and unshuffled;
+            dictionaries, unbatched, unshuffled and without random augmentation: the index is the
+            position, so that every pass must give the same (`sogclr_tf.DatasetSource` checks it);
             the path of a folder of images, with or without a sub-folder per class, or of TFRecord
             files with "image/encoded" ("./pets", "gs://bucket/train-*.tfrecord"): str that begins
             with /, ./, ../ or ~ or has ://, or pathlib.Path;
@@ -38,7 +39,8 @@ def training_views(
             the name of a method in `sogclr_tf.data.policies`, for both views of images of one size;
             a function (image, seed) -> view of TensorFlow's operations, where image is uint8, or
             float in 0..1, [H, W, 3], seed is int64 [2], for `tf.image.stateless_*`, and view is
-            uint8 or float in 0..1 [h, w, 3], whose h and w are always the same.
+            uint8 or float in 0..1 [h, w, 3], whose h and w are always the same. A float view
+            outside 0..1, or with NaN, stops the stream.
         policy_b: of the second view, a `Policy` or a function.
         seed: int in [0, 2**31), of the order and of every random choice.
         data_dir: where TFDS keeps its data, if `images` is a name.
@@ -54,7 +56,9 @@ def training_views(
         `Views`.
 
     Raises:
-        ValueError: an argument is out of range, or the images cannot be used.
+        ValueError: an argument is out of range, or the images cannot be used. A float image outside
+            0..1 that no check found beforehand stops the stream that comes to it; `fit` raises a
+            ValueError that names it.
     """
     source = stream_arguments.checked_source(images, data_dir, on_error)
     stream_arguments.check_batch(source, batch_size, seed)

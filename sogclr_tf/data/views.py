@@ -5,8 +5,8 @@ Any tf.data.Dataset whose elements are batches
     {"view_a": uint8 or float in 0..1 [B, H, W, 3], "view_b": the same, "index": int [B]}
 
 trains a `SogCLR` model; "label" int [B] teaches its probe, if it has one, and further keys are
-ignored. Index i must always mean the same example, and lie in [0, num_examples). `training_views`
-makes such a stream from images.
+ignored. Index i must always mean the same example, and lie in [0, num_examples). A batch holds
+at least 2 examples, and as many for each replica. `training_views` makes such a stream from images.
 """
 
 import dataclasses

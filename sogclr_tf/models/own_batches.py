@@ -28,19 +28,15 @@ def checked(x: tf.data.Dataset | dict, replicas: int | None = None) -> tf.data.D
     if not isinstance(x, tf.data.Dataset):
         index = np.asarray(x["index"])
         for key, images in _images_of(x).items():
-            pixel_range.check_array(np.asarray(images), key, index)
+            named = None if key.startswith("probe_") else index
+            pixel_range.check_array(np.asarray(images), key, named)
         return x
 
     def check(*parts):
         batch = unpack(unpack(parts))
-        images = _images_of(batch)
         if replicas is not None:
-            batch = _of_usable_size(batch, images, replicas)
-        index = batch["index"]
-        return {
-            key: pixel_range.checked(value, index, key) if key in images else value
-            for key, value in batch.items()
-        }
+            batch = _of_usable_size(batch, replicas)
+        return pixel_range.checked_batch(batch)
 
     return x.map(check).prefetch(tf.data.AUTOTUNE)
 
@@ -83,7 +79,7 @@ def _is_image(value: Any) -> bool:
     return shape is not None and tf.TensorShape(shape).rank == 4
 
 
-def _of_usable_size(batch: dict, images: dict, replicas: int) -> dict:
+def _of_usable_size(batch: dict, replicas: int) -> dict:
     """The batch, which stops the pipeline where it holds too few examples or differing numbers."""
     count = tf.shape(batch["index"])[0]
     shown = tf.strings.as_string(count)
@@ -97,7 +93,7 @@ def _of_usable_size(batch: dict, images: dict, replicas: int) -> dict:
         return tf.strings.join(["the last batch holds ", shown, examples, f": {need}, so {_MEND}"])
 
     batch = refusal.unless(usable, of_size, batch)
-    for key in [key for key in images if not key.startswith("probe_")]:
+    for key in [key for key in _images_of(batch) if not key.startswith("probe_")]:
         held = tf.shape(batch[key])[0]
 
         def differing(key=key, held=held):

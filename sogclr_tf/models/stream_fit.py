@@ -61,21 +61,25 @@ class TrainsOnStreams(RemembersTraining):
                 steps per epoch, each epoch in a new order. They go on where the training of this
                 model stands, whatever restored it: several calls see what one would have seen, and
                 batches of another size go on in the same epoch. An epoch that was begun is
-                finished first, and ends with the means of all its steps.
+                finished first, and ends with the means of all its steps. Arrays are shuffled each
+                epoch from Keras's global seed, unless `shuffle=False`.
             y: none; contrastive learning has no targets.
             initial_step: to begin at this step of training in place of where the model stands;
                 `epochs` is then the number of the last, as it is with Keras's `initial_epoch`,
                 which begins at an epoch. The model's own count of steps, such as
                 `Checkpoints.restore()` returns, is where it stands.
             **kwargs: as for `keras.Model.fit`; `validation_data` is of the same kinds as x.
-                Training stops with FloatingPointError at a loss that is not finite.
+                `batch_size` and `shuffle` are for arrays. Training stops with FloatingPointError
+                at a loss that is not finite.
 
         Raises:
             ValueError: x does not follow the contract, or does not fit the model or its strategy;
-                the loss's table belongs to the examples of another stream;
-                `steps_per_execution` does not divide an epoch, or is above 1 where it cannot be;
-                gradients are to be accumulated on several replicas; or another `MirroredStrategy`
-                of this process has trained before.
+                the loss's table belongs to the examples of another stream; a float image lies
+                outside 0..1; a batch holds 1 example, or does not divide into the replicas; an
+                argument is unknown, or has no meaning here (`sample_weight`, `class_weight`,
+                `validation_split`) or beside x; `steps_per_execution` does not divide an epoch, or
+                is above 1 where it cannot be; gradients are to be accumulated on several replicas;
+                or another `MirroredStrategy` of this process has trained before.
         """
         if y is not None:
             raise ValueError("y was given: contrastive learning has no targets, pass views alone")

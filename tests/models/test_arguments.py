@@ -81,6 +81,7 @@ def test_batches_that_do_not_divide_among_replicas():
     arguments.check_evaluate(ARRAYS, None, {"batch_size": 10, "steps": 2}, 2)
 
 
+@pytest.mark.slow(reason="steps of training and of evaluation are traced")
 def test_what_says_nothing_is_taken(built):
     """Keras's own defaults, and a validation of another kind than the training."""
     nothing = {"sample_weight": None, "class_weight": None, "validation_split": 0.0}
@@ -90,17 +91,15 @@ def test_what_says_nothing_is_taken(built):
     built.fit(views(), batch_size=None, shuffle=True, validation_data=ARRAYS, verbose=0)
 
 
-class TestOrderOfArrays:
+def test_arrays_are_shuffled_as_keras_does(built):
     """Which examples share a batch is seen in the loss of images that are all different."""
+    start = built.get_weights()
 
-    def test_as_keras_shuffles(self, built):
-        start = built.get_weights()
+    def losses(seed, **kwargs):
+        built.set_weights(start)
+        keras.utils.set_random_seed(seed)
+        return built.fit(ARRAYS, batch_size=BATCH, verbose=0, **kwargs).history["loss"]
 
-        def losses(seed, **kwargs):
-            built.set_weights(start)
-            keras.utils.set_random_seed(seed)
-            return built.fit(ARRAYS, batch_size=BATCH, verbose=0, **kwargs).history["loss"]
-
-        assert losses(1) == losses(1)
-        assert losses(1) != losses(2)
-        assert losses(1, shuffle=False) == losses(2, shuffle=False)
+    assert losses(1) == losses(1)
+    assert losses(1) != losses(2)
+    assert losses(1, shuffle=False) == losses(2, shuffle=False)

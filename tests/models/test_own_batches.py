@@ -11,6 +11,8 @@ import sogclr_tf
 from sogclr_tf.losses.registry import losses_for
 from sogclr_tf.models import own_batches
 
+AGAIN = pytest.mark.slow(reason="the same on another value")
+
 
 def arrays(count=N, wrong=None):
     """A dictionary of float arrays, of which the example before the last has a wrong pixel."""
@@ -54,7 +56,7 @@ def refused(call, x, message):
 
 @pytest.mark.parametrize("door", ["fit", "validation", "evaluate"])
 class TestEveryDoor:
-    @pytest.mark.parametrize("wrong", [255.0, float("nan")])
+    @pytest.mark.parametrize("wrong", [255.0, pytest.param(float("nan"), marks=AGAIN)])
     @pytest.mark.parametrize("form", [dict, stream])
     def test_range(self, built, door, wrong, form):
         """The example before the last has index 1."""
@@ -64,6 +66,7 @@ class TestEveryDoor:
     def test_a_last_batch_of_one(self, built, door):
         refused(doors(built)[door], stream(arrays(17)), "^the last batch holds 1 example: .*drop_")
 
+    @pytest.mark.slow(reason="a step on two replicas is traced")
     def test_replicas(self, on_two, door):
         call = doors(on_two)[door]
         refused(call, stream(arrays(wrong=-1.0)), "^example 1 of view_b has the value -1")
@@ -82,6 +85,7 @@ def test_a_last_batch_of_one_leaves_the_table_and_the_weights_alone(loss):
         np.testing.assert_array_equal(got, want)
 
 
+@pytest.mark.slow(reason="a step on two replicas is traced")
 def test_a_smaller_last_batch_that_divides_trains_as_on_one_device(built, on_two):
     """12 examples: batches of 8 and of 4."""
     start = model(jit_compile=False).get_weights()
@@ -96,6 +100,7 @@ def test_views_of_differing_number(built):
     refused(doors(built)["fit"], tf.data.Dataset.from_tensors(batch), "6 of view_a, but 8 of index")
 
 
+@pytest.mark.slow(reason="a model of two towers is traced")
 def test_pairs_of_image_and_text():
     pairs = {"image": arrays(wrong=255.0)["view_b"], "text": np.array(["a"] * N)}
     pairs["index"] = np.arange(N)
@@ -113,6 +118,14 @@ def test_predict(built, form):
     refused(
         lambda x: built.predict(x, verbose=0), form(images), "^example 2 of .* has the value 7, "
     )
+
+
+def test_a_stream_whose_end_is_not_known_counts_its_own_batches(built):
+    """Keras asks for one more, to learn that there is none."""
+    before = built.trained_steps, int(built.optimizer.iterations)
+    built.fit(stream(arrays()).filter(lambda batch: True), epochs=2, verbose=0)  # noqa: ARG005
+    after = built.trained_steps, int(built.optimizer.iterations)
+    assert np.subtract(after, before).tolist() == [2 * N // BATCH] * 2
 
 
 def test_what_is_right_stays_as_it_is():
