@@ -59,6 +59,21 @@ class ExampleNames:
         names = cls.of(stems)
         return cls(names.text, names.starts, np.asarray(counts, np.int64))
 
+    @classmethod
+    def of_digests(cls, prefix: str, digests: np.ndarray) -> Self:
+        """Names that are a prefix and what was made of an example, in hexadecimal.
+
+        Args:
+            prefix: ASCII.
+            digests: uint8 [N, bytes].
+        """
+        count, width = len(digests), 2 * digests.shape[1]
+        text = np.empty([count, len(prefix) + width], np.uint8)
+        text[:, : len(prefix)] = np.frombuffer(prefix.encode(), np.uint8)
+        hexadecimal = np.frombuffer(digests.tobytes().hex().encode(), np.uint8)
+        text[:, len(prefix) :] = hexadecimal.reshape(count, width)
+        return cls(text.tobytes(), np.arange(count + 1, dtype=np.int64) * text.shape[1])
+
     def __len__(self) -> int:
         return len(self.starts) - 1 if self.counts is None else int(self.counts.sum())
 
