@@ -60,6 +60,21 @@ class ExampleNames:
         names = cls.of(stems)
         return cls(names.text, names.starts, np.asarray(counts, np.int64))
 
+    @classmethod
+    def of_digests(cls, prefix: str, digests: np.ndarray) -> Self:
+        """Names that are a prefix and what was made of an example, in hexadecimal.
+
+        Args:
+            prefix: ASCII.
+            digests: uint8 [N, bytes].
+        """
+        count, width = len(digests), 2 * digests.shape[1]
+        text = np.empty([count, len(prefix) + width], np.uint8)
+        text[:, : len(prefix)] = np.frombuffer(prefix.encode(), np.uint8)
+        hexadecimal = np.frombuffer(digests.tobytes().hex().encode(), np.uint8)
+        text[:, len(prefix) :] = hexadecimal.reshape(count, width)
+        return cls(text.tobytes(), np.arange(count + 1, dtype=np.int64) * text.shape[1])
+
     def __len__(self) -> int:
         return len(self.starts) - 1 if self.counts is None else int(self.counts.sum())
 
@@ -155,23 +170,23 @@ class ExampleNames:
 
 
 def check_same(
-    source: Collection, fingerprint: int, kept: Callable[[], ExampleNames | None]
+    name: str, names: ExampleNames, fingerprint: int, kept: Callable[[], ExampleNames | None]
 ) -> None:
-    """Raises ValueError unless a table belongs to the examples of a source.
+    """Raises ValueError unless a table belongs to the examples of a collection.
 
     Args:
-        source: the examples.
+        name: what the collection is called in messages.
+        names: those of its examples.
         fingerprint: of the names of those that the table belongs to; 0 fits any.
         kept: gives these names, or None where only the fingerprint is left.
     """
-    names = source.example_names()
     if fingerprint in (0, names.fingerprint):
         return
     old = kept()
     difference = names.difference(old) if old else "which ones, its weights alone do not say"
     if difference is not None:
         raise ValueError(
-            f"the table of the loss belongs to other examples than those of {source.name}: "
+            f"the table of the loss belongs to other examples than those of {name}: "
             f"{difference}. Put them back; or carry its rows over by name, with --grow or, from "
             "Python, Checkpoints.restore(grow=views.source); or train the encoder on with a new "
             "loss"

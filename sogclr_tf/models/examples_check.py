@@ -3,7 +3,7 @@
 import logging
 from typing import Any
 
-from sogclr_tf.example_names import Collection, check_same
+from sogclr_tf.example_names import Collection, ExampleNames, check_same
 from sogclr_tf.training import strategy
 
 _LOG = logging.getLogger("sogclr_tf")
@@ -25,23 +25,30 @@ def check(model: Any, source: Collection) -> None:
     """
     if not model.contrastive_loss.has_table:
         return
-    fingerprint = source.example_names().fingerprint
-    if len(set(strategy.from_all_workers(model.distribute_strategy, fingerprint))) > 1:
+    names = source.example_names()
+    found = strategy.from_all_workers(model.distribute_strategy, names.fingerprint)
+    if len(set(found)) > 1:
         raise ValueError(
             f"the workers found different examples in {source.name}: all of them need the same, "
             "as an index must mean one image"
         )
-    compare(model, source)
+    _compare(model, source.name, names)
     if model.trained_steps and not model.examples_fingerprint:
         _LOG.warning(
             "the model does not say whose the rows of its table are: they are taken to be those of "
             "%s",
             source.name,
         )
-    model.remember_examples(source.example_names, fingerprint)
+    model.remember_examples(source.example_names, names.fingerprint)
 
 
 def compare(model: Any, source: Collection) -> None:
     """As `check`, but a model that does not say whose its rows are fits any, and stays so."""
-    if model.contrastive_loss.has_table and model.trained_steps:
-        check_same(source, model.examples_fingerprint, model.known_examples)
+    if model.contrastive_loss.has_table:
+        _compare(model, source.name, source.example_names())
+
+
+def _compare(model: Any, name: str, names: ExampleNames) -> None:
+    # Before the first step the table is empty, whosever it is.
+    if model.trained_steps:
+        check_same(name, names, model.examples_fingerprint, model.known_examples)

@@ -86,7 +86,7 @@ class Checkpoints:
     def _write(self, step: int) -> None:
         try:
             # First, so that no checkpoint is without its names.
-            kept_examples.keep_names(self._folder, self._model.known_examples())
+            kept_examples.keep_names(self._folder, self._model)
             self._manager.save(checkpoint_number=step, options=self._options)
         except (tf.errors.OpError, OSError) as error:
             self._remove_fragments(step)

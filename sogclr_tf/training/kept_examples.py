@@ -22,6 +22,8 @@ from sogclr_tf.example_names import Collection, ExampleNames, check_same
 _LOG = logging.getLogger("sogclr_tf")
 
 _GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+# What a truncated checkpoint shows as.
+_UNREADABLE = (tf.errors.OpError, IndexError, ValueError)
 _FINGERPRINT = "model/_examples/.ATTRIBUTES/VARIABLE_VALUE"
 # What models did not remember in version 0.2: nothing is known of it.
 _MEMORY = ("_examples", "_stream_position")
@@ -32,19 +34,25 @@ def names_file(folder: pathlib.Path, fingerprint: int) -> pathlib.Path:
     return folder / f"examples-{fingerprint:016x}.npz"
 
 
-def keep_names(folder: pathlib.Path, names: ExampleNames | None) -> None:
-    """Writes names into a folder of checkpoints, unless they lie there; none of None."""
-    if names is not None and not names_file(folder, names.fingerprint).exists():
+def keep_names(folder: pathlib.Path, model: Any) -> None:
+    """Writes the names that a model knows into a folder of checkpoints, unless they lie there."""
+    file = names_file(folder, model.examples_fingerprint)
+    names = None if file.exists() else model.known_examples()
+    if names is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        names.save(names_file(folder, names.fingerprint))
+        names.save(file)
 
 
 def forget_names(folder: pathlib.Path, prefixes: Iterable[str]) -> None:
-    """Removes all names but those of these checkpoints."""
+    """Removes all names but those of these checkpoints; none where one cannot be read."""
     files = set(folder.glob("examples-*.npz"))
     if len(files) < 2:
         return
-    for path in files - {names_file(folder, fingerprint_of(prefix)) for prefix in prefixes}:
+    try:
+        needed = {names_file(folder, fingerprint_of(prefix)) for prefix in prefixes}
+    except _UNREADABLE:
+        return
+    for path in files - needed:
         path.unlink(missing_ok=True)
 
 
@@ -65,10 +73,13 @@ def check_newest(folder: pathlib.Path, prefixes: list[str], source: Collection) 
     for prefix in prefixes:
         try:
             fingerprint = fingerprint_of(prefix)
-        except (tf.errors.OpError, IndexError, ValueError):
+        except _UNREADABLE:
             continue
+        if not fingerprint:
+            return
         file = names_file(folder, fingerprint)
-        check_same(source, fingerprint, functools.partial(ExampleNames.load, file))
+        kept = functools.partial(ExampleNames.load, file)
+        check_same(source.name, source.example_names(), fingerprint, kept)
         return
 
 

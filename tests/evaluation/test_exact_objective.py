@@ -161,7 +161,7 @@ class TestBadInput:
         built = model("isogclr")
         examples_check.check(built, views().source)
         built._trained_steps.assign(1)
-        with pytest.raises(ValueError, match="example 0 was 'image .*' and is 'image .*' now"):
+        with pytest.raises(ValueError, match="example 0 was 'uint8 .*' and is 'uint8 .*' now"):
             exact_global_objective(built, views(IMAGES[::-1].copy()))
 
     def test_data_without_end(self):

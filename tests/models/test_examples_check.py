@@ -17,11 +17,17 @@ CHANGED = np.concatenate([IMAGES[:5], 255 - IMAGES[5:6], IMAGES[6:]])
 OTHERS = {
     "one is another": (
         CHANGED,
-        r"example 5 was 'image \w+' and is 'image \w+' now \(1 new, 1 gone",
+        r"example 5 was 'uint8 8x8x3 \w+' and is 'uint8 8x8x3 \w+' now \(1 new, 1 gone",
     ),
     "one came before": (np.concatenate([CHANGED[5:6], IMAGES]), "example 0 was .* 24 at another"),
-    "one came behind": (np.concatenate([IMAGES, CHANGED[5:6]]), "example 24, 'image .*', is new"),
-    "one is gone": (IMAGES[:-1], r"example 23, 'image .*', is gone \(0 new, 1 gone, 0 at another"),
+    "one came behind": (
+        np.concatenate([IMAGES, CHANGED[5:6]]),
+        "example 24, 'uint8 .*', is new",
+    ),
+    "one is gone": (
+        IMAGES[:-1],
+        r"example 23, 'uint8 .*', is gone \(0 new, 1 gone, 0 at another",
+    ),
 }
 WAY_OUT = (
     r"\. Put them back; or .* --grow or, from Python, Checkpoints\.restore\(grow=views\.source"

@@ -183,6 +183,14 @@ def test_names_stay_as_long_as_a_checkpoint_needs_them(grown):
     assert len(names_in(folder)) == 1
 
 
+def test_beside_a_broken_checkpoint_names_stay(grown):
+    folder, _, built, saved = grown
+    (folder / f"step-{STEP}.index").write_bytes(b"")
+    built._trained_steps.assign(STEP + 1)
+    saved.save()
+    assert len(names_in(folder)) == 2
+
+
 def test_a_save_that_was_cut_off_after_the_names(grown, monkeypatch):
     folder, source, _, saved = grown
 

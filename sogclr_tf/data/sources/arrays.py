@@ -12,6 +12,9 @@ from sogclr_tf.data import pixel_range
 from sogclr_tf.data.sources.base import Source, order
 from sogclr_tf.example_names import ExampleNames
 
+# Bytes of a row's digest that are kept.
+_DIGEST = 16
+
 
 class ArraySource(Source):
     """Images in memory; the index is the row.
@@ -60,14 +63,15 @@ class ArraySource(Source):
     def _names(self) -> ExampleNames:
         # A view of the tensor's memory: `numpy()` would copy all images.
         images = np.asarray(memoryview(self._columns["image"]))
-        kind = f"{images.dtype} {images.shape[1:]} ".encode()
-        texts = self._columns["text"].numpy() if self.has_text else [b""] * self.size
-        digests = []
-        for image, text in zip(images, texts, strict=True):
-            digest = hashlib.sha256(kind + text)
-            digest.update(image)
-            digests.append(f"image {digest.hexdigest()[:32]}")
-        return ExampleNames.of(digests)
+        found = [hashlib.sha256(image) for image in images]
+        if self.has_text:
+            for digest, text in zip(found, self._columns["text"].numpy(), strict=True):
+                digest.update(text)
+        digests = b"".join([digest.digest()[:_DIGEST] for digest in found])
+        kind = "x".join(map(str, images.shape[1:]))
+        return ExampleNames.of_digests(
+            f"{images.dtype} {kind} ", np.frombuffer(digests, np.uint8).reshape(-1, _DIGEST)
+        )
 
     def examples(
         self, seed: int | tf.Tensor | None = None, first: int | tf.Tensor = 0

@@ -77,12 +77,7 @@ class TFRecordSource(EncodedSource):
         if self._features["index"]:
             return ExampleNames.numbered([f"{self._features['index']} "], [self.size])
         ids = tfrecord_count.record_ids(self._names, self._compression)
-        hexadecimal = np.frombuffer(ids.astype(">u8").tobytes().hex().encode(), np.uint8)
-        prefix = np.frombuffer(b"record ", np.uint8)
-        text = np.empty([len(ids), len(prefix) + 16], np.uint8)
-        text[:, : len(prefix)] = prefix
-        text[:, len(prefix) :] = hexadecimal.reshape(-1, 16)
-        return ExampleNames(text.tobytes(), np.arange(len(ids) + 1) * text.shape[1])
+        return ExampleNames.of_digests("record ", ids.astype(">u8").view(np.uint8).reshape(-1, 8))
 
     def examples(
         self, seed: int | tf.Tensor | None = None, first: int | tf.Tensor = 0

@@ -1,5 +1,6 @@
 """TFRecord files with names of one's own."""
 
+import os
 import re
 
 import numpy as np
@@ -98,6 +99,14 @@ class TestCount:
         write_records(tmp_path / "part-1.tfrecord", [more] * 9)
         assert TFRecordSource(files).size == N - 7 + 9
         assert len(counted) == 6
+
+    def test_what_records_hold_is_remembered_too(self, tmp_path, monkeypatch):
+        files = write_shards(tmp_path, images(), labels())
+        for path in tmp_path.glob("part-*"):
+            os.utime(path, (1e9, 1e9))
+        names = TFRecordSource(files).example_names()
+        monkeypatch.setattr(tfrecord_count, "_walk", None)
+        assert TFRecordSource(files).example_names().fingerprint == names.fingerprint
 
     def test_the_users_indices_are_checked_once(self, tmp_path, monkeypatch):
         files = write_shards(tmp_path, images(), labels(), ids=range(N))
