@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from sogclr_tf.data.stream import Stream
 from sogclr_tf.losses.similarities import check_negatives
-from sogclr_tf.models import examples_check, input_checks
+from sogclr_tf.models import examples_check, input_checks, own_batches
 from sogclr_tf.models.contrastive import ContrastiveModel
 
 
@@ -71,8 +71,9 @@ def exact_global_objective(
 
     Raises:
         ValueError: an argument is missing or out of range, the projections are not [N, D] twice
-            with N >= 2, an index occurs twice in the data, the data gave other examples when it was
-            read again, or a stream is of others than those that the loss learned temperatures of.
+            with N >= 2, a float image lies outside 0..1, an index occurs twice in the data, the data
+            gave other examples when it was read again, or a stream is of others than those that the
+            loss learned temperatures of.
     """
     if block < 1:
         raise ValueError(f"block is {block}: compare at least 1 anchor at once")
@@ -82,7 +83,8 @@ def exact_global_objective(
         a, b = (np.asarray(x, np.float32) for x in model_or_projections)
         value, gradients = _of_projections(a, b, temperature, negatives or "both", 0.0, block)
     else:
-        value, gradients = _of_model(model_or_projections, data, temperature, negatives, block)
+        with input_checks.clear_errors():
+            value, gradients = _of_model(model_or_projections, data, temperature, negatives, block)
     squares = (np.square(gradient, dtype=np.float64).sum() for gradient in gradients)
     return ExactObjective(value, float(np.sqrt(sum(squares))), gradients)
 
@@ -131,7 +133,7 @@ def _project_all(batches, project):
 
 
 def _stream(data):
-    return data.epoch(0) if isinstance(data, Stream) else data
+    return data.epoch(0) if isinstance(data, Stream) else own_batches.checked(data)
 
 
 def _encoder_weights(model):

@@ -152,6 +152,12 @@ class TestModel:
 
 
 class TestBadInput:
+    def test_floats_beyond_their_range(self):
+        data = whole()
+        data["view_b"] = tf.cast(data["view_b"], tf.float32)
+        with pytest.raises(ValueError, match=r"^example \d+ of view_b has the value \d+, "):
+            exact_global_objective(model(), data)
+
     def test_data_in_another_order_each_time(self):
         stream = tf.data.Dataset.from_tensor_slices(whole()).shuffle(N, seed=1).batch(6)
         with pytest.raises(ValueError, match="gave other examples when it was read again"):
