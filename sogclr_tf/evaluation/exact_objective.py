@@ -71,9 +71,9 @@ def exact_global_objective(
 
     Raises:
         ValueError: an argument is missing or out of range, the projections are not [N, D] twice
-            with N >= 2, a float image lies outside 0..1, an index occurs twice in the data, the data
-            gave other examples when it was read again, or a stream is of others than those that the
-            loss learned temperatures of.
+            with N >= 2, a float image lies outside 0..1, an index occurs twice in the data, the
+            data gave other examples when it was read again, or a stream is of others than those
+            that the loss learned temperatures of.
     """
     if block < 1:
         raise ValueError(f"block is {block}: compare at least 1 anchor at once")
