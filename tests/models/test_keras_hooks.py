@@ -76,3 +76,19 @@ def test_flattened_layers_are_all_layers_below():
     with keras_hooks.one_replica(outer):
         assert not inner.synchronized
     assert inner.synchronized
+
+
+def test_validation_by_fit_is_told_from_a_call_of_evaluate():
+    seen = []
+
+    class Watched(keras.Sequential):
+        def evaluate(self, *args, **kwargs):
+            seen.append(keras_hooks.is_validation(kwargs))
+            return super().evaluate(*args, **kwargs)
+
+    built = Watched([keras.Input((2,)), keras.layers.Dense(1)])
+    built.compile("sgd", "mse")
+    x, y = np.zeros((4, 2)), np.zeros(4)
+    built.fit(x, y, validation_data=(x, y), verbose=0)
+    built.evaluate(x, y, verbose=0)
+    assert seen == [True, False]
