@@ -9,7 +9,7 @@ _BEGIN, _END = "<<", ">>"
 
 
 def unless(good: tf.Tensor, message: Callable[[], tf.Tensor], value: tf.Tensor) -> tf.Tensor:
-    """`value`, which costs the pipeline its life unless `good`.
+    """`value`; the pipeline stops with InvalidArgumentError unless `good`.
 
     Args:
         good: bool scalar.

@@ -99,3 +99,52 @@ def test_calls_are_computed_in_inference_mode():
     given = np.random.default_rng(0).random((2, 4, 4, 3), np.float32)
     (got,) = call.run({id(augmented.inputs[0]): given}).values()
     np.testing.assert_array_equal(got, given)
+
+
+def test_validation_by_fit_is_told_from_a_call_of_evaluate():
+    seen = []
+
+    class Watched(keras.Sequential):
+        def evaluate(self, *args, **kwargs):
+            seen.append(keras_hooks.is_validation(kwargs))
+            return super().evaluate(*args, **kwargs)
+
+    built = Watched([keras.Input((2,)), keras.layers.Dense(1)])
+    built.compile("sgd", "mse")
+    x, y = np.zeros((4, 2)), np.zeros(4)
+    built.fit(x, y, validation_data=(x, y), verbose=0)
+    built.evaluate(x, y, verbose=0)
+    assert seen == [True, False]
+
+
+def test_late_data_begin_after_all_callbacks():
+    """One of them may have restored the model by then."""
+    events = []
+    batches = tf.data.Dataset.from_tensors(np.ones((2, 2), np.float32)).map(lambda x: (x, x[:, 0]))
+
+    def begin():
+        events.append("begin")
+        return iter(batches.repeat())
+
+    note = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: events.append("callback"))  # noqa: ARG005
+    built = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    built.compile("sgd", "mse")
+    data = keras_hooks.LateData(begin)
+    built.fit(data, steps_per_epoch=3, epochs=2, callbacks=[note], verbose=0)
+    assert events == ["callback", "begin"]
+    assert int(built.optimizer.iterations) == 6
+
+
+def test_the_epoch_that_was_backed_up(tmp_path):
+    """Keras keeps it on the model for every later fit."""
+    built = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    built.compile("sgd", "mse")
+    data = (np.ones((2, 2)), np.ones(2))
+    assert keras_hooks.backed_up_epoch(built) is None
+    backup = keras.callbacks.BackupAndRestore(tmp_path, delete_checkpoint=False)
+    for _ in range(2):
+        built.fit(*data, epochs=2, callbacks=[backup], verbose=0)
+    assert keras_hooks.backed_up_epoch(built) == 2
+    assert built.fit(*data, epochs=3, verbose=0).epoch == [2]
+    keras_hooks.forget_backed_up_epoch(built)
+    assert built.fit(*data, epochs=2, verbose=0).epoch == [0, 1]
