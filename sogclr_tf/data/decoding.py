@@ -13,6 +13,9 @@ import re
 import numpy as np
 import tensorflow as tf
 
+from sogclr_tf.data import exif, gif
+from sogclr_tf.data.outlined import outlined
+
 # 100 million pixels decode to 300 MB.
 MAX_PIXELS = 100_000_000
 
@@ -36,15 +39,14 @@ def shape(encoded: tf.Tensor) -> tf.Tensor:
     Raises:
         tf.errors.InvalidArgumentError: the header cannot be read.
     """
-    head = _head(encoded)
-    return _shape(encoded, head, _kind(head))
+    return exif.shown_shape(*_header(encoded)[2:])
 
 
 def decode(encoded: tf.Tensor, max_pixels: int = MAX_PIXELS) -> tf.Tensor:
     """The pixels of an image file: uint8 [height, width, 3].
 
     Gray is repeated, an alpha channel dropped, a palette looked up; of 16 bits the upper 8 are
-    kept. Orientation tags are not followed.
+    kept. The image is turned as its Exif data says (see `sogclr_tf.data.exif`).
 
     Args:
         encoded: scalar string, the bytes of an image file.
@@ -53,10 +55,10 @@ def decode(encoded: tf.Tensor, max_pixels: int = MAX_PIXELS) -> tf.Tensor:
     Raises:
         tf.errors.InvalidArgumentError: the file cannot be read, or is too large.
     """
-    head = _head(encoded)
-    kind = _kind(head)
-    encoded, _ = _allowed(encoded, head, kind, max_pixels)
-    return _pixels(encoded, head, kind)
+    head, kind, size, orientation = _header(encoded)
+    pixels = _pixels(_allowed(encoded, size, max_pixels), head, kind)
+    pixels = exif.as_shown(pixels, orientation)
+    return tf.ensure_shape(pixels, [None, None, 3])
 
 
 def decode_crop(encoded: tf.Tensor, box: tf.Tensor, max_pixels: int = MAX_PIXELS) -> tf.Tensor:
@@ -76,10 +78,9 @@ def decode_crop(encoded: tf.Tensor, box: tf.Tensor, max_pixels: int = MAX_PIXELS
     Raises:
         tf.errors.InvalidArgumentError: the file cannot be read, is too large or lacks the box.
     """
-    head = _head(encoded)
-    kind = _kind(head)
-    encoded, size = _allowed(encoded, head, kind, max_pixels)
-    box = tf.unstack(box)
+    head, kind, size, orientation = _header(encoded)
+    encoded = _allowed(encoded, size, max_pixels)
+    box = tf.unstack(exif.stored_box(tf.convert_to_tensor(box), size, orientation))
     # A JPEG without an end, or with more after it, is decoded whole, which tells one from the
     # other.
     ended = tf.strings.substr(encoded, -2, 2) == b"\xff\xd9"
@@ -88,7 +89,49 @@ def decode_crop(encoded: tf.Tensor, box: tf.Tensor, max_pixels: int = MAX_PIXELS
         lambda: _jpeg_crop(encoded, box, size[1]),
         lambda: _crop(_pixels(encoded, head, kind), *box),
     )
-    return tf.ensure_shape(cropped, [None, None, 3])
+    return tf.ensure_shape(exif.as_shown(cropped, orientation), [None, None, 3])
+
+
+def _header(encoded):
+    """What the start of a file tells, without decoding.
+
+    Returns:
+        (head, the first bytes, zeros where the file is shorter: int32 [64];
+        kind, which of `_SIGNATURES` it starts with, or `_UNKNOWN`: int32;
+        size, the height and width that are stored: int32 [2];
+        orientation, how these are to be shown: int32).
+    """
+    head = _head(encoded)
+    kind = _kind(head)
+    size = tf.switch_case(
+        kind,
+        {
+            _JPEG: lambda: tf.io.extract_jpeg_shape(encoded)[:2],
+            _PNG: lambda: tf.stack([_whole(head[23:19:-1]), _whole(head[19:15:-1])]),
+            _GIF: lambda: _gif_shape(encoded),
+            _BMP: lambda: tf.abs(tf.stack([_whole(head[22:26]), _whole(head[18:22])])),
+            _WEBP: lambda: _webp_shape(head),
+            _UNKNOWN: lambda: _no_image(encoded, head),
+        },
+    )
+    # Apart from the size, which asserts: TensorFlow computes it once then, however often it is
+    # asked for.
+    orientation = tf.switch_case(
+        kind,
+        {
+            _JPEG: lambda: exif.of_jpeg(encoded),
+            _PNG: lambda: exif.of_png(encoded),
+            _GIF: lambda: tf.constant(exif.UPRIGHT),
+            _BMP: lambda: tf.constant(exif.UPRIGHT),
+            _WEBP: lambda: exif.of_webp(encoded, head),
+            _UNKNOWN: lambda: tf.constant(exif.UPRIGHT),
+        },
+    )
+    check = tf.debugging.Assert(
+        tf.reduce_all(size > 0), ["damaged header: height and width would be", size]
+    )
+    with tf.control_dependencies([check]):
+        return head, kind, tf.ensure_shape(tf.identity(size), [2]), orientation
 
 
 def is_known(head: bytes) -> bool:
@@ -115,35 +158,15 @@ def _kind(head):
     return tf.argmax(tf.concat([tf.cast(matches, tf.int32), [1]], 0), output_type=tf.int32)
 
 
-def _allowed(encoded, head, kind, max_pixels):
-    """(`encoded`, its shape) once the shape is known to be allowed."""
-    size = _shape(encoded, head, kind)
+def _allowed(encoded, size, max_pixels):
+    """`encoded`, once its size is known to be allowed."""
     check = tf.debugging.Assert(
         tf.reduce_prod(tf.cast(size, tf.int64)) <= max_pixels,
         ["image too large: its height and width", size, "are more than max_pixels", max_pixels],
     )
     # What keeps no state waits for no assertion by itself.
     with tf.control_dependencies([check]):
-        return tf.identity(encoded), size
-
-
-def _shape(encoded, head, kind):
-    size = tf.switch_case(
-        kind,
-        {
-            _JPEG: lambda: tf.io.extract_jpeg_shape(encoded)[:2],
-            _PNG: lambda: tf.stack([_whole(head[23:19:-1]), _whole(head[19:15:-1])]),
-            _GIF: lambda: _first_frame(encoded)[1],
-            _BMP: lambda: tf.abs(tf.stack([_whole(head[22:26]), _whole(head[18:22])])),
-            _WEBP: lambda: _webp_shape(head),
-            _UNKNOWN: lambda: _no_image(encoded, head),
-        },
-    )
-    check = tf.debugging.Assert(
-        tf.reduce_all(size > 0), ["damaged header: height and width would be", size]
-    )
-    with tf.control_dependencies([check]):
-        return tf.ensure_shape(tf.identity(size), [2])
+        return tf.identity(encoded)
 
 
 def _pixels(encoded, head, kind):
@@ -152,8 +175,8 @@ def _pixels(encoded, head, kind):
         {
             _JPEG: lambda: _jpeg(encoded),
             _PNG: lambda: tf.io.decode_png(encoded, channels=3),
-            _GIF: lambda: tf.io.decode_gif(_first_frame(encoded)[0])[0],
-            _BMP: lambda: _bmp(encoded, head),
+            _GIF: lambda: _gif(encoded),
+            _BMP: lambda: _bmp(encoded),
             _WEBP: lambda: _webp(encoded, head),
         },
     )
@@ -161,9 +184,18 @@ def _pixels(encoded, head, kind):
 
 
 def _no_image(encoded, head):
-    problem = ["no image: not one of JPEG, PNG, WebP, BMP, GIF. Its size in bytes is"]
-    problem += [tf.strings.length(encoded), "and it starts with", head[:8]]
-    with tf.control_dependencies([tf.debugging.Assert(False, problem, summarize=8)]):
+    length = tf.strings.length(encoded)
+    problem = tf.cond(
+        length == 0,
+        lambda: tf.constant("the file is empty: no image"),
+        lambda: tf.strings.format(
+            "no image: not one of JPEG, PNG, WebP, BMP, GIF. Its size in bytes is {} and it starts "
+            "with {}",
+            (length, head[:8]),
+            summarize=8,
+        ),
+    )
+    with tf.control_dependencies([tf.debugging.Assert(False, [problem])]):
         return tf.zeros([2], tf.int32)
 
 
@@ -190,8 +222,20 @@ def _crop(pixels, top, left, height, width):
     return tf.slice(pixels, [top, left, 0], [height, width, 3])
 
 
-def _bmp(encoded, head):
+@outlined
+def _gif_shape(encoded):
+    return gif.first_frame(encoded)[1]
+
+
+@outlined
+def _gif(encoded):
+    return tf.io.decode_gif(gif.first_frame(encoded)[0])[0]
+
+
+@outlined
+def _bmp(encoded):
     """A BMP of 8 (gray or palette), 24 or 32 bits."""
+    head = _head(encoded)
     header, bits, compression = _whole(head[14:18]), _whole(head[28:30]), _whole(head[30:34])
     good = (header >= 40) & (compression == 0) & tf.reduce_any(bits == [8, 24, 32])
     check = tf.debugging.Assert(
@@ -233,42 +277,3 @@ def _webp(encoded, head):
     with tf.control_dependencies([tf.debugging.Assert(still, ["animated WebP cannot be read"])]):
         encoded = tf.identity(encoded)
     return tf.raw_ops.DecodeWebP(contents=encoded, channels=0)[0, ..., :3]
-
-
-def _first_frame(encoded):
-    """(a GIF of the first frame alone, at the corner of its screen; its shape int32 [2])."""
-    data = tf.io.decode_raw(encoded, tf.uint8)
-    size = tf.size(data)
-    # Past the end there are zeros, which end every chain of blocks.
-    data = tf.cast(tf.pad(data, [[0, HEAD]]), tf.int32)
-    flags = data[10]
-    start = 13 + tf.where(flags & 0x80 != 0, 3 * tf.bitwise.left_shift(2, flags & 7), 0)
-    (place,) = tf.while_loop(
-        lambda place: data[tf.minimum(place, size)] == ord("!"),
-        lambda place: (_after_blocks(data, place + 2, size),),
-        (start,),
-    )
-    found = (place < size) & (data[tf.minimum(place, size)] == ord(","))
-    with tf.control_dependencies([tf.debugging.Assert(found, ["truncated GIF"])]):
-        frame = tf.ensure_shape(tf.slice(data, [place + 1], [9]), [9])
-    local = tf.where(frame[8] & 0x80 != 0, 3 * tf.bitwise.left_shift(2, frame[8] & 7), 0)
-    end = _after_blocks(data, place + 11 + local, size)
-    alone = tf.strings.join(
-        [
-            tf.strings.substr(encoded, 0, place + 1),
-            b"\0\0\0\0",
-            tf.strings.substr(encoded, place + 5, end - place - 5),
-            b";",
-        ]
-    )
-    return alone, tf.stack([_whole(frame[6:8]), _whole(frame[4:6])])
-
-
-def _after_blocks(data, place, size):
-    """Where a chain of blocks that starts at `place`, each after its length, is over."""
-    (place,) = tf.while_loop(
-        lambda place: data[tf.minimum(place, size)] != 0,
-        lambda place: (place + 1 + data[place],),
-        (place,),
-    )
-    return tf.minimum(place + 1, size)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from sogclr_tf.data.decode_errors import in_plain_words
 from sogclr_tf.models.encoder_checks import check_usable
 
 
@@ -25,14 +26,20 @@ def extract_features(encoder: Callable, images: Any, batch_size: int = 256) -> n
         float32 [N, D], in the order of the images.
 
     Raises:
-        ValueError: no images; images of another shape, dtype or range; `batch_size` below 1;
-            an encoder that takes or gives more than one tensor; features that are not [B, D].
+        ValueError: no images; images of another shape, dtype or range, or that cannot be decoded;
+            `batch_size` below 1; an encoder that takes or gives more than one tensor; features that
+            are not [B, D].
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
     forward = CompiledEncoder(encoder)
-    features = []
-    for batch in _batches(images, batch_size):
+    features: list[np.ndarray] = []
+    batches = _batches(images, batch_size)
+    while True:
+        with in_plain_words(f"the images from number {batch_size * len(features)} on"):
+            batch = next(batches, None)
+        if batch is None:
+            break
         padding = [(0, batch_size - len(batch))] + [(0, 0)] * 3
         output = forward(tf.constant(np.pad(batch, padding)))
         check_output(output)

@@ -2,33 +2,21 @@
 
 import contextlib
 import logging
-import os
-import re
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from sogclr_tf.data import refusal
+from sogclr_tf.data.decode_errors import ERRORS, in_one_line
 from sogclr_tf.data.sources import file_cache
 from sogclr_tf.data.sources.base import Source
 from sogclr_tf.data.sources.filtered import FilteredSource
 from sogclr_tf.printable import printable
 
 _LOG = logging.getLogger("sogclr_tf")
-# What decoding or reading of a file may end with.
-_ERRORS = (
-    tf.errors.InvalidArgumentError,
-    tf.errors.NotFoundError,
-    tf.errors.PermissionDeniedError,
-    tf.errors.DataLossError,
-    tf.errors.UnknownError,
-    # In place of any of these, where the message names a file whose name is no UTF-8.
-    UnicodeDecodeError,
-)
 _BATCH = 256
 
 
@@ -54,7 +42,7 @@ def readable(source: Source) -> Source:
         _LOG.info("decoding all images of %s once, to find those that cannot be", source.name)
         try:
             found = unreadable(source, source.examples(), source.size, sys.stdout.isatty())
-        except _ERRORS:
+        except ERRORS:
             source.check_examples()
             raise
         skipped = _reasons(source, found)
@@ -87,14 +75,14 @@ def clear_errors(
     """
     try:
         yield
-    except _ERRORS as error:
+    except ERRORS as error:
         line = refusal.line_of(error)
         if line is not None:
             raise ValueError(line) from None
         examples = source.examples() if examples is None else examples()
         try:
             found = _reasons(source, unreadable(source, examples))
-        except _ERRORS:
+        except ERRORS:
             found = {}
         if not found:
             source.check_examples()
@@ -160,15 +148,6 @@ def _reasons(source: Source, indices: np.ndarray) -> dict[int, str]:
     for example in examples:
         try:
             source.decode(source.read(example["image"]))
-        except _ERRORS as error:
-            found[int(example["index"])] = _one_line(error)
+        except ERRORS as error:
+            found[int(example["index"])] = in_one_line(error)
     return dict(sorted(found.items()))
-
-
-def _one_line(error: Any) -> str:
-    """What TensorFlow says, without the names of its nodes."""
-    undecoded = isinstance(error, UnicodeDecodeError)
-    message = os.fsdecode(error.object) if undecoded else error.message
-    message = re.sub(r"\{\{.*?\}\}|\[Op:\w+\].*|assertion failed:|b'", " ", message, flags=re.S)
-    message = " ".join(message.replace("[", " ").replace("]", " ").split())
-    return printable(message)[:200].rstrip(" .;:") or "unknown reason"

@@ -1,0 +1,29 @@
+"""Parts of a graph that stay functions of their own."""
+
+import functools
+from collections.abc import Callable
+
+import tensorflow as tf
+
+
+def outlined(function: Callable) -> Callable:
+    """The function as one node, where it is called in a branch that few images take.
+
+    TensorFlow goes through all nodes of a branch that is not taken: through one, then.
+
+    Args:
+        function: of a scalar string, such as the bytes of a file.
+    """
+    node = tf.function(
+        function,
+        input_signature=[tf.TensorSpec([], tf.string)],
+        autograph=False,
+        experimental_attributes={"_noinline": True},
+    )
+
+    @functools.wraps(function)
+    def call(text):
+        # Outside of a graph an error says more without the node.
+        return function(text) if tf.executing_eagerly() else node(text)
+
+    return call
