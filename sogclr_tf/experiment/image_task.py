@@ -117,7 +117,8 @@ class ImageTask(Task):
             for source, count in ((sets.train, settings.bank), (sets.test, settings.queries))
         )
         return [
-            HeldOutAccuracy(
+            _Watched(
+                sets,
                 bank,
                 queries,
                 every_epochs=settings.every_epochs,
@@ -154,6 +155,18 @@ class ImageTask(Task):
             version=model.trained_steps,
             probe_source=self._probe_source,
         )
+
+
+class _Watched(HeldOutAccuracy):
+    """Held-out accuracy that names an image of `sets` which cannot be decoded."""
+
+    def __init__(self, sets: EvaluationSets, bank: tuple, queries: tuple, **options: Any) -> None:
+        super().__init__(bank, queries, **options)
+        self._sets = sets
+
+    def measure(self) -> dict[str, float]:
+        with self._sets.clear_errors():
+            return super().measure()
 
 
 def keep_evaluation(

@@ -1,13 +1,11 @@
 """Pre-training, from wherever it stands to the last epoch."""
 
-import contextlib
 import logging
 import statistics
 
 import keras
 from ml_collections import ConfigDict
 
-from sogclr_tf.data.sources.readable import clear_errors
 from sogclr_tf.experiment.environment import versions
 from sogclr_tf.experiment.folder import RunFolder
 from sogclr_tf.experiment.task import Task
@@ -41,10 +39,7 @@ def train(
     if chief:
         folder.rewind_metrics(epoch)
         view_sheet(*stream.samples(16), folder.plot("views.png"))
-    with StopOnSignal(checkpoints) as stop, contextlib.ExitStack() as named:
-        # Those of the training are the model's to name.
-        for source in task.sources[1:]:
-            named.enter_context(clear_errors(source))
+    with StopOnSignal(checkpoints) as stop:
         model.fit(
             stream,
             epochs=task.config.epochs,

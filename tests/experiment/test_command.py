@@ -268,6 +268,18 @@ class TestOwnImages:
         assert folder.read_result()["transfer"]["digits"]["linear_top1"] > 0.25
         assert {"probe_accuracy", "probe_top1", "knn_top1"} <= set(folder.history())
 
+    @pytest.mark.slow(reason="a run of the command")
+    def test_a_damaged_image_to_watch_with_is_named(self, pictures, tmp_path):
+        for split, (images, labels) in pictures.items():
+            write_folder(tmp_path / "mine" / split, images, labels)
+        damaged = sorted((tmp_path / "mine" / "test").rglob("*.png"))[0]
+        damaged.write_bytes(damaged.read_bytes()[:60])
+        watched = ["--mode=train", "--config.monitor.every_epochs=1"]
+        process = command(*self.QUICK, "--config.data.name=./mine", *watched, cwd=tmp_path)
+        assert process.returncode == 1
+        assert process.stderr.splitlines()[-1].startswith("error: ")
+        assert f"{damaged.name} (index 0) cannot be decoded: its PNG data" in process.stderr
+
     def test_other_classes_to_test_with_are_refused(self, pictures, tmp_path):
         images, labels = pictures["train"]
         write_folder(tmp_path / "mine" / "train", images, labels)
