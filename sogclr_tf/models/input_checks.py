@@ -154,7 +154,10 @@ def guard_indices(dataset: tf.data.Dataset, loss: ContrastiveLoss) -> tf.data.Da
         return dataset
     size = loss.num_examples
 
-    def guard(elements):
+    # Nothing here is for AutoGraph, whose conversion would take a tenth of a second.
+    @tf.autograph.experimental.do_not_convert
+    def guard(*parts):
+        elements = parts[0] if len(parts) == 1 else parts
         index = tf.cast(unpack(elements)["index"], tf.int64)
         outside = (index < 0) | (index >= size)
 
@@ -166,8 +169,7 @@ def guard_indices(dataset: tf.data.Dataset, loss: ContrastiveLoss) -> tf.data.Da
 
         return refusal.unless(~tf.reduce_any(outside), message, elements)
 
-    guarded = dataset.map(lambda *parts: guard(parts[0] if len(parts) == 1 else parts))
-    return guarded.prefetch(tf.data.AUTOTUNE)
+    return dataset.map(guard).prefetch(tf.data.AUTOTUNE)
 
 
 @contextlib.contextmanager

@@ -32,6 +32,7 @@ def checked(x: tf.data.Dataset | dict, replicas: int | None = None) -> tf.data.D
             pixel_range.check_array(np.asarray(images), key, named)
         return x
 
+    @tf.autograph.experimental.do_not_convert
     def check(*parts):
         batch = unpack(unpack(parts))
         if replicas is not None:
