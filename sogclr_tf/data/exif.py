@@ -3,7 +3,7 @@
 Read from the APP1 segment of a JPEG, the eXIf chunk of a PNG and the EXIF chunk of a WebP, as
 Pillow's `ImageOps.exif_transpose` reads it, and by TensorFlow's operations alone. Exif data that is
 damaged, or that says something else than 1 to 8, is ignored. So is an orientation that stands in
-XMP data only, which Pillow follows, but no browser.
+XMP data only, unlike in Pillow.
 """
 
 import numpy as np
