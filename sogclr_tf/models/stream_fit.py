@@ -81,6 +81,7 @@ class TrainsOnStreams(RemembersTraining):
                 is above 1 where it cannot be; gradients are to be accumulated on several replicas;
                 or another `MirroredStrategy` of this process has trained before.
         """
+        keras_hooks.forget_backed_up_epoch(self)
         if y is not None:
             raise ValueError("y was given: contrastive learning has no targets, pass views alone")
         if isinstance(x, Stream):

@@ -36,7 +36,6 @@ class StreamStart(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self.set_model(model)
-        keras_hooks.forget_backed_up_epoch(model)
         self._stream, self._prepare = stream, prepare
         self._steps = arguments.setdefault("steps_per_epoch", stream.steps_per_epoch)
         self._asked = self._asked_step(initial_step, arguments.get("initial_epoch"))

@@ -500,7 +500,7 @@ class TestOtherExamples:
         assert after == before
         assert self.run(tmp_path).returncode == 0
 
-        # As many more as make an epoch of another step: the run goes on with the new epoch.
+        # As many more as make longer epochs: the run has its two behind it all the same.
         for place, name in enumerate(["-first.png", *(f"x{k}.png" for k in range(9))]):
             (train / name).write_bytes(tf.io.encode_png(images[40 + place]).numpy())
         process = self.run(tmp_path)
@@ -509,8 +509,11 @@ class TestOtherExamples:
         process = self.run(tmp_path, "--grow")
         assert process.returncode == 0, process.stderr
         result = RunFolder(tmp_path / "run").read_result()
-        assert (result["num_examples"], result["steps"]) == (50, 6)
-        assert len(self.rows(tmp_path, 6)) == 50
+        assert (result["num_examples"], result["steps"]) == (50, 4)
+        rows = self.rows(tmp_path, 4)
+        assert {name: rows.pop(name) for name in after} == after
+        assert len(rows) == 11
+        assert set(rows.values()) == {-np.inf}
 
 
 class TestWithoutTensorFlow:

@@ -250,6 +250,6 @@ def test_every_step_of_arrays_sees_what_is_promised(history):
     run(stream, history)
 
 
-@generated(100)
+@generated(50)
 def test_every_step_of_a_folder_sees_what_is_promised(history):
     run(folder_stream, history)

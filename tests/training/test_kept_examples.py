@@ -59,13 +59,13 @@ def model(num_examples, loss="sogclr", **options):
 
 
 def trained(source, folder, loss="sogclr", save=True, **options):
-    """A model with random values in everything, as after `STEP` steps on a source, and saved."""
+    """A model with random values in all that learns, after `STEP` steps on a source, and saved."""
     built = model(source.num_examples, loss, **options)
     checkpoints = Checkpoints(built, folder)
     examples_check.check(built, source)
     rng = np.random.default_rng(1)
     for variable in (*built.variables, *built.optimizer.variables):
-        if variable is not built._examples:
+        if variable is not built._examples and variable is not built._stream_position:
             variable.assign(rng.uniform(1, 9, variable.shape).astype(variable.dtype))
     built._trained_steps.assign(STEP)
     if save:
