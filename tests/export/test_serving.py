@@ -416,7 +416,8 @@ class TestPage:
         jpeg, png, webp = (encoded(kind) for kind in ("JPEG", "PNG", "WEBP"))
         damaged = [jpeg[:200], jpeg[:-60], png[:100], webp[:60]]
         sent = [
-            *([{"image_bytes": [data]} for data in datas] for datas in ([b"hello"], [b""])),
+            [{"image_bytes": [b"hello"]}],
+            [{"image_bytes": [b""]}],
             [{"image_bytes": [data]} for data in damaged],
             [{"image_bytes": [large]}],
             [{"images": tf.zeros([1, 9, 9, 3])}],

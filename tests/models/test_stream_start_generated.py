@@ -197,7 +197,8 @@ class History:
             return
         self.run(fit, backup())
         left = len(self.model.seen)
-        assert count - after <= left < count
+        # All of them where it was saved in steps that were passed over.
+        assert count - after <= left <= count
         self.check(fit, first + count - left, left)
         self.rehearsal.take(fit.batch_size, first, count)
 
