@@ -44,6 +44,8 @@ setup(
         "serving": [f"tensorflow-serving-api{TENSORFLOW}"],
         "weights": ["safetensors"],
         "peers": ["torch"],
+        # For tools/compile_for_tpu.py, in an environment of its own: it holds a TPU's runtime.
+        "tpu-compiler": ["jax==0.10.2", "libtpu==0.0.52"],
         "test": [
             *("hypothesis", "pytest", "pytest-xdist", "safetensors", "scipy"),
             *("codespell", "import-linter", "mypy", "ruff"),

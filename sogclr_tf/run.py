@@ -20,6 +20,7 @@ import sys
 from absl import app, flags
 from ml_collections import config_flags
 
+from sogclr_tf.experiment import command_line
 from sogclr_tf.experiment import config as configs
 from sogclr_tf.experiment.environment import start_tensorflow
 from sogclr_tf.experiment.folder import RunFolder
@@ -37,7 +38,7 @@ PREEMPTED, INTERRUPTED = 75, 130
 PATIENCE = 300
 
 # No default here, because ml_collections reads a default's overrides when the flag is defined,
-# where nobody could make its errors readable: `_parse_flags` supplies configs/digits.py.
+# where nobody could make its errors readable: `parse_flags` supplies configs/digits.py.
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Python file with get_config(); configs/digits.py by default."
 )
@@ -114,46 +115,11 @@ def _strategy():
     return strategy
 
 
-def _parse_flags(argv: list[str]) -> list[str]:
-    """absl's parsing, with a default config and the valid keys where a --config.KEY is unknown."""
-    argv = _with_config(argv)
-    try:
-        return app.parse_flags_with_usage(argv)
-    except (AttributeError, KeyError):
-        overrides = [arg.lstrip("-").partition("=")[0] for arg in argv if "config." in arg]
-        path = next(arg.partition("=")[2] for arg in argv if re.match("--?config=", arg))
-        expected = set(configs.flat_keys(configs.config_of_file(path)))
-        for override in overrides:
-            key = override.removeprefix("config.")
-            if key.startswith("encoder."):
-                raise ValueError(f"this config's encoder has no '{key}' to set") from None
-            if key not in expected:
-                raise ValueError(
-                    f"unknown config key '{key}': {configs.valid_keys(key, expected)}"
-                ) from None
-        raise
-
-
-def _with_config(argv: list[str]) -> list[str]:
-    """The arguments with a --config that exists: the default, or one of this project by name."""
-    place = next((i for i, arg in enumerate(argv) if re.match("--?config=", arg)), None)
-    if place is None:
-        return [argv[0], f"--config={configs.recipe_path('digits.py')}", *argv[1:]]
-    path = argv[place].partition("=")[2]
-    if pathlib.Path(path).exists():
-        return argv
-    ours = configs.recipe_path(pathlib.Path(path).name)
-    if not ours.exists():
-        names = ", ".join(sorted(f"configs/{found.name}" for found in ours.parent.glob("*.py")))
-        raise ValueError(f"there is no config '{path}': give a file of your own, or {names}")
-    return [*argv[:place], f"--config={ours}", *argv[place + 1 :]]
-
-
 def _run() -> None:
     """Runs `main`; what went wrong in one line, where one line says it."""
     _LOG.setLevel(logging.INFO)
     try:
-        app.run(main, flags_parser=_parse_flags)
+        app.run(main, flags_parser=command_line.parse_flags)
     except (ValueError, TypeError, OSError, RuntimeError, FloatingPointError) as error:
         message = str(error).strip()
         if "\n" in message:

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from sogclr_tf.data.stream import Stream
+from sogclr_tf.losses import products
 from sogclr_tf.losses.similarities import check_negatives
 from sogclr_tf.models import examples_check, input_checks, own_batches
 from sogclr_tf.models.contrastive import ContrastiveModel
@@ -281,8 +282,8 @@ def _attraction(
     of_row = similarity / row_temperature[:, tf.newaxis] - row_log_sum[:, tf.newaxis]
     of_column = similarity / column_temperature - column_log_sum
     weight = tf.exp(of_row) + tf.exp(of_column)
-    return tf.matmul(weight, column), tf.matmul(weight, row, transpose_a=True)
+    return products.matmul(weight, column), products.matmul(weight, row, transpose_a=True)
 
 
 def _similarity(row, column, mask):
-    return tf.where(mask, -float("inf"), tf.matmul(row, column, transpose_b=True))
+    return tf.where(mask, -float("inf"), products.matmul(row, column, transpose_b=True))

@@ -12,7 +12,12 @@ from sogclr_tf.experiment.config import default_config, has_texts
 from sogclr_tf.losses.base import ContrastiveLoss
 from sogclr_tf.losses.registry import build_loss, loss_options, losses_for
 from sogclr_tf.models.contrastive import ContrastiveModel
+from sogclr_tf.models.online_probe import OnlineProbe
+from sogclr_tf.models.sogclr import SogCLR
+from sogclr_tf.models.two_tower import TwoTowerSogCLR
+from sogclr_tf.networks.projection_head import linear_projector, projection_head
 from sogclr_tf.networks.resnet import build_encoder
+from sogclr_tf.networks.text_encoder import TextEncoder
 from sogclr_tf.training.optimizers import build_optimizer
 from sogclr_tf.training.schedules import scaled_learning_rate, warmup_cosine
 from sogclr_tf.training.strategy import jit_compile
@@ -69,6 +74,39 @@ def loss(config: ConfigDict, stream: Stream) -> ContrastiveLoss:
     options["gamma_decay_steps"] = round(options.pop("gamma_decay") * steps)
     chosen = {key: options[key] for key in taken if key in options}
     return build_loss(name, stream.num_examples, **chosen)
+
+
+def image_model(config: ConfigDict, stream: Stream, classes: int | None) -> SogCLR:
+    """A new model of images, not compiled.
+
+    Args:
+        config: the run's.
+        stream: the training stream.
+        classes: of the linear probe that learns beside it; None for no probe.
+    """
+    new = encoder(config)
+    projector = projection_head(new.output_shape[-1], **config.projector)
+    probe = OnlineProbe(classes, config.monitor.probe_rate) if classes else None
+    return SogCLR(new, loss(config, stream), projector, probe)
+
+
+def image_text_model(config: ConfigDict, pairs: Stream, words: list[str]) -> TwoTowerSogCLR:
+    """A new model of images with texts, not compiled.
+
+    Args:
+        config: the run's.
+        pairs: the training stream.
+        words: the vocabulary.
+    """
+    options = {**config.text_encoder}
+    del options["max_tokens"]
+    projectors = (
+        linear_projector(config.projector.output, name)
+        for name in ("image_projector", "text_projector")
+    )
+    return TwoTowerSogCLR(
+        encoder(config), TextEncoder(words, **options), loss(config, pairs), *projectors
+    )
 
 
 def compile_model(

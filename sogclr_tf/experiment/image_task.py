@@ -23,9 +23,7 @@ from sogclr_tf.experiment.sets import EvaluationSets, check_evaluation, open_set
 from sogclr_tf.experiment.task import Task
 from sogclr_tf.experiment.verbosity import verbosity
 from sogclr_tf.models.contrastive import ContrastiveModel
-from sogclr_tf.models.online_probe import OnlineProbe
 from sogclr_tf.models.sogclr import SogCLR
-from sogclr_tf.networks.projection_head import projection_head
 from sogclr_tf.report import figures, image_sheets
 
 _LOG = logging.getLogger("sogclr_tf")
@@ -62,14 +60,8 @@ class ImageTask(Task):
         return [self._source, *([self._sets.test] if self._sets else [])]
 
     def model(self) -> SogCLR:
-        encoder = build.encoder(self.config)
-        projector = projection_head(encoder.output_shape[-1], **self.config.projector)
-        loss = build.loss(self.config, self.stream)
-        probe = None
-        if self._has_probe:
-            classes = len(self._probe_source.class_names)  # type: ignore[arg-type]
-            probe = OnlineProbe(classes, self.config.monitor.probe_rate)
-        return SogCLR(encoder, loss, projector, probe)
+        classes = len(self._probe_source.class_names) if self._has_probe else None  # type: ignore[arg-type]
+        return build.image_model(self.config, self.stream, classes)
 
     def compiled_model(self, strategy: tf.distribute.Strategy) -> ContrastiveModel:
         own = self.config.monitor.data

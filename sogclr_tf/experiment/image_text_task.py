@@ -20,8 +20,7 @@ from sogclr_tf.experiment.task import Task
 from sogclr_tf.export.towers import export_towers
 from sogclr_tf.models.contrastive import ContrastiveModel
 from sogclr_tf.models.two_tower import TwoTowerSogCLR
-from sogclr_tf.networks.projection_head import linear_projector
-from sogclr_tf.networks.text_encoder import TextEncoder, vocabulary
+from sogclr_tf.networks.text_encoder import vocabulary
 from sogclr_tf.report import figures, image_sheets
 
 _LOG = logging.getLogger("sogclr_tf")
@@ -48,15 +47,9 @@ class ImageTextTask(Task):
         return TfdsSource(data.name, split, data.data_dir, text=data.text)
 
     def model(self) -> TwoTowerSogCLR:
-        encoder, loss = build.encoder(self.config), build.loss(self.config, self.stream)
-        options = self.config.text_encoder.to_dict()
         # The vocabulary is that of the training texts.
-        words = vocabulary(self._source.texts(), options.pop("max_tokens"))
-        projectors = (
-            linear_projector(self.config.projector.output, name)
-            for name in ("image_projector", "text_projector")
-        )
-        return TwoTowerSogCLR(encoder, TextEncoder(words, **options), loss, *projectors)
+        words = vocabulary(self._source.texts(), self.config.text_encoder.max_tokens)
+        return build.image_text_model(self.config, self.stream, words)
 
     def draw_tables(self, model: ContrastiveModel, folder: RunFolder) -> None:
         for side, name in (("a", "images"), ("b", "texts")):

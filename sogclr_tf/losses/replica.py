@@ -39,3 +39,9 @@ def first_row(local_batch: int | tf.Tensor) -> tf.Tensor:
     """Where this replica's rows start in the gathered batch: int32 []."""
     replica = tf.distribute.get_replica_context().replica_id_in_sync_group
     return tf.cast(replica, tf.int32) * local_batch
+
+
+def on_tpu() -> bool:
+    """Whether this replica is a core of a TPU."""
+    context = tf.distribute.get_replica_context()
+    return context is not None and isinstance(context.strategy, tf.distribute.TPUStrategy)

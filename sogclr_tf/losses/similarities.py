@@ -4,7 +4,7 @@ from typing import NamedTuple, Self
 
 import tensorflow as tf
 
-from sogclr_tf.losses import replica
+from sogclr_tf.losses import products, replica
 
 NEGATIVES = ("both", "other")
 
@@ -82,10 +82,10 @@ def compare(a: tf.Tensor, b: tf.Tensor, negatives: str = "both") -> Similarities
     own = _own_example(local)
     if negatives == "both":
         views = tf.concat([all_a, all_b], axis=0)
-        similarity = tf.matmul(tf.concat([a, b], axis=0), views, transpose_b=True)
+        similarity = products.matmul(tf.concat([a, b], axis=0), views, transpose_b=True)
         own, sides = tf.tile(own, [2, 2]), 2
     else:
-        of_a, of_b = tf.matmul(a, all_b, transpose_b=True), tf.matmul(b, all_a, transpose_b=True)
+        of_a, of_b = (products.matmul(*x, transpose_b=True) for x in ((a, all_b), (b, all_a)))
         similarity = tf.concat([of_a, of_b], axis=0)
         own, sides = tf.tile(own, [2, 1]), 1
     positive = tf.reduce_sum(a * b, axis=-1)

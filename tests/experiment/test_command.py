@@ -521,7 +521,7 @@ class TestWithoutTensorFlow:
         probe = (
             "import sys; sys.argv = ['run', '--helpshort']\n"
             "from sogclr_tf import run\n"
-            "try:\n    run.app.run(run.main, flags_parser=run._parse_flags)\n"
+            "try:\n    run.app.run(run.main, flags_parser=run.command_line.parse_flags)\n"
             "except SystemExit:\n    assert 'tensorflow' not in sys.modules\n"
         )
         process = subprocess.run([sys.executable, "-c", probe], cwd=tmp_path, capture_output=True)

@@ -1,0 +1,280 @@
+"""Steps compiled for eight cores by the TPU's own compiler, and what their programs mean."""
+
+import json
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from support import equivalence, tpu_compiler
+from support.bfloat16 import needs_bfloat16
+from support.numerics import assert_close
+from support.paths import ROOT
+from tpu_compiler import figures, hlo_text, program, recipe, report
+from tpu_compiler.compiler import VERSIONS, Compiler, RefusedError
+
+from sogclr_tf.experiment.config import config_of_file, recipe_path
+from sogclr_tf.losses.registry import losses_for
+from sogclr_tf.training.optimizers import optimizer_names
+from sogclr_tf.training.strategy import build_strategy
+
+COMPILES = pytest.mark.slow(reason="programs are compiled by the TPU's compiler")
+TOOL = ROOT / "tools" / "compile_for_tpu.py"
+CORES, TOPOLOGY = 8, "v5e:2x4"
+EXAMPLES, CLASSES = 10_000, 10
+SMALL = {"name": "small_resnet", "widths": (12,), "stem_stride": 2}
+# (recipe, loss, optimizer, step, precision)
+OBJECTIVES = [("imagenet.py", name, "lars") for name in losses_for("views")]
+OBJECTIVES += [("imagenet.py", "sogclr", name) for name in optimizer_names() if name != "lars"]
+OBJECTIVES += [("emoji_text.py", name, "adamw") for name in ("two_way", "clip")]
+
+
+@pytest.fixture(scope="module")
+def compiler(tmp_path_factory):
+    """One process for all programs."""
+    with Compiler(tpu_compiler.interpreter(tmp_path_factory.mktemp("tpu"))) as process:
+        yield process
+
+
+@pytest.fixture(autouse=True)
+def _default_precision():
+    yield
+    keras.mixed_precision.set_dtype_policy("float32")
+
+
+def config_of(name="imagenet.py", loss="sogclr", optimizer="lars", batch_size=16):
+    """A recipe of a small network and images."""
+    config = config_of_file(recipe_path(name))
+    config.data.image_size = 16
+    config.batch_size = batch_size
+    config.encoder = type(config)(SMALL)
+    config.loss.name = loss
+    config.optimizer.name = optimizer
+    if optimizer == "adam":  # which has no decay
+        config.optimizer.weight_decay = 0.0
+    return config
+
+
+def lowered(config, kind="train", cores=CORES):
+    """(model, its program) of a config."""
+    model = recipe.model_of(config, EXAMPLES, CLASSES)
+    step, share = recipe.step_of(config, model, kind, cores)
+    return model, program.lower(step, share, recipe.variables_of(model), cores)
+
+
+def measured(compiler, config, kind="train", cores=CORES):
+    model, its_program = lowered(config, kind, cores)
+    found = figures.measure(compiler, its_program, model, config, TOPOLOGY, cores)
+    assert "error" not in found, found["error"]
+    return found
+
+
+def assert_in_place(found):
+    state = found["state"]
+    assert state["updated"] > 40
+    assert state["in_place"] == state["updated"]
+    assert state["table_copies"] == 0
+    # What is not the batch is overwritten, but for padding and the logs.
+    assert found["memory"]["aliased"] >= 0.99 * found["memory"]["outputs"]
+
+
+class TestSteps:
+    @COMPILES
+    @pytest.mark.parametrize(("recipe_name", "loss", "optimizer"), OBJECTIVES)
+    def test_every_objective_and_optimizer(self, compiler, recipe_name, loss, optimizer):
+        found = measured(compiler, config_of(recipe_name, loss, optimizer))
+        assert_in_place(found)
+        # The rows of tables, the projections and the gradients are all that the method exchanges.
+        needed, sent = found["needed_exchanges"], found["lowered_exchanges"]
+        for kind in ("gather", "gather_gradient", "gradients", "statistics_gradient"):
+            assert sent[kind]["bytes"] == needed[kind], kind
+        lowered_messages = sum(one["messages"] for one in sent.values())
+        assert found["messages"]["count"] < lowered_messages / 2
+        assert report.fits(found)
+
+    @COMPILES
+    @needs_bfloat16
+    def test_mixed_precision(self, compiler):
+        config = config_of()
+        config.precision = "mixed_bfloat16"
+        assert_in_place(measured(compiler, config))
+
+    @COMPILES
+    @pytest.mark.parametrize("kind", ["test", "features"])
+    def test_evaluation(self, compiler, kind):
+        cores = 1 if kind == "features" else CORES
+        found = measured(compiler, config_of(), kind, cores)
+        assert found["flops"] > 0
+        # Held-out images leave the table alone.
+        assert found["state"]["in_place"] == found["state"]["updated"] < 30
+
+    @COMPILES
+    def test_the_projections_are_compared_in_float32(self, compiler):
+        """The compiler exchanges in bfloat16 what is used in no more than that."""
+        _, its_program = lowered(config_of())
+        text = compiler.compile(its_program, TOPOLOGY, CORES)["text"]
+        gathered = [
+            line
+            for line in text.splitlines()
+            if "all-reduce(" in line and "exchange_gather" in line
+        ]
+        assert any("f32[8,2,2,128]" in line for line in gathered)
+        assert [line for line in gathered if "bf16" in line] == []
+
+
+class TestMeaning:
+    """The program of eight cores against MirroredStrategy on eight devices."""
+
+    STEPS = 3
+
+    @COMPILES
+    @pytest.mark.parametrize("name", ["sogclr", "isogclr", "two_tower"])
+    def test_equals_eight_replicas(self, compiler, tmp_path, name):
+        want = self.mirrored(name)
+        got = self.of_program(compiler, tmp_path, name)
+        read_alone = {path.rpartition("/")[2] for path in want.keys() - got.keys()}
+        assert read_alone <= {"learning_rate", "examples", "vocabulary"}
+        compared = want.keys() & got.keys()
+        assert len(compared) > 10
+        for path in compared:
+            for one_core in got[path][1:]:
+                np.testing.assert_array_equal(one_core, got[path][0], err_msg=path)
+            terms = equivalence.BATCH * 2 * 9 * self.STEPS
+            assert_close(got[path][0], want[path], terms, at_least=0.1, name=path)
+
+    def mirrored(self, name):
+        """{path: array} of what three steps of `fit` leave."""
+        keras.utils.clear_session()
+        with build_strategy("mirrored").scope():
+            built = equivalence.model(name)
+        built.fit(equivalence.stream(name), steps_per_epoch=self.STEPS, verbose=0)
+        counted = {variable.path for variable in built.metrics_variables}
+        kept = [w for w in [*built.weights, *built.optimizer.variables] if w.path not in counted]
+        return {weight.path: np.asarray(weight) for weight in kept if "stream" not in weight.path}
+
+    def of_program(self, compiler, folder, name):
+        """{path: array [cores, ...]} of the same steps of the program that every core runs."""
+        keras.utils.clear_session()
+        with tf.device("CPU:0"):
+            built = equivalence.model(name)
+            built.optimizer.build(built.trainable_variables)
+        stream = built.prepare_dataset(equivalence.stream(name).stream(0))
+        batches = list(stream.take(self.STEPS).as_numpy_iterator())
+        share = {
+            key: tf.TensorSpec([equivalence.BATCH // CORES, *value.shape[1:]], value.dtype)
+            for key, value in batches[0].items()
+        }
+        variables = recipe.variables_of(built)
+        its_program = program.lower(built.train_step, share, variables, CORES)
+        keys = [one.name for one in its_program.batch]
+        given = {
+            f"{step}/{number}": np.reshape(batch[key], (CORES, -1, *batch[key].shape[1:]))
+            for step, batch in enumerate(batches)
+            for number, key in enumerate(keys)
+        }
+        first = len(keys)
+        paths = {number: one.name for number, one in enumerate(its_program.state, first)}
+        held = {str(number): variables[path].numpy() for number, path in paths.items()}
+        updates = sorted(hlo_text.aliases(its_program.text).items())
+        np.savez(folder / "batches.npz", **given)
+        np.savez(folder / "state.npz", updates=np.array(updates), **held)
+        files = {f: folder / f"{f}.npz" for f in ("batches", "state", "outputs")}
+        compiler.run(its_program, CORES, **files)
+        with np.load(files["outputs"]) as file:
+            return {paths[int(number)]: values for number, values in file.items()}
+
+
+class TestRefusals:
+    """What no TPU takes is refused, in the compiler's words."""
+
+    def test_a_shape_that_is_not_static(self):
+        model = recipe.model_of(config_of(), EXAMPLES, CLASSES)
+        _, share = recipe.step_of(config_of(), model, "train", CORES)
+        share["view_a"] = tf.TensorSpec([None, 16, 16, 3], tf.uint8)
+        with pytest.raises(ValueError, match="'view_a' has the shape .None, .* static shapes"):
+            program.lower(model.train_step, share, recipe.variables_of(model), CORES)
+
+    def test_an_operation_that_xla_lacks(self):
+        spec = {"x": tf.TensorSpec([4])}
+        with pytest.raises(ValueError, match="XLA cannot lower the step: .*AsString"):
+            program.lower(lambda batch: tf.strings.as_string(batch["x"]), spec, {}, 1)
+
+    @COMPILES
+    def test_an_operation_that_no_tpu_has(self, compiler):
+        from tensorflow.compiler.tf2xla.ops.gen_xla_ops import xla_custom_call_v2
+
+        def step(batch):
+            return xla_custom_call_v2(
+                [batch["x"]], "of_another_chip", "", False, [tf.float32], [[4]]
+            )
+
+        its_program = program.lower(step, {"x": tf.TensorSpec([4])}, {}, 1)
+        with pytest.raises(RefusedError, match="of_another_chip"):
+            compiler.compile(its_program, TOPOLOGY, 1)
+
+    @COMPILES
+    def test_too_large_for_the_chip(self, compiler):
+        def step(batch):
+            return tf.reduce_sum(tf.sort(tf.random.normal([2**16, 2**16]) * batch["x"], axis=0))
+
+        its_program = program.lower(step, {"x": tf.TensorSpec([])}, {}, 1)
+        with pytest.raises(RefusedError, match="RESOURCE_EXHAUSTED|memory"):
+            compiler.compile(its_program, TOPOLOGY, 1)
+
+    @COMPILES
+    def test_a_topology_that_does_not_exist(self, compiler):
+        with pytest.raises(RefusedError, match="3x5"):
+            compiler.topology("v5e:3x5")
+
+
+@COMPILES
+@needs_bfloat16
+def test_the_imagenet_recipe_by_the_command(compiler, tmp_path, tmp_path_factory):
+    """ResNet-50 at 224 pixels, batch 256 on eight cores, the table of ImageNet."""
+    del compiler
+    python = tpu_compiler.interpreter(tmp_path_factory.getbasetemp())
+    options = ["--config.precision=mixed_bfloat16", f"--python={python}", "--json=found.json"]
+    process = subprocess.run(
+        [sys.executable, TOOL, *options], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert process.returncode == 0, process.stderr
+    (found,) = json.loads((tmp_path / "found.json").read_text())
+    assert_in_place(found)
+    assert found["examples"] == 1_281_167
+    assert found["flops"] > 1e12
+    # Weights and their velocities, the views, the table.
+    assert 230e6 < found["memory"]["arguments"] < 280e6
+    assert found["memory"]["total"] < 8e9
+    assert "| v5e:2x4 | 8 | 256 | in " in process.stdout
+
+
+class TestCommand:
+    """Its errors, in one line each."""
+
+    def run(self, *options, **environment):
+        process = subprocess.run(
+            [sys.executable, TOOL, *options],
+            capture_output=True,
+            text=True,
+            env={**os.environ, **environment},
+        )
+        return process.returncode, process.stderr.strip().splitlines()[-1]
+
+    @pytest.mark.slow(reason="programs run in processes of their own")
+    def test_no_compiler(self):
+        status, line = self.run("--python=/no/python")
+        assert status == 1
+        assert line.startswith("error: /no/python cannot be started")
+
+    @pytest.mark.slow(reason="programs run in processes of their own")
+    def test_a_data_set_of_unknown_size(self):
+        status, line = self.run("--config.data.name=./pets", f"--python={sys.executable}")
+        assert status == 1
+        assert line.startswith("error: the number of examples of './pets' is not known here")
+
+    def test_the_environment_is_the_extra(self):
+        versions = ", ".join(f'"{version}"' for version in VERSIONS)
+        assert f'"tpu-compiler": [{versions}]' in (ROOT / "setup.py").read_text()

@@ -1,0 +1,96 @@
+"""Compiles the step of a config for TPUs that are not there, by the TPU's own compiler.
+
+    python3 -m venv .venv-tpu-compiler
+    .venv-tpu-compiler/bin/pip install "jax==0.10.2" "libtpu==0.0.52"
+    python tools/compile_for_tpu.py --config=configs/imagenet.py --topology=v5e:2x4 \\
+        --config.precision=mixed_bfloat16
+
+The model is the command's, without its data. One core's step is lowered with its exchanges and
+compiled for every core of the topology (v5e:2x4 are eight). Printed are whether it compiles; the
+memory of a core (HBM) beside the chip's; whether every table and every slot of the optimizer is
+updated in place; what crosses cores, before and after the compiler combined it; and the
+floating-point operations. Nothing is run.
+
+With several --batch it finds the largest that fits. With --step=test it is the step of `evaluate`,
+with --step=features the forward pass of evaluation on one core.
+"""
+
+import json
+import os
+import pathlib
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from absl import app, flags
+from ml_collections import config_flags
+
+from sogclr_tf.experiment import command_line
+from sogclr_tf.experiment import config as configs
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "configs/imagenet.py by default.")
+_TOPOLOGY = flags.DEFINE_list("topology", ["v5e:2x4"], "One or more, such as v5e:2x4,v4:2x2x1.")
+_BATCH = flags.DEFINE_multi_integer("batch", None, "Global batches to try, each with its own flag.")
+_EXAMPLES = flags.DEFINE_float("examples", None, "N; by default that of the config's data set.")
+_CLASSES = flags.DEFINE_integer("classes", None, "Of the online probe; by default likewise.")
+_STEP = flags.DEFINE_enum("step", "train", ("train", "test", "features"), "Which program.")
+_UTILIZATION = flags.DEFINE_float("utilization", 0.4, "Of the chip's peak, for the estimate.", 0, 1)
+_JSON = flags.DEFINE_string("json", None, "A file to write the figures to.")
+_PYTHON = flags.DEFINE_string("python", None, "Interpreter with jax and libtpu.")
+
+
+def main(argv: list[str]) -> None:
+    if len(argv) > 1:
+        raise ValueError(f"'{argv[1]}' is no flag: several batches are --batch=256 --batch=512")
+    config = _CONFIG.value
+    configs.check_config(config)
+    from tpu_compiler import report
+
+    found = compiled(config)
+    print(report.summary(found, _UTILIZATION.value))
+    for one in found:
+        print(f"\n{one['topology']}, batch {one['batch']}: what crosses cores in a step\n")
+        print(report.exchanges(one))
+        if "error" in one:
+            print(f"\nThe compiler says:\n{one['error']}")
+    if len(found) > 1:
+        print(f"\n{report.largest_that_fits(found)}")
+    if _JSON.value:
+        pathlib.Path(_JSON.value).write_text(json.dumps(found, indent=1))
+    if not all(map(report.fits, found)):
+        sys.exit(1)
+
+
+def compiled(config) -> list[dict]:
+    """The figures of every batch on every topology, the smallest batch first."""
+    from tpu_compiler import figures, program, recipe
+    from tpu_compiler.chips import chip_of
+    from tpu_compiler.compiler import Compiler
+
+    examples, classes = recipe.size_of(config, _EXAMPLES.value, _CLASSES.value)
+    found = []
+    with Compiler(_PYTHON.value) as compiler:
+        for topology in _TOPOLOGY.value:
+            chip_of(topology)
+            cores = 1 if _STEP.value == "features" else compiler.topology(topology)["cores"]
+            for batch in sorted(_BATCH.value or [config.batch_size]):
+                config.batch_size = batch
+                model = recipe.model_of(config, examples, classes)
+                step, share = recipe.step_of(config, model, _STEP.value, cores)
+                lowered = program.lower(step, share, recipe.variables_of(model), cores)
+                one = figures.measure(compiler, lowered, model, config, topology, cores)
+                found.append({"examples": examples, "config": config.to_dict(), **one})
+                print(f"{topology}, batch {batch}: compiled", file=sys.stderr, flush=True)
+    return found
+
+
+def parse(argv: list[str]) -> list[str]:
+    """The command's own parsing, with ImageNet's recipe where no config is named."""
+    return command_line.parse_flags(argv, default="imagenet.py")
+
+
+if __name__ == "__main__":
+    try:
+        app.run(main, flags_parser=parse)
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")

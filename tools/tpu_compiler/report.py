@@ -1,0 +1,95 @@
+"""Tables of what the compiler said, in Markdown."""
+
+import re
+from typing import Any
+
+from tpu_compiler.chips import chip_of
+from tpu_compiler.figures import steps_per_second
+
+_MEMORY = ("arguments", "outputs", "aliased", "temporaries", "code", "total")
+
+
+def summary(results: list[dict[str, Any]], utilization: float) -> str:
+    """One row for each program that was compiled, with where the estimate is from."""
+    head = (
+        "| topology | cores | batch | compiled | HBM a core: arguments | temporaries | total | of "
+        "| updated in place | tables copied | messages | bytes in them | FLOPs a core and step "
+        f"| an image | steps/s at {utilization:.0%} of peak (estimate) |"
+    )
+    lines = [head, "|" + "---|" * head.count(" | ") + "---|"]
+    lines += [_row(found, utilization) for found in results]
+    sources = sorted({chip_of(found["topology"]).source for found in results})
+    return "\n".join([*lines, "", f"Memory and peak of the chips: {', '.join(sources)}"])
+
+
+def _row(found, utilization):
+    start = f"| {found['topology']} | {found['cores']} | {found['batch']:,} "
+    if "error" in found:
+        return f"{start}| no: {short(found['error'])} |"
+    memory, state, messages = found["memory"], found["state"], found["messages"]
+    cells = [
+        f"in {found['seconds']:.0f} s",
+        megabytes(memory["arguments"]),
+        megabytes(memory["temporaries"]),
+        megabytes(memory["total"]),
+        megabytes(found["hbm"]),
+        f"{state['in_place']} of {state['updated']}",
+        str(state["table_copies"]),
+        str(messages["count"]),
+        megabytes(messages["bytes"]),
+        f"{found['flops']:.3g}",
+        f"{found['flops'] * found['cores'] / found['batch']:.3g}",
+        f"{steps_per_second(found, utilization):.2g}",
+    ]
+    return f"{start}| {' | '.join(cells)} |"
+
+
+def exchanges(found: dict[str, Any]) -> str:
+    """What crosses cores in a step: needed, lowered, and what the compiler made of it."""
+    needed, lowered = found["needed_exchanges"], found["lowered_exchanges"]
+    lines = ["| exchange | the method needs | lowered | in messages |", "|---|---|---|---|"]
+    for kind in sorted({*needed, *lowered}):
+        one = lowered.get(kind, {"bytes": 0, "messages": 0})
+        lines.append(
+            f"| {kind.replace('_', ' ')} | {needed.get(kind, 0):,} B | {one['bytes']:,} B "
+            f"| {one['messages']} |"
+        )
+    if "messages" in found:
+        sent = found["messages"]
+        lines.append(
+            f"| all, compiled | {sum(needed.values()):,} B | {sent['bytes']:,} B "
+            f"| {sent['count']}, the largest of {sent['largest']:,} B |"
+        )
+    return "\n".join(lines)
+
+
+def largest_that_fits(results: list[dict[str, Any]]) -> str:
+    """A line for each topology: the largest batch that compiles within the chip's memory."""
+    lines = []
+    for topology in dict.fromkeys(found["topology"] for found in results):
+        batches = [found["batch"] for found in results if found["topology"] == topology]
+        fit = [one["batch"] for one in results if one["topology"] == topology and fits(one)]
+        lines.append(
+            f"{topology}: the largest global batch that fits, of "
+            f"{', '.join(map(str, batches))}: {max(fit) if fit else 'none'}"
+        )
+    return "\n".join(lines)
+
+
+def fits(found: dict[str, Any]) -> bool:
+    """Whether a program compiled, and needs no more memory than the chip has."""
+    return "error" not in found and found["memory"]["total"] <= found["hbm"]
+
+
+def short(error: str) -> str:
+    """The compiler's first words, without a path or a bar that would break the table."""
+    line = " ".join(error.split())
+    return re.sub(r"\|", "/", line)[:200]
+
+
+def megabytes(size: int) -> str:
+    """Bytes as MB (2**20), or GB (2**30) from 10,000 MB on."""
+    mib = size / 2**20
+    if mib >= 10_000:
+        return f"{mib / 1024:.1f} GB"
+    return f"{mib:,.0f} MB" if mib >= 10 else f"{mib:.2f} MB"
