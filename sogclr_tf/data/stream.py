@@ -92,6 +92,8 @@ class Stream:
             stream = self._drawn(examples, rows)
         if any(callable(policy) for policy in self.policies):
             stream = stream.map(pixel_range.checked_batch)
+        # tf.data cannot know, and a strategy would prepare for a last batch of unknown size.
+        stream = stream.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
         return stream.prefetch(tf.data.AUTOTUNE).with_options(_by_example())
 
     def examples(self, first_step: int = 0) -> tf.data.Dataset:

@@ -49,6 +49,33 @@ def check_accumulation(optimizer: Any, strategy: tf.distribute.Strategy) -> None
         )
 
 
+def check_endless(data: Any, steps_per_execution: int, strategy: tf.distribute.Strategy) -> None:
+    """Raises ValueError where a TPU would get batches of a size that is known at run time alone.
+
+    Where data may end, Keras's loop over several steps, and TensorFlow on several hosts, ask for an
+    element that may be missing, whose first axis is then unknown. A TPU compiles for static shapes.
+
+    Args:
+        data: a tf.data.Dataset or a dictionary of arrays, which end.
+        steps_per_execution: steps that Keras takes in one go.
+        strategy: of the model.
+    """
+    if not isinstance(strategy, tf.distribute.TPUStrategy):
+        return
+    hosts = strategy.extended.num_hosts
+    if steps_per_execution == 1 and hosts == 1:
+        return
+    endless = tf.data.INFINITE_CARDINALITY
+    if isinstance(data, tf.data.Dataset) and int(data.cardinality()) == endless:
+        return
+    several = f"steps_per_execution is {steps_per_execution}"
+    raise ValueError(
+        f"{several if steps_per_execution > 1 else f'there are {hosts} hosts'} on a TPU, which "
+        "compiles for static shapes, with data that end: give dataset.repeat() and say the steps "
+        "(steps_per_epoch, validation_steps; steps of evaluate)"
+    )
+
+
 def warn_of_batch_norm(model: keras.Model, strategy: tf.distribute.Strategy) -> None:
     """Warns where several replicas would train otherwise than one device, for batch statistics."""
     replicas = strategy.num_replicas_in_sync

@@ -140,6 +140,7 @@ class TrainsOnStreams(RemembersTraining):
     def _prepare(self, x: Any) -> Any:
         """Data of the caller's own: what Keras is to iterate over."""
         data = self.prepare_dataset(own_batches.checked(x, self._replicas))
+        self._check_endless(data)
         if not isinstance(data, tf.data.Dataset):
             self.build_from(data)
             return data
@@ -162,9 +163,9 @@ class TrainsOnStreams(RemembersTraining):
     def _held_out(self, x: Any) -> tf.data.Dataset | dict:
         """Data to evaluate on, of any kind that `fit` takes."""
         input_checks.check_stream(x, self.batch_spec, None, self.distribute_strategy)
-        if isinstance(x, Stream):
-            return self.prepare_dataset(x.epoch(0))
-        return self.prepare_dataset(own_batches.checked(x, self._replicas))
+        data = x.epoch(0) if isinstance(x, Stream) else own_batches.checked(x, self._replicas)
+        self._check_endless(data)
+        return self.prepare_dataset(data)
 
     def evaluate(
         self, x: Any = None, y: None = None, **kwargs: Any
@@ -192,6 +193,10 @@ class TrainsOnStreams(RemembersTraining):
         """Keras's `predict`; a float image outside 0..1 raises ValueError."""
         with input_checks.clear_errors():
             return super().predict(own_batches.checked_images(x), *args, **kwargs)
+
+    def _check_endless(self, data: tf.data.Dataset | dict) -> None:
+        steps = self.steps_per_execution
+        replica_checks.check_endless(data, steps, self.distribute_strategy)
 
     @property
     def _replicas(self) -> int:

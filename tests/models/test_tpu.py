@@ -19,6 +19,7 @@ from tensorflow.python.framework import kernels
 from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
 
 import sogclr_tf
+from sogclr_tf.data.labeled import with_labeled
 from sogclr_tf.experiment import build
 from sogclr_tf.experiment.config import config_of_file, recipe_path
 from sogclr_tf.losses.registry import losses_for
@@ -263,6 +264,60 @@ class TestTrace:
         config = imagenet(image_size=224, batch_size=32, encoder=None)
         nodes = traced(model(config, one_core, 1_281_167), one_core, specs(config))
         assert_fit_for_a_core(nodes)
+
+
+class TestLoop:
+    """Keras's loop over several steps, which stays on the host, around the step of a core."""
+
+    def traced_loop(self, built, tpu, data):
+        """The function of several steps over an iterator, as `fit` makes both, as a graph."""
+        built.make_train_function()
+        loop = inspect.getclosurevars(built.train_function).nonlocals["multi_step_on_iterator"]
+        if isinstance(data, tf.data.Dataset):
+            data = tpu.experimental_distribute_dataset(data)
+        return loop.get_concrete_function(iter(data)).graph
+
+    def functions(self, graph):
+        """{name: [its nodes]} of the functions that the graph calls."""
+        library = graph.as_graph_def().library.function
+        return {one.signature.name: list(one.node_def) for one in library}
+
+    @pytest.mark.parametrize(
+        ("steps", "probed"),
+        [(4, False), *(pytest.param(*case, marks=TRACED) for case in [(1, False), (4, True)])],
+    )
+    def test_a_core_has_one_step_of_static_shapes(self, tpu, steps, probed):
+        config = imagenet()
+        config.steps_per_execution = steps
+        built = model(config, tpu)
+        stream = views(config)
+        if probed:
+            images, policy = np.zeros((48, 8, 8, 3), np.uint8), sogclr_tf.Policy(size=8)
+            labeled = sogclr_tf.ArraySource(images, np.zeros(48, np.int64))
+            stream = with_labeled(stream, labeled, policy, CORES)
+        graph = self.traced_loop(built, tpu, built._prepare_stream(stream, 0))
+        functions = self.functions(graph)
+        (step,) = [
+            nodes
+            for nodes in functions.values()
+            if any(node.op == "TPUReplicateMetadata" for node in nodes)
+        ]
+        assert [node.name for node in step if node.op == "XlaSetDynamicDimensionSize"] == []
+        assert len([node for node in step if node.op == "CrossReplicaSum"]) > 40
+
+    def test_data_that_end_are_refused(self, tpu):
+        """Keras asks them for an element that may be missing, of whatever size."""
+        config = imagenet()
+        config.steps_per_execution = 4
+        built = model(config, tpu)
+        own = views(config).epoch(0)
+        for work in (
+            lambda: built.fit(own),
+            lambda: built.evaluate(own),
+            lambda: built.fit(own.repeat(), validation_data=own),
+        ):
+            with pytest.raises(ValueError, match="steps_per_execution is 4 on a TPU, .*repeat"):
+                work()
 
 
 class TestLowering:

@@ -11,7 +11,6 @@ import pytest
 import tensorflow as tf
 from support import equivalence, tpu_compiler
 from support.bfloat16 import needs_bfloat16
-from support.numerics import assert_close
 from support.paths import ROOT
 from tpu_compiler import figures, hlo_text, program, recipe, report
 from tpu_compiler.compiler import VERSIONS, Compiler, RefusedError
@@ -142,8 +141,7 @@ class TestMeaning:
         for path in compared:
             for one_core in got[path][1:]:
                 np.testing.assert_array_equal(one_core, got[path][0], err_msg=path)
-            terms = equivalence.BATCH * 2 * 9 * self.STEPS
-            assert_close(got[path][0], want[path], terms, at_least=0.1, name=path)
+            np.testing.assert_allclose(got[path][0], want[path], rtol=0, atol=1e-5, err_msg=path)
 
     def mirrored(self, name):
         """{path: array} of what three steps of `fit` leave."""
