@@ -12,7 +12,8 @@ updated in place; what crosses cores, before and after the compiler combined it;
 floating-point operations. Nothing is run.
 
 With several --batch it finds the largest that fits. With --step=test it is the step of `evaluate`,
-with --step=features the forward pass of evaluation on one core.
+with --step=features the forward pass of evaluation on one core. --json keeps all figures, --page
+writes the tables into docs/tpu.md.
 """
 
 import json
@@ -23,10 +24,13 @@ import sys
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from absl import app, flags
+from benchmarks.report import write_page
 from ml_collections import config_flags
 
 from sogclr_tf.experiment import command_line
 from sogclr_tf.experiment import config as configs
+
+PAGE = pathlib.Path(__file__).parents[1] / "docs" / "tpu.md"
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/imagenet.py by default.")
 _TOPOLOGY = flags.DEFINE_list("topology", ["v5e:2x4"], "One or more, such as v5e:2x4,v4:2x2x1.")
@@ -36,6 +40,7 @@ _CLASSES = flags.DEFINE_integer("classes", None, "Of the online probe; by defaul
 _STEP = flags.DEFINE_enum("step", "train", ("train", "test", "features"), "Which program.")
 _UTILIZATION = flags.DEFINE_float("utilization", 0.4, "Of the chip's peak, for the estimate.", 0, 1)
 _JSON = flags.DEFINE_string("json", None, "A file to write the figures to.")
+_PAGE = flags.DEFINE_string("page", None, "Place in docs/tpu.md to write the tables to.")
 _PYTHON = flags.DEFINE_string("python", None, "Interpreter with jax and libtpu.")
 
 
@@ -47,14 +52,13 @@ def main(argv: list[str]) -> None:
     from tpu_compiler import report
 
     found = compiled(config)
-    print(report.summary(found, _UTILIZATION.value))
+    tables = report.tables(found, _UTILIZATION.value)
+    print(tables)
     for one in found:
-        print(f"\n{one['topology']}, batch {one['batch']}: what crosses cores in a step\n")
-        print(report.exchanges(one))
         if "error" in one:
-            print(f"\nThe compiler says:\n{one['error']}")
-    if len(found) > 1:
-        print(f"\n{report.largest_that_fits(found)}")
+            print(f"\n{one['topology']}, batch {one['batch']}: the compiler says:\n{one['error']}")
+    if _PAGE.value:
+        write_page(PAGE, _PAGE.value, tables)
     if _JSON.value:
         pathlib.Path(_JSON.value).write_text(json.dumps(found, indent=1))
     if not all(map(report.fits, found)):

@@ -1,7 +1,9 @@
 """Steps compiled for eight cores by the TPU's own compiler, and what their programs mean."""
 
+import collections
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -14,6 +16,7 @@ from support.bfloat16 import needs_bfloat16
 from support.paths import ROOT
 from tpu_compiler import figures, hlo_text, program, recipe, report
 from tpu_compiler.compiler import VERSIONS, Compiler, RefusedError
+from tpu_compiler.core import AbsentCores
 
 from sogclr_tf.experiment.config import config_of_file, recipe_path
 from sogclr_tf.losses.registry import losses_for
@@ -122,6 +125,32 @@ class TestSteps:
         ]
         assert any("f32[8,2,2,128]" in line for line in gathered)
         assert [line for line in gathered if "bf16" in line] == []
+
+
+@pytest.mark.slow(reason="a step is traced under TPUStrategy")
+def test_what_is_lowered_exchanges_what_tpu_strategy_does():
+    """One for one, by dtype and shape."""
+    config = config_of()
+    strategy = tf.distribute.TPUStrategy(AbsentCores(CORES))
+    with strategy.scope():
+        built = recipe.model_of(config, EXAMPLES, CLASSES)
+    step, share = recipe.step_of(config, built, "train", CORES)
+
+    @tf.function(autograph=False)
+    def under_strategy(batch):
+        return strategy.run(step, (batch,))
+
+    operations = under_strategy.get_concrete_function(share).graph.get_operations()
+    sums = [node.outputs[0] for node in operations if node.type == "CrossReplicaSum"]
+    want = collections.Counter((tensor.dtype.name, tuple(tensor.shape)) for tensor in sums)
+    dtypes = {"f32": "float32", "s32": "int32"}
+    got = collections.Counter()
+    _, its_program = lowered(config)
+    pattern = r"= (\w+)\[([\d,]*)\]\S* all-reduce\("
+    for dtype, sizes in re.findall(pattern, its_program.text):
+        got[dtypes[dtype], tuple(int(size) for size in sizes.split(",") if size)] += 1
+    assert got == want
+    assert got.total() > 40
 
 
 class TestMeaning:

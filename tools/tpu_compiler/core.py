@@ -26,7 +26,7 @@ class CoreContext(tf.distribute.ReplicaContext):
     def __init__(self, cores: int) -> None:
         super().__init__(tf.distribute.get_strategy(), 0)
         self._cores = cores
-        self._tpu = tf.distribute.TPUStrategy(_AbsentCores(cores))
+        self._tpu = tf.distribute.TPUStrategy(AbsentCores(cores))
 
     @property
     def strategy(self) -> tf.distribute.Strategy:
@@ -76,8 +76,8 @@ def _kind_of(value):
     return "statistics" if value.shape.rank else "scalars"
 
 
-class _AbsentCores:
-    """A resolver of cores that do not exist: enough for TPUStrategy to be asked about."""
+class AbsentCores:
+    """A resolver of cores that do not exist: enough for TPUStrategy to trace, not to run."""
 
     def __init__(self, cores):
         self._cores = cores

@@ -6,39 +6,50 @@ from typing import Any
 from tpu_compiler.chips import chip_of
 from tpu_compiler.figures import steps_per_second
 
-_MEMORY = ("arguments", "outputs", "aliased", "temporaries", "code", "total")
+
+def tables(results: list[dict[str, Any]], utilization: float) -> str:
+    """All that is to be read: a row for each program, what the first exchanges, what fits."""
+    parts = [summary(results, utilization)]
+    compiled = [found for found in results if "error" not in found]
+    if compiled and compiled[0]["cores"] > 1:
+        found = compiled[0]
+        what = f"What a step of {found['batch']:,} exchanges on {found['cores']:,} cores"
+        parts.append(f"{what} ({found['topology']}), by core:\n\n{exchanges(found)}")
+    if len(results) > 1:
+        parts.append(largest_that_fits(results))
+    return "\n\n".join(parts)
 
 
 def summary(results: list[dict[str, Any]], utilization: float) -> str:
     """One row for each program that was compiled, with where the estimate is from."""
     head = (
-        "| topology | cores | batch | compiled | HBM a core: arguments | temporaries | total | of "
-        "| updated in place | tables copied | messages | bytes in them | FLOPs a core and step "
-        f"| an image | steps/s at {utilization:.0%} of peak (estimate) |"
+        "| topology | batch | compiled | arguments | temporaries | code | total | HBM "
+        "| updated in place | tables copied | TFLOP | steps/s, estimated |"
     )
-    lines = [head, "|" + "---|" * head.count(" | ") + "---|"]
+    lines = [head, "|---|---|---|---|---|---|---|---|---|---|---|---|"]
     lines += [_row(found, utilization) for found in results]
     sources = sorted({chip_of(found["topology"]).source for found in results})
-    return "\n".join([*lines, "", f"Memory and peak of the chips: {', '.join(sources)}"])
+    lines += [
+        "",
+        "All of one core, in 2**20 and 2**30 bytes. The estimate is the chip's peak in bfloat16 at "
+        f"a utilization of {utilization:.0%}, over the compiler's count of operations; HBM and "
+        f"peak are of {', '.join(f'<{source}>' for source in sources)}.",
+    ]
+    return "\n".join(lines)
 
 
 def _row(found, utilization):
-    start = f"| {found['topology']} | {found['cores']} | {found['batch']:,} "
+    start = f"| {found['topology']} | {found['batch']:,} "
     if "error" in found:
-        return f"{start}| no: {short(found['error'])} |"
-    memory, state, messages = found["memory"], found["state"], found["messages"]
+        return f"{start}| no: {short(found['error'])} | | | | | {megabytes(found['hbm'])} | | | | |"
+    memory, state = found["memory"], found["state"]
     cells = [
         f"in {found['seconds']:.0f} s",
-        megabytes(memory["arguments"]),
-        megabytes(memory["temporaries"]),
-        megabytes(memory["total"]),
+        *(megabytes(memory[name]) for name in ("arguments", "temporaries", "code", "total")),
         megabytes(found["hbm"]),
         f"{state['in_place']} of {state['updated']}",
         str(state["table_copies"]),
-        str(messages["count"]),
-        megabytes(messages["bytes"]),
-        f"{found['flops']:.3g}",
-        f"{found['flops'] * found['cores'] / found['batch']:.3g}",
+        f"{found['flops'] / 1e12:.3g}",
         f"{steps_per_second(found, utilization):.2g}",
     ]
     return f"{start}| {' | '.join(cells)} |"
@@ -83,8 +94,9 @@ def fits(found: dict[str, Any]) -> bool:
 
 def short(error: str) -> str:
     """The compiler's first words, without a path or a bar that would break the table."""
-    line = " ".join(error.split())
-    return re.sub(r"\|", "/", line)[:200]
+    line = " ".join(error.split()).replace("|", "/")
+    needed = re.search(r"total memory required.*?exceeds available HBM \([\w.]+\)", line)
+    return needed[0] if needed else line[:120]
 
 
 def megabytes(size: int) -> str:
