@@ -67,6 +67,7 @@ def main(argv: list[str]) -> None:
 
 def compiled(config) -> list[dict]:
     """The figures of every batch on every topology, the smallest batch first."""
+    import keras
     from tpu_compiler import figures, program, recipe
     from tpu_compiler.chips import chip_of
     from tpu_compiler.compiler import Compiler
@@ -79,6 +80,7 @@ def compiled(config) -> list[dict]:
             cores = 1 if _STEP.value == "features" else compiler.topology(topology)["cores"]
             for batch in sorted(_BATCH.value or [config.batch_size]):
                 config.batch_size = batch
+                keras.utils.clear_session()
                 model = recipe.model_of(config, examples, classes)
                 step, share = recipe.step_of(config, model, _STEP.value, cores)
                 lowered = program.lower(step, share, recipe.variables_of(model), cores)

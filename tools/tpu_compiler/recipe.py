@@ -4,7 +4,6 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 from ml_collections import ConfigDict
@@ -48,7 +47,6 @@ def size_of(
 
 def model_of(config: ConfigDict, examples: int, classes: int) -> ContrastiveModel:
     """The compiled model of the command, for so many examples."""
-    keras.utils.clear_session()
     build.set_precision(config.precision)
     strategy = tf.distribute.get_strategy()
     stream = types.SimpleNamespace(
