@@ -27,9 +27,11 @@ SERVING = (ROOT / "docs" / "serving.md").read_text()
 ENCODERS = (ROOT / "docs" / "encoders.md").read_text()
 WEIGHTS = (ROOT / "docs" / "weights.md").read_text()
 PERFORMANCE = (ROOT / "docs" / "performance.md").read_text()
+TPU = (ROOT / "docs" / "tpu.md").read_text()
 BATCH_SIZE = (ROOT / "docs" / "batch_size.md").read_text()
 GUIDES = (
     STRATEGIES,
+    TPU,
     DATA,
     IMAGE_TEXT,
     AUGMENTATION,

@@ -65,7 +65,8 @@ def aliases(text: str) -> dict[int, int]:
 def copies(text: str, shape: tuple[int, ...], dtype: str = "f32") -> int:
     """How many instructions of the program copy an array of this shape whole."""
     array = re.escape(f"{dtype}[{','.join(map(str, shape))}]")
-    return len(re.findall(rf"= \(?{array}\S* copy(?:-start)?\(", text))
+    # A copy-start gives back a tuple: what it writes, what it reads, and a mark.
+    return len(re.findall(rf"= \(?{array}(?:\S*|.*\)) copy(?:-start)?\(", text))
 
 
 def _bytes(dtype, dimensions):
