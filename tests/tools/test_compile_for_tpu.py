@@ -14,7 +14,7 @@ import tensorflow as tf
 from support import equivalence, tpu_compiler
 from support.bfloat16 import needs_bfloat16
 from support.paths import ROOT
-from tpu_compiler import figures, hlo_text, program, recipe, report
+from tpu_compiler import figures, program, recipe, report
 from tpu_compiler.compiler import VERSIONS, Compiler, RefusedError
 from tpu_compiler.core import AbsentCores
 
@@ -28,16 +28,22 @@ TOOL = ROOT / "tools" / "compile_for_tpu.py"
 CORES, TOPOLOGY = 8, "v5e:2x4"
 EXAMPLES, CLASSES = 10_000, 10
 SMALL = {"name": "small_resnet", "widths": (12,), "stem_stride": 2}
-# (recipe, loss, optimizer, step, precision)
+# (recipe, loss, optimizer)
 OBJECTIVES = [("imagenet.py", name, "lars") for name in losses_for("views")]
 OBJECTIVES += [("imagenet.py", "sogclr", name) for name in optimizer_names() if name != "lars"]
 OBJECTIVES += [("emoji_text.py", name, "adamw") for name in ("two_way", "clip")]
 
 
 @pytest.fixture(scope="module")
-def compiler(tmp_path_factory):
+def python(tmp_path_factory):
+    """The interpreter that has the compiler."""
+    return tpu_compiler.interpreter(tmp_path_factory.mktemp("tpu"))
+
+
+@pytest.fixture(scope="module")
+def compiler(python):
     """One process for all programs."""
-    with Compiler(tpu_compiler.interpreter(tmp_path_factory.mktemp("tpu"))) as process:
+    with Compiler(python) as process:
         yield process
 
 
@@ -188,30 +194,9 @@ class TestMeaning:
         with tf.device("CPU:0"):
             built = equivalence.model(name)
             built.optimizer.build(built.trainable_variables)
-        stream = built.prepare_dataset(equivalence.stream(name).stream(0))
-        batches = list(stream.take(self.STEPS).as_numpy_iterator())
-        share = {
-            key: tf.TensorSpec([equivalence.BATCH // CORES, *value.shape[1:]], value.dtype)
-            for key, value in batches[0].items()
-        }
-        variables = recipe.variables_of(built)
-        its_program = program.lower(built.train_step, share, variables, CORES)
-        keys = [one.name for one in its_program.batch]
-        given = {
-            f"{step}/{number}": np.reshape(batch[key], (CORES, -1, *batch[key].shape[1:]))
-            for step, batch in enumerate(batches)
-            for number, key in enumerate(keys)
-        }
-        first = len(keys)
-        paths = {number: one.name for number, one in enumerate(its_program.state, first)}
-        held = {str(number): variables[path].numpy() for number, path in paths.items()}
-        updates = sorted(hlo_text.aliases(its_program.text).items())
-        np.savez(folder / "batches.npz", **given)
-        np.savez(folder / "state.npz", updates=np.array(updates), **held)
-        files = {f: folder / f"{f}.npz" for f in ("batches", "state", "outputs")}
-        compiler.run(its_program, CORES, **files)
-        with np.load(files["outputs"]) as file:
-            return {paths[int(number)]: values for number, values in file.items()}
+        stream = built.prepare_dataset(equivalence.stream(name).stream(0)).take(self.STEPS)
+        batches = list(stream.as_numpy_iterator())
+        return tpu_compiler.run_on_cpu(compiler, built, batches, CORES, folder)
 
 
 class TestRefusals:
@@ -259,10 +244,8 @@ class TestRefusals:
 
 @COMPILES
 @needs_bfloat16
-def test_the_imagenet_recipe_by_the_command(compiler, tmp_path, tmp_path_factory):
+def test_the_imagenet_recipe_by_the_command(python, tmp_path):
     """ResNet-50 at 224 pixels, batch 256 on eight cores, the table of ImageNet."""
-    del compiler
-    python = tpu_compiler.interpreter(tmp_path_factory.getbasetemp())
     options = ["--config.precision=mixed_bfloat16", f"--python={python}", "--json=found.json"]
     process = subprocess.run(
         [sys.executable, TOOL, *options], cwd=tmp_path, capture_output=True, text=True
