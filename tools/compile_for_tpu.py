@@ -11,9 +11,9 @@ memory of a core (HBM) beside the chip's; whether every table and every slot of 
 updated in place; what crosses cores, before and after the compiler combined it; and the
 floating-point operations. Nothing is run.
 
-With several --batch it finds the largest that fits. With --step=test it is the step of `evaluate`,
-with --step=features the forward pass of evaluation on one core. --json keeps all figures, --page
-writes the tables into docs/tpu.md.
+With --batch=256,512,1024 it finds the largest that fits. With --step=test it is the step of
+`evaluate`, with --step=features the forward pass of evaluation on one core. --json keeps all
+figures, --page writes the tables into docs/tpu.md.
 """
 
 import json
@@ -34,7 +34,7 @@ PAGE = pathlib.Path(__file__).parents[1] / "docs" / "tpu.md"
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/imagenet.py by default.")
 _TOPOLOGY = flags.DEFINE_list("topology", ["v5e:2x4"], "One or more, such as v5e:2x4,v4:2x2x1.")
-_BATCH = flags.DEFINE_multi_integer("batch", None, "Global batches to try, each with its own flag.")
+_BATCH = flags.DEFINE_list("batch", [], "Global batches to try; by default the config's own.")
 _EXAMPLES = flags.DEFINE_float("examples", None, "N; by default that of the config's data set.")
 _CLASSES = flags.DEFINE_integer("classes", None, "Of the online probe; by default likewise.")
 _STEP = flags.DEFINE_enum("step", "train", ("train", "test", "features"), "Which program.")
@@ -46,7 +46,7 @@ _PYTHON = flags.DEFINE_string("python", None, "Interpreter with jax and libtpu."
 
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
-        raise ValueError(f"'{argv[1]}' is no flag: several batches are --batch=256 --batch=512")
+        raise ValueError(f"'{argv[1]}' is no flag: several batches are --batch=256,512")
     config = _CONFIG.value
     configs.check_config(config)
     from tpu_compiler import report
@@ -73,12 +73,12 @@ def compiled(config) -> list[dict]:
     from tpu_compiler.compiler import Compiler
 
     examples, classes = recipe.size_of(config, _EXAMPLES.value, _CLASSES.value)
-    found = []
+    sizes, found = batches(config), []
     with Compiler(_PYTHON.value) as compiler:
         for topology in _TOPOLOGY.value:
             chip_of(topology)
             cores = 1 if _STEP.value == "features" else compiler.topology(topology)["cores"]
-            for batch in sorted(_BATCH.value or [config.batch_size]):
+            for batch in sizes:
                 config.batch_size = batch
                 keras.utils.clear_session()
                 model = recipe.model_of(config, examples, classes)
@@ -88,6 +88,14 @@ def compiled(config) -> list[dict]:
                 found.append({"examples": examples, "config": config.to_dict(), **one})
                 print(f"{topology}, batch {batch}: compiled", file=sys.stderr, flush=True)
     return found
+
+
+def batches(config) -> list[int]:
+    """The global batches to compile for, the smallest first."""
+    given = _BATCH.value or [str(config.batch_size)]
+    if not all(batch.isdecimal() and int(batch) > 1 for batch in given):
+        raise ValueError(f"--batch is {','.join(given)}: expected whole numbers from 2 on")
+    return sorted(map(int, given))
 
 
 def parse(argv: list[str]) -> list[str]:

@@ -280,10 +280,18 @@ class TestCommand:
         assert line.startswith("error: /no/python cannot be started")
 
     @pytest.mark.slow(reason="programs run in processes of their own")
-    def test_a_data_set_of_unknown_size(self):
-        status, line = self.run("--config.data.name=./pets", f"--python={sys.executable}")
+    @pytest.mark.parametrize(
+        ("option", "said"),
+        [
+            ("--config.data.name=./pets", "the number of examples of './pets' is not known here"),
+            ("--batch=256,many", "--batch is 256,many: expected whole numbers"),
+            ("--config.batch=1", "unknown config key 'batch': choose one of batch_size"),
+        ],
+    )
+    def test_bad_input(self, option, said):
+        status, line = self.run(option, f"--python={sys.executable}")
         assert status == 1
-        assert line.startswith("error: the number of examples of './pets' is not known here")
+        assert line.startswith(f"error: {said}")
 
     def test_the_environment_is_the_extra(self):
         versions = ", ".join(f'"{version}"' for version in VERSIONS)
