@@ -20,6 +20,7 @@ import json
 import os
 import pathlib
 import sys
+from collections.abc import Iterator
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -51,7 +52,13 @@ def main(argv: list[str]) -> None:
     configs.check_config(config)
     from tpu_compiler import report
 
-    found = compiled(config)
+    found = []
+    for one in compiled(config):
+        found.append(one)
+        print(f"{one['topology']}, batch {one['batch']}: done", file=sys.stderr, flush=True)
+        if _JSON.value:
+            # Each may take minutes: what was found is kept.
+            pathlib.Path(_JSON.value).write_text(json.dumps(found, indent=1))
     tables = report.tables(found, _UTILIZATION.value)
     print(tables)
     for one in found:
@@ -59,13 +66,11 @@ def main(argv: list[str]) -> None:
             print(f"\n{one['topology']}, batch {one['batch']}: the compiler says:\n{one['error']}")
     if _PAGE.value:
         write_page(PAGE, _PAGE.value, tables)
-    if _JSON.value:
-        pathlib.Path(_JSON.value).write_text(json.dumps(found, indent=1))
     if not all(map(report.fits, found)):
         sys.exit(1)
 
 
-def compiled(config) -> list[dict]:
+def compiled(config) -> Iterator[dict]:
     """The figures of every batch on every topology, the smallest batch first."""
     import keras
     from tpu_compiler import figures, program, recipe
@@ -73,7 +78,7 @@ def compiled(config) -> list[dict]:
     from tpu_compiler.compiler import Compiler
 
     examples, classes = recipe.size_of(config, _EXAMPLES.value, _CLASSES.value)
-    sizes, found = batches(config), []
+    sizes = batches(config)
     with Compiler(_PYTHON.value) as compiler:
         for topology in _TOPOLOGY.value:
             chip_of(topology)
@@ -85,9 +90,7 @@ def compiled(config) -> list[dict]:
                 step, share = recipe.step_of(config, model, _STEP.value, cores)
                 lowered = program.lower(step, share, recipe.variables_of(model), cores)
                 one = figures.measure(compiler, lowered, model, config, topology, cores)
-                found.append({"examples": examples, "config": config.to_dict(), **one})
-                print(f"{topology}, batch {batch}: compiled", file=sys.stderr, flush=True)
-    return found
+                yield {"examples": examples, "config": config.to_dict(), **one}
 
 
 def batches(config) -> list[int]:
