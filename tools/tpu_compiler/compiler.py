@@ -79,8 +79,8 @@ class Compiler:
         """Compiles a program for so many cores of a topology.
 
         Returns:
-            {"seconds": of compiling, "flops": of a core, "memory": {what: bytes of a core},
-            "text": the program as it is run}.
+            {"seconds": of compiling, "memory": {what: bytes of a core}}, with "flops" of a core and
+            "text", the program as it is run; or with "unreadable", why it cannot be looked into.
 
         Raises:
             RefusedError: the compiler does not take it, or it does not fit.
@@ -94,7 +94,7 @@ class Compiler:
             hlo=str(hlo),
             optimized=str(optimized),
         )
-        return {**answer, "text": optimized.read_text()}
+        return answer if "unreadable" in answer else {**answer, "text": optimized.read_text()}
 
     def run(self, program: Program, replicas: int, **files: os.PathLike) -> None:
         """Runs a program on this machine's CPU: the files are as `jax_process.run_on_cpu` says."""

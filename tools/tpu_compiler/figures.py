@@ -27,7 +27,8 @@ def measure(
 
     Returns:
         A dictionary for JSON. "error" has the compiler's words where it refuses the program, with
-        nothing else that it says. All sizes are bytes of one core.
+        nothing else that it says; "unreadable" says why a program that it made cannot be looked
+        into, of which only the memory is known. All sizes are bytes of one core.
     """
     lowered = hlo_text.exchanges(program.text)
     found = {
@@ -42,14 +43,15 @@ def measure(
         answer = compiler.compile(program, topology, cores)
     except RefusedError as refused:
         return {**found, "error": str(refused)}
-    text = answer.pop("text")
     memory = answer["memory"]
     held = memory["arguments"] + memory["outputs"] - memory["aliased"] + memory["temporaries"]
+    found |= {**answer, "memory": {**memory, "total": held + memory["code"]}}
+    if "unreadable" in answer:
+        return found
+    text = found.pop("text")
     messages = hlo_text.exchanges(text)
     return {
         **found,
-        **answer,
-        "memory": {**memory, "total": held + memory["code"]},
         "state": in_place(program, model, text),
         "messages": {
             "count": len(messages),

@@ -60,7 +60,9 @@ def compile_for_tpu(topology, replicas, hlo, optimized):
     """Compiles the program in the file `hlo`; writes what became of it to `optimized`.
 
     Returns:
-        {"seconds": of compiling, "flops": of a core in a step, "memory": {what: bytes of a core}}.
+        {"seconds": of compiling, "flops": of a core in a step, "memory": {what: bytes of a core}},
+        and "unreadable" with a reason where nothing was written: libtpu may know instructions that
+        jaxlib does not.
     """
     devices = tuple(_topology(topology).devices[:replicas])
     compile_program = devices[0].client.compile
@@ -68,13 +70,16 @@ def compile_for_tpu(topology, replicas, hlo, optimized):
     with _module(hlo) as module:
         executable = compile_program(module, _jax.DeviceList(devices), _options(replicas))
     seconds = time.perf_counter() - begin
-    pathlib.Path(optimized).write_text(executable.hlo_modules()[0].to_string())
     stats = executable.get_compiled_memory_stats()
-    return {
+    answer = {
         "seconds": seconds,
-        "flops": _properties(executable)["flops"],
         "memory": {name: getattr(stats, field) for name, field in _MEMORY.items()},
     }
+    try:
+        pathlib.Path(optimized).write_text(executable.hlo_modules()[0].to_string())
+        return {**answer, "flops": _properties(executable)["flops"]}
+    except jax.errors.JaxRuntimeError as error:
+        return {**answer, "unreadable": str(error)}
 
 
 def run_on_cpu(hlo, replicas, batches, state, outputs):

@@ -10,7 +10,7 @@ from tpu_compiler.figures import steps_per_second
 def tables(results: list[dict[str, Any]], utilization: float) -> str:
     """All that is to be read: a row for each program, what the first exchanges, what fits."""
     parts = [summary(results, utilization)]
-    compiled = [found for found in results if "error" not in found]
+    compiled = [found for found in results if "messages" in found]
     if compiled and compiled[0]["cores"] > 1:
         found = compiled[0]
         what = f"What a step of {found['batch']:,} exchanges on {found['cores']:,} cores"
@@ -35,6 +35,11 @@ def summary(results: list[dict[str, Any]], utilization: float) -> str:
         f"a utilization of {utilization:.0%}, over the compiler's count of operations; HBM and "
         f"peak are of {', '.join(f'<{source}>' for source in sources)}.",
     ]
+    if any("unreadable" in found for found in results):
+        lines[-1] += (
+            " Of a program that jaxlib cannot read, because libtpu is newer, the memory alone is "
+            "known: the bytes of what is updated in place."
+        )
     return "\n".join(lines)
 
 
@@ -42,16 +47,19 @@ def _row(found, utilization):
     start = f"| {found['topology']} | {found['batch']:,} "
     if "error" in found:
         return f"{start}| no: {short(found['error'])} | | | | | {megabytes(found['hbm'])} | | | | |"
-    memory, state = found["memory"], found["state"]
+    memory = found["memory"]
     cells = [
         f"in {found['seconds']:.0f} s",
         *(megabytes(memory[name]) for name in ("arguments", "temporaries", "code", "total")),
         megabytes(found["hbm"]),
-        f"{state['in_place']} of {state['updated']}",
-        str(state["table_copies"]),
-        f"{found['flops'] / 1e12:.3g}",
-        f"{steps_per_second(found, utilization):.2g}",
     ]
+    if "unreadable" in found:
+        aliased, outputs = (megabytes(memory[name]) for name in ("aliased", "outputs"))
+        cells += [f"{aliased} of {outputs}", "", "", ""]
+    else:
+        state = found["state"]
+        cells += [f"{state['in_place']} of {state['updated']}", str(state["table_copies"])]
+        cells += [f"{found['flops'] / 1e12:.3g}", f"{steps_per_second(found, utilization):.2g}"]
     return f"{start}| {' | '.join(cells)} |"
 
 
