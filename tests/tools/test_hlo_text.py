@@ -45,6 +45,8 @@ def test_copies_of_a_table():
         "  %copy-start = (f32[100]{0}, f32[100]{0}, u32[]) copy-start(%table)",
         "  %fusion = f32[100]{0} fusion(%copy.1)",
         "  %copy.2 = f32[1000]{0} copy(%other)",
+        "  %in = (f32[100]{0:T(1024)S(1)}, f32[100]{0:T(1024)}, u32[]) copy-start(%table)",
+        "  %out = (f32[100]{0:T(1024)}, f32[100]{0:T(1024)S(1)}, u32[]) copy-start(%moved)",
     ]
     assert hlo_text.copies("\n".join(lines), (100,)) == 2
 

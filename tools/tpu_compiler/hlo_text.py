@@ -5,6 +5,8 @@ import dataclasses
 import math
 import re
 
+# In a layout: not in HBM.
+_ON_CHIP = "S(1)"
 _BITS = {"pred": 8, "bf16": 16}
 _EXCHANGES = "all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute"
 # `%name = SHAPE opcode(operands), ...`; what a -done gives back was counted at its -start.
@@ -63,10 +65,15 @@ def aliases(text: str) -> dict[int, int]:
 
 
 def copies(text: str, shape: tuple[int, ...], dtype: str = "f32") -> int:
-    """How many instructions of the program copy an array of this shape whole."""
+    """How many instructions of the program copy an array of this shape whole, within HBM.
+
+    What the compiler moves to the chip's own memory and back, because it is small enough, does not
+    count.
+    """
     array = re.escape(f"{dtype}[{','.join(map(str, shape))}]")
     # A copy-start gives back a tuple: what it writes, what it reads, and a mark.
-    return len(re.findall(rf"= \(?{array}(?:\S*|.*\)) copy(?:-start)?\(", text))
+    found = re.findall(rf"= (\(?{array}(?:\S*|.*\))) copy(?:-start)?\(", text)
+    return len([layouts for layouts in found if _ON_CHIP not in layouts])
 
 
 def _bytes(dtype, dimensions):
