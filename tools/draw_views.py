@@ -4,8 +4,8 @@
 
 Each sheet holds 16 images beside their two views, as a first epoch of training draws them: of
 CIFAR-10 in DIR, as TFDS prepares it, for the policy made for it; for the others parts of
-scikit-learn's two photographs, which overlap, in views of 224x224. --size draws all in another size.
-Takes half a minute.
+scikit-learn's two photographs, which overlap, in views of 224x224. --size draws all in another
+size. Takes half a minute.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Changes of one image's colors, as XLA compiles them: of planes float32 [3, height, width] in 0..1.
+"""Changes of one image's colors, as XLA compiles them: of planes float32 [3, H, W] in 0..1.
 
 The planes lie apart because XLA is slower with interleaved colors.
 """

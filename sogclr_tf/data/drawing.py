@@ -41,7 +41,7 @@ class Drawer:
         return {**example, "image": tf.ensure_shape(image, [*self._source.image_size, 3])}  # type: ignore[misc]
 
     def views_together(self, examples: dict) -> list[tf.Tensor]:
-        """The views of a batch of decoded images of one size: of each policy [n, height, width, 3]."""
+        """The views of a batch of decoded images of one size: of each policy [n, h, w, 3]."""
         images = tf.unstack(self._source.checked(examples["image"], examples["index"]))
         shapes = tf.repeat([self._source.image_size], len(images), axis=0)
         rows = randomness.draws(self._seed, examples["epoch"], examples["index"])

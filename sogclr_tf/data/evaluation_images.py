@@ -10,7 +10,7 @@ from sogclr_tf.data.view_size import Size, height_and_width
 
 
 def evaluation_set(source: Source, size: Size) -> tuple[tf.data.Dataset, np.ndarray | None]:
-    """Whole images, each the largest part in its middle that has the proportions of `size`, resized.
+    """Of each image the largest part in the middle that has the proportions of `size`, resized.
 
     Args:
         source: `sogclr_tf.Source`.

@@ -43,8 +43,9 @@ def export_encoder(
     `classify_bytes`   `image_bytes` -> `probabilities` float32 [B, K]; with a head
 
     Files are decoded as `sogclr_tf.data.decoding` does, and the largest part in their middle that
-    has the encoder's proportions resized, as in evaluation. `tf.saved_model.load` gives an object with `trainable_variables`, called as
-    `loaded(images, training=False)`; neither it nor a server needs this package or Keras.
+    has the encoder's proportions is resized, as in evaluation. `tf.saved_model.load` gives an
+    object with `trainable_variables`, called as `loaded(images, training=False)`; neither it nor a
+    server needs this package or Keras.
 
     The version folder appears whole or not at all: it is written under a hidden name beside its
     place and then renamed. What an export that was killed left behind is removed by the next one,
