@@ -26,7 +26,7 @@ def height_and_width(size: Any, name: str = "size") -> tuple[int, int]:
 
 
 def _is_length(side: Any) -> bool:
-    return isinstance(side, numbers.Integral) and not isinstance(side, bool) and side >= 1
+    return isinstance(side, numbers.Integral) and not isinstance(side, bool) and int(side) >= 1
 
 
 def _no_size(size: Any, name: str) -> ValueError:

@@ -5,7 +5,6 @@ import pytest
 import tensorflow as tf
 
 import sogclr_tf
-from sogclr_tf.data import image_text
 
 N = 10
 # An image is as bright as its index; its text says it.
