@@ -129,15 +129,14 @@ def finish(
 
 def _middle(shape: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     """Where `whole` cuts an image of a shape: int32 [4]."""
-    # In whole numbers every device rounds alike; products may exceed 32 bits.
-    height, width = tf.unstack(tf.cast(shape, tf.int64))
-    shown = tf.stack(
-        [
-            tf.minimum(height, _scaled(width, size[0], size[1])),
-            tf.minimum(width, _scaled(height, size[1], size[0])),
-        ]
-    )
-    shown = tf.cast(shown, tf.int32)
+    if size[0] == size[1]:
+        shown = tf.fill([2], tf.reduce_min(shape))
+    else:
+        # In whole numbers every device rounds alike; products may exceed 32 bits.
+        height, width = tf.unstack(tf.cast(shape, tf.int64))
+        heights = tf.minimum(height, _scaled(width, size[0], size[1]))
+        widths = tf.minimum(width, _scaled(height, size[1], size[0]))
+        shown = tf.cast(tf.stack([heights, widths]), tf.int32)
     return tf.concat([(shape - shown) // 2, shown], 0)
 
 
