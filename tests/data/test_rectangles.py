@@ -61,8 +61,7 @@ MAKE = {
 @pytest.fixture(
     params=[
         "array",
-        "jpeg",
-        *(pytest.param(name, marks=TRACED) for name in [*MAKE, "tfds"] if name not in "array jpeg"),
+        *(pytest.param(name, marks=TRACED) for name in [*MAKE, "tfds"] if name != "array"),
     ]
 )
 def collection(request, tmp_path):
