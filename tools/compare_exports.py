@@ -57,8 +57,8 @@ def size(path):
 
 def compare(encoder, train, test, k):
     """[{form, bytes, knn, difference}]; the difference is to the original, of its largest."""
-    side, found, original = encoder.input_shape[1], [], None
-    sets = [sogclr_tf.evaluation_set(source, side) for source in (train, test)]
+    size, found, original = encoder.input_shape[1:3], [], None
+    sets = [sogclr_tf.evaluation_set(source, size) for source in (train, test)]
     with tempfile.TemporaryDirectory() as folder:
         made = [("the Keras model", None, encoder)]
         for name, stored, read in [*made, *forms(encoder, pathlib.Path(folder))]:

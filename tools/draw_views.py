@@ -1,10 +1,11 @@
 """Draws what the encoder sees under each policy that has a name: the sheets in docs/images.
 
-    python tools/draw_views.py --data_dir=DIR [--folder=docs/images]
+    python tools/draw_views.py --data_dir=DIR [--folder=docs/images] [--size HEIGHT WIDTH]
 
 Each sheet holds 16 images beside their two views, as a first epoch of training draws them: of
 CIFAR-10 in DIR, as TFDS prepares it, for the policy made for it; for the others parts of
-scikit-learn's two photographs, which overlap, in views of 224x224. Takes half a minute.
+scikit-learn's two photographs, which overlap, in views of 224x224. --size draws all in another
+size. Takes half a minute.
 """
 
 import argparse
@@ -45,6 +46,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data_dir", required=True, help="where TFDS keeps CIFAR-10")
     parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("docs/images"))
+    parser.add_argument("--size", type=int, nargs=2, help="of all views, HEIGHT WIDTH")
     options = parser.parse_args()
     cifar = from_name("cifar10", f"test[:{COUNT}]", options.data_dir)
     for name, source, size in (
@@ -52,7 +54,7 @@ def main():
         ("simclr-cifar", cifar, 32),
         ("byol", photographs(), 224),
     ):
-        policy, policy_b = policies.by_name(name, size)
+        policy, policy_b = policies.by_name(name, options.size or size)
         views = sogclr_tf.training_views(source, batch_size=COUNT, policy=policy, policy_b=policy_b)
         path = options.folder / f"views-{name}.jpg"
         sheet = io.BytesIO()

@@ -10,7 +10,7 @@ stops with a line of what does not fit. Nothing of a file is executed.
 
 The encoder takes images in 0..1 and normalizes them as the published weights of each library
 expect; other ones are said by --mean and --std, of red, green and blue in 0..1.
---image_size=any leaves height and width open.
+--image_size=32,96 is for images 32 pixels high and 96 wide, --image_size=any leaves both open.
 """
 
 import argparse
@@ -28,7 +28,9 @@ def main():
     )
     parser.add_argument("weights", type=pathlib.Path, help="file to read")
     parser.add_argument("encoder", type=pathlib.Path, help="file to write, ENCODER.keras")
-    parser.add_argument("--image_size", type=_size, default=224, help="a number, or any")
+    parser.add_argument(
+        "--image_size", type=_size, default="224", help="a number, HEIGHT,WIDTH or any"
+    )
     parser.add_argument("--mean", type=float, nargs=3, metavar=("R", "G", "B"))
     parser.add_argument("--std", type=float, nargs=3, metavar=("R", "G", "B"))
     parser.add_argument("--no_normalization", action="store_true", help="images are taken as 0..1")
@@ -40,7 +42,7 @@ def main():
         # Here, so that a missing TensorFlow is an error of one line too.
         import sogclr_tf
 
-        shape = (options.image_size, options.image_size, 3)
+        shape = (*options.image_size, 3)
         encoder, report = sogclr_tf.import_resnet(
             options.weights, input_shape=shape, input_normalization=normalization
         )
@@ -59,7 +61,13 @@ def check_target(path, overwrite):
 
 
 def _size(text):
-    return None if text == "any" else int(text)
+    """(height, width) of "224", "32,96" and "any"."""
+    if text == "any":
+        return None, None
+    sides = [int(side) for side in text.split(",")]
+    if len(sides) > 2 or min(sides) < 1:
+        raise ValueError
+    return sides[0], sides[-1]
 
 
 def _normalization(options):
@@ -78,7 +86,8 @@ def _shape(encoder):
 
 
 def _next(options):
-    path, size = options.encoder, options.image_size or 224
+    path, (height, width) = options.encoder, options.image_size
+    size = 224 if height is None else height if height == width else f"{height},{width}"
     return f"""\
 evaluate  python -m sogclr_tf.run --mode=evaluate --encoder={path} --config=configs/NAME.py \\
               --config.data.image_size={size} --workdir=DIR

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from sogclr_tf.data import color, randomness
 from sogclr_tf.data.policies import Policy
+from sogclr_tf.data.view_size import Size, height_and_width
 
 
 def view(image: tf.Tensor, row: tf.Tensor, policy: Policy) -> tf.Tensor:
@@ -24,22 +25,26 @@ def view(image: tf.Tensor, row: tf.Tensor, policy: Policy) -> tf.Tensor:
         policy: `Policy`.
 
     Returns:
-        uint8 [size, size, 3].
+        uint8 [height, width, 3].
     """
     row = row[tf.newaxis]
     box = crop_boxes(tf.shape(image)[tf.newaxis, :2], row, policy)[0]
     return views([part(image, box)], row, policy)[0]
 
 
-def whole(image: tf.Tensor, size: int) -> tf.Tensor:
-    """The image without any augmentation, for evaluation: float32 [size, size, 3] in 0..1.
+def whole(image: tf.Tensor, size: Size) -> tf.Tensor:
+    """The image without any augmentation, for evaluation: float32 [height, width, 3] in 0..1.
 
-    A square in the middle, as large as the image allows, resized.
+    The largest part in the middle that has the proportions of `size`, to the nearest pixel,
+    resized: of a square the largest square.
+
+    Args:
+        image: uint8, or float32 in 0..1, [H, W, 3].
+        size: side of a square, or (height, width).
     """
-    height, width = tf.shape(image)[0], tf.shape(image)[1]
-    side = tf.minimum(height, width)
-    square = part(image, ((height - side) // 2, (width - side) // 2, side, side))
-    return tf.clip_by_value(_resize([square], size)[0] / _white(square), 0.0, 1.0)
+    size = height_and_width(size)
+    middle = part(image, _middle(tf.shape(image)[:2], size))
+    return tf.clip_by_value(_resize([middle], size)[0] / _white(middle), 0.0, 1.0)
 
 
 def as_float(images: tf.Tensor) -> tf.Tensor:
@@ -59,10 +64,13 @@ def crop_boxes(shapes: tf.Tensor, rows: tf.Tensor, policy: Policy) -> tf.Tensor:
     Returns:
         int32 [n, 4], (top, left, height, width) in pixels, inside the image.
     """
+    view_height, view_width = policy.image_size
     shapes = tf.cast(shapes, tf.float32)
     height, width = shapes[:, :1], shapes[:, 1:]
     area = policy.min_area + (1 - policy.min_area) * rows[:, randomness.GEOMETRY["area"]]
     log_aspect = math.log(policy.max_aspect) * (2 * rows[:, randomness.GEOMETRY["aspect"]] - 1)
+    # Of a square this is 0, which changes no bit.
+    log_aspect += math.log(view_width / view_height)
     side = tf.sqrt(area * height * width)
     heights = tf.round(side * tf.exp(-log_aspect / 2))
     widths = tf.round(side * tf.exp(log_aspect / 2))
@@ -90,9 +98,9 @@ def views(crops: Sequence[tf.Tensor], rows: tf.Tensor, policy: Policy) -> tf.Ten
         policy: `Policy`.
 
     Returns:
-        uint8 [n, size, size, 3].
+        uint8 [n, height, width, 3].
     """
-    return finish(_resize(crops, policy.size), rows, policy, _white(crops[0]), tf.uint8)
+    return finish(_resize(crops, policy.image_size), rows, policy, _white(crops[0]), tf.uint8)
 
 
 def finish(
@@ -107,26 +115,44 @@ def finish(
     Compiled by XLA at the first call for a policy and a shape, which takes a second or two.
 
     Args:
-        images: float32 [n, size, size, 3]; what lies outside of 0..`white` is cut.
+        images: float32 [n, height, width, 3]; what lies outside of 0..`white` is cut.
         rows: float32 [n, draws].
         policy: `Policy`.
         white: the greatest value of `images`.
         dtype: of the result.
 
     Returns:
-        float32 in 0..1, or uint8 rounded to the nearest of its 256 steps; [n, size, size, 3].
+        float32 in 0..1, or uint8 rounded to the nearest of its 256 steps; [n, height, width, 3].
     """
     return _compiled(policy, white, dtype)(images, rows)
 
 
-def _resize(images: Sequence[tf.Tensor], size: int) -> tf.Tensor:
-    """Bicubic interpolation, which overshoots at edges: float32 [n, size, size, 3]."""
+def _middle(shape: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+    """Where `whole` cuts an image of a shape: int32 [4]."""
+    if size[0] == size[1]:
+        shown = tf.fill([2], tf.reduce_min(shape))
+    else:
+        # In whole numbers every device rounds alike; products may exceed 32 bits.
+        height, width = tf.unstack(tf.cast(shape, tf.int64))
+        heights = tf.minimum(height, _scaled(width, size[0], size[1]))
+        widths = tf.minimum(width, _scaled(height, size[1], size[0]))
+        shown = tf.cast(tf.stack([heights, widths]), tf.int32)
+    return tf.concat([(shape - shown) // 2, shown], 0)
+
+
+def _scaled(side: tf.Tensor, numerator: int, denominator: int) -> tf.Tensor:
+    """A whole number times a fraction, to the nearest, at least 1."""
+    return tf.maximum((2 * side * numerator + denominator) // (2 * denominator), 1)
+
+
+def _resize(images: Sequence[tf.Tensor], size: tuple[int, int]) -> tf.Tensor:
+    """Bicubic interpolation, which overshoots at edges: float32 [n, *size, 3]."""
     # As floats: TensorFlow is slower at bytes.
     resized = [
-        tf.image.resize(tf.cast(image, tf.float32)[tf.newaxis], [size, size], method="bicubic")
+        tf.image.resize(tf.cast(image, tf.float32)[tf.newaxis], size, method="bicubic")
         for image in images
     ]
-    return tf.ensure_shape(tf.concat(resized, 0), [len(images), size, size, 3])
+    return tf.ensure_shape(tf.concat(resized, 0), [len(images), *size, 3])
 
 
 def _white(images: tf.Tensor) -> float:

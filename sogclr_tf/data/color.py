@@ -1,4 +1,4 @@
-"""Changes of one image's colors, as XLA compiles them: of planes float32 [3, side, side] in 0..1.
+"""Changes of one image's colors, as XLA compiles them: of planes float32 [3, H, W] in 0..1.
 
 The planes lie apart because XLA is slower with interleaved colors.
 """
@@ -78,20 +78,20 @@ def solarize(planes: tf.Tensor) -> tf.Tensor:
 
 
 def blur(planes: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:
-    """Gaussian blur over a tenth of the side, borders mirrored."""
-    side = planes.shape[1]
-    radius = max(1, side // 20)
+    """Gaussian blur over a tenth of the shorter side, borders mirrored."""
+    radius = max(1, min(planes.shape[1:]) // 20)
     offsets = tf.range(-radius, radius + 1, dtype=tf.float32)
     weights = tf.exp(-tf.square(offsets / sigma) / 2)
     weights = tf.unstack(weights / tf.reduce_sum(weights))
-    mirrored = np.pad(np.arange(side), radius, mode="reflect")
 
     def with_border(planes, axis):
+        mirrored = np.pad(np.arange(planes.shape[axis]), radius, mode="reflect")
         before, after = mirrored[:radius], mirrored[-radius:]
         border = [tf.gather(planes, places, axis=axis) for places in (before, after)]
         return tf.concat([border[0], planes, border[1]], axis)
 
     def mixed(bordered, axis):
+        side = bordered.shape[axis] - 2 * radius
         shifted = (
             bordered[:, k : k + side] if axis == 1 else bordered[:, :, k : k + side]
             for k in range(2 * radius + 1)

@@ -32,7 +32,7 @@ class Drawer:
         if self._source.image_size is None or len(policies) < len(self._policies):
             return 1
         pixels = math.prod(self._source.image_size)
-        largest = max(pixels, *(policy.size**2 for policy in policies))
+        largest = max(pixels, *(math.prod(policy.image_size) for policy in policies))
         return max(1, min(_TOGETHER, _PIXELS_TOGETHER // largest))
 
     def decoded(self, example: dict) -> dict:
@@ -41,7 +41,7 @@ class Drawer:
         return {**example, "image": tf.ensure_shape(image, [*self._source.image_size, 3])}  # type: ignore[misc]
 
     def views_together(self, examples: dict) -> list[tf.Tensor]:
-        """The views of a batch of decoded images of one size: of each policy [n, size, size, 3]."""
+        """The views of a batch of decoded images of one size: of each policy [n, h, w, 3]."""
         images = tf.unstack(self._source.checked(examples["image"], examples["index"]))
         shapes = tf.repeat([self._source.image_size], len(images), axis=0)
         rows = randomness.draws(self._seed, examples["epoch"], examples["index"])

@@ -6,10 +6,23 @@ import tensorflow as tf
 from sogclr_tf.data import augment
 from sogclr_tf.data.sources.base import Source
 from sogclr_tf.data.sources.readable import clear_errors
+from sogclr_tf.data.view_size import Size, height_and_width
 
 
-def evaluation_set(source: Source, size: int) -> tuple[tf.data.Dataset, np.ndarray | None]:
-    """(tf.data.Dataset of float32 [size, size, 3] in 0..1, labels int32 [N] or None)."""
+def evaluation_set(source: Source, size: Size) -> tuple[tf.data.Dataset, np.ndarray | None]:
+    """Of each image the largest part in the middle that has the proportions of `size`, resized.
+
+    Args:
+        source: `sogclr_tf.Source`.
+        size: in pixels: the side of a square, or (height, width).
+
+    Returns:
+        (tf.data.Dataset of float32 [height, width, 3] in 0..1, labels int32 [N] or None).
+
+    Raises:
+        ValueError: the size is none, or a label is out of range.
+    """
+    size = height_and_width(size)
     images, labels = source.images_and_labels()
     resized = images.map(
         lambda image: augment.whole(image, size),
@@ -20,12 +33,13 @@ def evaluation_set(source: Source, size: int) -> tuple[tf.data.Dataset, np.ndarr
 
 
 def evaluation_sample(
-    source: Source, size: int, count: int, seed: int = 0
+    source: Source, size: Size, count: int, seed: int = 0
 ) -> tuple[tf.data.Dataset, np.ndarray | None]:
     """As `evaluation_set`, of `count` examples drawn by `seed` (of all where there are fewer).
 
     What is left out is not decoded, nor read where the source can help it.
     """
+    size = height_and_width(size)
 
     def drawn(_):
         tf.random.set_seed(1)

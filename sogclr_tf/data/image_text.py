@@ -21,6 +21,7 @@ from sogclr_tf.data.single_view import SingleViewStream
 from sogclr_tf.data.sources.arrays import ArraySource
 from sogclr_tf.data.sources.base import Source
 from sogclr_tf.data.sources.open import as_source
+from sogclr_tf.data.view_size import Size
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,23 +69,23 @@ def training_pairs(
     if not source.has_text:
         raise ValueError(f"{source.name} has no texts: give one for each image")
     if policy is None:
-        policy = mild(min(source.image_size or (0,)))
+        if source.image_size is None:
+            raise ValueError(
+                f"images of {source.name} differ in size: say how large a view is to be, "
+                "policy=sogclr_tf.data.image_text.mild(size)"
+            )
+        policy = mild(min(source.image_size))
     stream_arguments.check_batch(source, batch_size, seed)
     stream_arguments.check_policy(policy, source)
     return ImageTextPairs(source=source, batch_size=int(batch_size), policy=policy, seed=int(seed))
 
 
-def mild(size: int) -> Policy:
+def mild(size: Size) -> Policy:
     """A `Policy` that keeps what a text may speak of: place, color and left and right.
 
     Args:
-        size: side of the view, >= 1.
+        size: of the view in pixels: the side of a square, or (height, width).
     """
-    if size < 1:
-        raise ValueError(
-            "the images differ in size: say how large a view is to be, "
-            "policy=sogclr_tf.data.image_text.mild(size)"
-        )
     return Policy(
         size=size, min_area=0.6, flip=0.0, jitter=0.5, strength=0.3, grayscale=0.0, blur=0.0
     )

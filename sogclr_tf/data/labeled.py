@@ -1,6 +1,6 @@
 """Streams with labels: for supervised training, and beside a training stream for its probe.
 
-{"image": uint8 [B, size, size, 3], "label": int32 [B], "index": int32 [B]}
+{"image": uint8 [B, H, W, 3], "label": int32 [B], "index": int32 [B]}
 """
 
 import dataclasses
@@ -13,6 +13,7 @@ from sogclr_tf.data import stream_arguments
 from sogclr_tf.data.policies import Policy
 from sogclr_tf.data.single_view import SingleViewStream
 from sogclr_tf.data.sources.labels import check_labeled
+from sogclr_tf.data.view_size import Size
 from sogclr_tf.data.views import Views
 
 # Of a training step's examples: one in sixteen costs the forward pass of one image in 96.
@@ -52,11 +53,11 @@ def labeled_views(
     return LabeledViews(source=source, batch_size=int(batch_size), policy=policy, seed=int(seed))
 
 
-def crops_and_flips(size: int, *, min_area: float = 0.08, flip: float = 0.5) -> Policy:
+def crops_and_flips(size: Size, *, min_area: float = 0.08, flip: float = 0.5) -> Policy:
     """A `Policy` of random crops and flips alone (SimCLR, arXiv 2002.05709, appendix B.5).
 
     Args:
-        size: side of the view in pixels, >= 1.
+        size: of the view in pixels: the side of a square, or (height, width).
         min_area: least share of the image that a crop keeps, in (0, 1].
         flip: probability of a left-right flip; 0 where a mirrored image is another class.
     """

@@ -4,17 +4,19 @@ import dataclasses
 import math
 import numbers
 
+from sogclr_tf.data.view_size import Size, height_and_width
+
 
 @dataclasses.dataclass(frozen=True)
 class Policy:
     """How a view is drawn: SimCLR's augmentation (arXiv 2002.05709, appendix A), or BYOL's.
 
     Attributes:
-        size: side of the square view, in pixels.
+        size: of the view in pixels: the side of a square, or (height, width).
         min_area: least share of the image's area that a crop keeps, in (0, 1]. 1 with
-            `max_aspect` 1 and square images turns cropping off.
-        max_aspect: a crop's width : height lies between its inverse and it, before the image's
-            borders; 1 or more.
+            `max_aspect` 1 and images of the view's proportions turns cropping off.
+        max_aspect: 1 or more. A crop's width : height is the view's own, 1 for a square, times a
+            factor between the inverse of `max_aspect` and it, before the image's borders.
         flip: probability of a left-right flip.
         jitter: probability of color jitter.
         strength: of the jitter. Brightness, contrast and saturation are scaled by factors within
@@ -22,15 +24,15 @@ class Policy:
             SimCLR: 1.0 for ImageNet, 0.5 for CIFAR-10.
         saturation: what takes the place of 0.8 for saturation (BYOL: 0.4 at strength 0.5).
         grayscale: probability of losing color.
-        blur: probability of a Gaussian blur over a tenth of the side, sigma in 0.1..2.0 pixels.
-            SimCLR: 0.5 for ImageNet, none for CIFAR-10.
+        blur: probability of a Gaussian blur over a tenth of the shorter side, sigma in 0.1..2.0
+            pixels. SimCLR: 0.5 for ImageNet, none for CIFAR-10.
         solarize: probability that values from 0.5 up are inverted (BYOL's second view: 0.2).
 
     Raises:
         ValueError: a value is out of range.
     """
 
-    size: int
+    size: Size
     min_area: float = 0.08
     max_aspect: float = 4 / 3
     flip: float = 0.5
@@ -42,8 +44,10 @@ class Policy:
     solarize: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.size, numbers.Integral) and self.size >= 1):
-            raise ValueError(f"size is {self.size}: a view's side is a whole number of pixels >= 1")
+        height, width = height_and_width(self.size)
+        # A list could be no key of what is compiled for a policy.
+        size = height if isinstance(self.size, numbers.Integral) else (height, width)
+        object.__setattr__(self, "size", size)
         if not 0 < self.min_area <= 1:
             raise ValueError(f"min_area is {self.min_area}: it must lie in (0, 1]")
         if not 1 <= self.max_aspect < math.inf:
@@ -55,28 +59,33 @@ class Policy:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: a probability is in [0, 1]")
 
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) of the view."""
+        return height_and_width(self.size)
 
-def simclr(size: int) -> tuple[Policy, Policy]:
+
+def simclr(size: Size) -> tuple[Policy, Policy]:
     """SimCLR's for ImageNet (arXiv 2002.05709, appendix A): a pair of equal `Policy`s.
 
     Args:
-        size: side of the square views, in pixels.
+        size: of the views in pixels: the side of a square, or (height, width).
     """
     policy = Policy(size, blur=0.5)
     return policy, policy
 
 
-def simclr_cifar(size: int) -> tuple[Policy, Policy]:
+def simclr_cifar(size: Size) -> tuple[Policy, Policy]:
     """SimCLR's for CIFAR-10 (appendix B.9): jitter of half the strength, no blur.
 
     Args:
-        size: side of the square views, in pixels.
+        size: of the views in pixels: the side of a square, or (height, width).
     """
     policy = Policy(size, strength=0.5)
     return policy, policy
 
 
-def byol(size: int) -> tuple[Policy, Policy]:
+def byol(size: Size) -> tuple[Policy, Policy]:
     """BYOL's (arXiv 2006.07733, appendix B): the views differ in blur and solarization.
 
     Brightness and contrast within 1 +- 0.4, saturation within 1 +- 0.2, hue by up to 0.1 of the
@@ -84,7 +93,7 @@ def byol(size: int) -> tuple[Policy, Policy]:
     solarized.
 
     Args:
-        size: side of the square views, in pixels.
+        size: of the views in pixels: the side of a square, or (height, width).
     """
     policy = Policy(size, strength=0.5, saturation=0.4, blur=1.0)
     return policy, dataclasses.replace(policy, blur=0.1, solarize=0.2)
@@ -93,12 +102,12 @@ def byol(size: int) -> tuple[Policy, Policy]:
 _NAMES = {"simclr": simclr, "simclr-cifar": simclr_cifar, "byol": byol}
 
 
-def by_name(name: str, size: int) -> tuple[Policy, Policy]:
+def by_name(name: str, size: Size) -> tuple[Policy, Policy]:
     """The (first view's, second view's) `Policy` of "simclr", "simclr-cifar" or "byol".
 
     Args:
         name: of the method.
-        size: side of the square views, in pixels.
+        size: of the views in pixels: the side of a square, or (height, width).
 
     Raises:
         ValueError: an unknown name, or a size that is none.

@@ -104,7 +104,7 @@ class Stream:
         """Images of the first examples of epoch 0, to look at: (originals, one view, another).
 
         Lists of `count` images (or as many as there are), uint8 or float32 in 0..1; views
-        [size, size, 3].
+        [height, width, 3].
         """
         examples = tf.data.Dataset.range(1).flat_map(lambda epoch: self._epoch(epoch, 0))
         examples = examples.take(count)

@@ -40,7 +40,8 @@ def linear_evaluation(
     The protocol of SimCLR (arXiv 2002.05709, appendix B.6): stochastic gradient descent with
     Nesterov momentum 0.9, no weight decay, no warm-up, a learning rate of 0.1 * batch_size / 256
     that falls to 0 along a cosine. The encoder is in inference mode and left as it is, to the bit.
-    Test images are seen whole, the square in their middle; the paper cuts off another eighth.
+    Test images are seen whole, the largest part in their middle that has the proportions of the
+    views; the paper cuts off another eighth.
 
     Args:
         encoder: images [B, H, W, 3] in 0..1 -> features [B, C]: a Keras model, or what
@@ -116,12 +117,12 @@ def checked_sets(
     Raises:
         ValueError: as `linear_evaluation`.
     """
-    size = policy.size
+    size = policy.image_size
     for source in (train_source, test_source):
         check_labeled(source)
     check_usable(encoder)
-    input_checks.check_encoder("image", (None, size, size, 3), encoder)
-    check_output(encoder(tf.zeros([1, size, size, 3]), training=False))
+    input_checks.check_encoder("image", (None, *size, 3), encoder)
+    check_output(encoder(tf.zeros([1, *size, 3]), training=False))
     train_labels = train_source.images_and_labels()[1]
     checked_labels(train_labels, f"labels of {train_source.name}", classes=2)
     return train_labels, evaluation_set(test_source, size)  # type: ignore[return-value]

@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from sogclr_tf.data.policies import Policy
 from sogclr_tf.data.stream import Stream
+from sogclr_tf.data.view_size import height_and_width
 from sogclr_tf.experiment.config import default_config, has_texts
 from sogclr_tf.losses.base import ContrastiveLoss
 from sogclr_tf.losses.registry import build_loss, loss_options, losses_for
@@ -47,8 +48,8 @@ def encoder(config: ConfigDict) -> keras.Model:
     """A new image encoder; the same weights for the same seed."""
     keras.utils.set_random_seed(config.seed)
     options = config.encoder.to_dict()
-    side = config.data.image_size
-    return build_encoder(options.pop("name"), (side, side, 3), **options)
+    size = height_and_width(config.data.image_size)
+    return build_encoder(options.pop("name"), (*size, 3), **options)
 
 
 def loss(config: ConfigDict, stream: Stream) -> ContrastiveLoss:

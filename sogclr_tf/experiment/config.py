@@ -8,6 +8,9 @@ from typing import Any
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
+from sogclr_tf.data.view_size import height_and_width
+from sogclr_tf.experiment.size_field import size_field
+
 # What a later command may set otherwise, because it does not shape the training.
 FREE_KEYS = (
     "data.data_dir",
@@ -85,7 +88,7 @@ def _data() -> dict:
         "service": "",  # grpc://HOST:PORT of a tf.data service; empty: none
         "train_split": "train",
         "test_split": "test",
-        "image_size": 32,  # side of a view, in pixels
+        "image_size": size_field(32),  # of a view: its side in pixels, or (height, width)
         # The features of TFRecord files; empty label: none; empty index: the place in the files.
         "features": {"image": "image/encoded", "label": "image/class/label", "index": ""},
     }
@@ -175,7 +178,10 @@ def has_texts(config: ConfigDict) -> bool:
 
 
 def check_config(config: ConfigDict) -> None:
-    """Raises ValueError where a config lacks a key, or has one that nothing reads."""
+    """Raises ValueError where a config lacks a key, or has one that nothing reads.
+
+    And where `data.image_size` is no size, since that field takes any value.
+    """
     expected = set(flat_keys(default_config()))
     found = set(flat_keys(config))
     for key in sorted(found - expected):
@@ -192,6 +198,7 @@ def check_config(config: ConfigDict) -> None:
     for key in differences(config):
         if _is_below(key, unread):
             raise ValueError(f"the config sets '{key}', which a run of {kind} does not read")
+    height_and_width(config.data.image_size, "data.image_size")
 
 
 def differences(config: ConfigDict) -> dict[str, Any]:

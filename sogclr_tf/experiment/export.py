@@ -3,9 +3,11 @@
 import logging
 
 import keras
+import tensorflow as tf
 from ml_collections import ConfigDict
 
 from sogclr_tf.data.sources.base import Source
+from sogclr_tf.data.view_size import height_and_width
 from sogclr_tf.experiment.folder import RunFolder
 from sogclr_tf.export import warmup
 from sogclr_tf.export.files import export_keras, export_tflite
@@ -57,7 +59,7 @@ def export_images(
             model,
             folder.saved_model,
             version=version,
-            image_size=_file_size(model, config.data.image_size),
+            image_size=_file_size(model, height_and_width(config.data.image_size)),
             **_head(folder, owner, model, probe_source),
             weights=settings.weights,
             warmup_batches=settings.warmup,
@@ -69,9 +71,9 @@ def export_images(
 
 
 def _file_size(model, size):
-    """The side that images of files get, where the encoder itself takes any."""
-    shape = getattr(model, "encoder", model).input_shape
-    return size if shape[1:3] == (None, None) else None
+    """(height, width) that images of files get, where the encoder itself takes any."""
+    taken = getattr(model, "encoder", model).input_shape[1:3]
+    return size if None in taken and tf.TensorShape(taken).is_compatible_with(size) else None
 
 
 def _head(folder, owner, model, probe_source):

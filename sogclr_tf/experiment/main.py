@@ -9,6 +9,7 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from sogclr_tf.data.stream import Stream
+from sogclr_tf.data.view_size import height_and_width
 from sogclr_tf.evaluation.fine_tune import copied
 from sogclr_tf.experiment import build
 from sogclr_tf.experiment.config import has_texts, is_free
@@ -166,6 +167,7 @@ def _evaluate_encoder_file(
     job: Job, encoder: Callable, sets: EvaluationSets, encoder_path: str
 ) -> None:
     config, folder = job.config, job.folder
+    _check_image_size(config, encoder, encoder_path)
     if config.evaluation.fine_tune:
         # One that cannot be copied is told before the rest is scored.
         copied(encoder)
@@ -174,6 +176,18 @@ def _evaluate_encoder_file(
         shown = report_parts(config, evaluation, sets.test)
     keep_evaluation(config, folder, evaluation, sets, shown, encoder_path)
     _write_report(job, shown)
+
+
+def _check_image_size(config: ConfigDict, encoder: Callable, encoder_path: str) -> None:
+    """Raises ValueError where an encoder was built for images of another size than the config's."""
+    taken = getattr(encoder, "input_shape", (None,) * 4)[1:3]
+    size = height_and_width(config.data.image_size)
+    if not tf.TensorShape(taken).is_compatible_with(size):
+        height, width = (side or own for side, own in zip(taken, size, strict=True))
+        raise ValueError(
+            f"{encoder_path} takes images of {height} x {width}, but data.image_size is "
+            f"{config.data.image_size}: give --config.data.image_size={height},{width}"
+        )
 
 
 def _write_report(job: Job, shown: dict) -> None:

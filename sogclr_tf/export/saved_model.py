@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from sogclr_tf.data import decoding
+from sogclr_tf.data.view_size import Size, height_and_width
 from sogclr_tf.export import warmup
 from sogclr_tf.export.checks import checked_encoder, checked_image_shape
 from sogclr_tf.export.signatures import WEIGHTS, ServedModel
@@ -23,7 +24,7 @@ def export_encoder(
     *,
     version: int | None = None,
     image_shape: tuple | None = None,
-    image_size: int | None = None,
+    image_size: Size | None = None,
     head: keras.layers.Layer | None = None,
     class_names: Sequence[str] | None = None,
     weights: str = "float32",
@@ -41,9 +42,10 @@ def export_encoder(
     `classify`         `images` -> `probabilities` float32 [B, K]; with a head
     `classify_bytes`   `image_bytes` -> `probabilities` float32 [B, K]; with a head
 
-    Files are decoded as `sogclr_tf.data.decoding` does, and the square in their middle resized, as
-    in evaluation. `tf.saved_model.load` gives an object with `trainable_variables`, called as
-    `loaded(images, training=False)`; neither it nor a server needs this package or Keras.
+    Files are decoded as `sogclr_tf.data.decoding` does, and the largest part in their middle that
+    has the encoder's proportions is resized, as in evaluation. `tf.saved_model.load` gives an
+    object with `trainable_variables`, called as `loaded(images, training=False)`; neither it nor a
+    server needs this package or Keras.
 
     The version folder appears whole or not at all: it is written under a hidden name beside its
     place and then renamed. What an export that was killed left behind is removed by the next one,
@@ -56,9 +58,9 @@ def export_encoder(
         version: integer from 0; by default one above the highest in `path`, starting at 1.
         image_shape: (H, W, C), for an encoder that does not know its input shape, such as a
             subclassed model. H and W may be None: the endpoint then takes any size.
-        image_size: int, the side to which the image of a file is resized; by default the encoder's.
-            Where it takes any size, or is not square, or C is not 3, and none is given, the
-            signatures of files are left out.
+        image_size: to which the image of a file is resized, the side of a square or (height,
+            width); by default the encoder's. Where it takes any size and none is given, or C is
+            not 3, the signatures of files are left out.
         head: built Keras layer, features [B, C] -> scores [B, K], whose softmax are the
             probabilities; by default the model's online probe, where it has one.
         class_names: K strings without control characters, written to `assets/class_names.txt`.
@@ -157,12 +159,13 @@ def _check_count(class_names, signatures):
 
 
 def _file_size(shape, image_size):
-    """The side to which images of files are resized; None where they cannot be."""
-    height, width, channels = shape
-    if image_size is not None:
-        if not all(side in (None, image_size) for side in (height, width)) or channels != 3:
-            raise ValueError(
-                f"image_size is {image_size}, but the encoder takes {shape}: leave it out."
-            )
-        return image_size
-    return height if height == width and channels == 3 else None
+    """(height, width) to which images of files are resized; None where they cannot be."""
+    *size, channels = shape
+    if image_size is None:
+        return None if None in size or channels != 3 else tuple(size)
+    given = height_and_width(image_size, "image_size")
+    if not tf.TensorShape(size).is_compatible_with(given) or channels != 3:
+        raise ValueError(
+            f"image_size is {image_size}, but the encoder takes {shape}: leave it out."
+        )
+    return given

@@ -20,6 +20,7 @@ import keras
 import tensorflow as tf
 
 from sogclr_tf.data import augment, decoding
+from sogclr_tf.data.view_size import Size, height_and_width
 from sogclr_tf.models.keras_hooks import one_replica
 
 WEIGHTS = ("float32", "bfloat16", "float16")
@@ -37,8 +38,8 @@ class ServedModel:
             the SavedModel's assets; None for none.
         weights: dtype in which kernels are kept, one of `WEIGHTS`; whatever has one dimension
             alone, as biases and batch statistics, stays float32.
-        image_size: side of the square that a file's image becomes, as in evaluation; None leaves
-            the signatures of files out.
+        image_size: of what a file's image becomes, as in evaluation: the side of a square, or
+            (height, width); None leaves the signatures of files out.
         max_pixels: height * width above which a file's image is refused.
 
     Attributes:
@@ -58,10 +59,11 @@ class ServedModel:
         head: keras.layers.Layer | None = None,
         names_file: str | os.PathLike | None = None,
         weights: str = "float32",
-        image_size: int | None = None,
+        image_size: Size | None = None,
         max_pixels: int = decoding.MAX_PIXELS,
     ) -> None:
-        self._shape, self._size, self._max_pixels = tuple(image_shape), image_size, max_pixels
+        self._shape, self._max_pixels = tuple(image_shape), max_pixels
+        self._size = None if image_size is None else height_and_width(image_size, "image_size")
         self._weights = weights
         self._encoder = _Stored(encoder, weights)
         self._parts = [self._encoder]
@@ -135,12 +137,12 @@ class ServedModel:
         return _not_empty(images)
 
     def _decoded(self, files):
-        """Images as an evaluation sees them: float32 [B, size, size, 3] in 0..1."""
+        """Images as an evaluation sees them: float32 [B, height, width, 3] in 0..1."""
 
         def image(file):
             return augment.whole(decoding.decode(file, self._max_pixels), self._size)
 
-        shape = (self._size, self._size, 3)
+        shape = (*self._size, 3)
         return tf.map_fn(
             image, _not_empty(files), fn_output_signature=tf.TensorSpec(shape, tf.float32)
         )

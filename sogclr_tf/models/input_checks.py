@@ -68,9 +68,12 @@ def check_encoder(key: str, found: tuple | tf.TensorShape, encoder: Callable) ->
     """Raises ValueError where the encoder was built for another shape than `found`, that of key."""
     expected = getattr(encoder, "input_shape", None)
     if expected is not None and not tf.TensorShape(found).is_compatible_with(expected):
+        size = tuple(expected[1:3])
+        # A policy draws views of any size.
+        way = f", or make views with size={size}" if len(expected) == 4 and None not in size else ""
         raise ValueError(
             f"the encoder takes {tuple(expected)}, but '{key}' is {tuple(found)}: build it with "
-            f"input_shape={tuple(found[1:])}"
+            f"input_shape={tuple(found[1:])}{way}"
         )
 
 

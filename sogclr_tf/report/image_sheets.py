@@ -34,8 +34,10 @@ def retrieval_sheet(
         `path`.
     """
     rows, columns = min(rows, len(texts)), min(columns, len(images))
-    figure = new_figure(3 + columns, rows * 1.05)
-    grid = figure.subplots(rows, columns + 1, squeeze=False, width_ratios=[3] + [1] * columns)
+    width, height = _cell(images[:1])
+    figure = new_figure(3 + columns * width, rows * 1.05 * height)
+    ratios = [3, *[width] * columns]
+    grid = figure.subplots(rows, columns + 1, squeeze=False, width_ratios=ratios)
     for axes in grid.ravel():
         axes.set(xticks=[], yticks=[])
         axes.set_frame_on(False)
@@ -74,15 +76,16 @@ def neighbor_sheet(
     if not neighbors:
         raise ValueError("neighbors is empty: give at least one image with those nearest to it")
     # A block is a query, its neighbors and a narrow gap.
-    rows, width = math.ceil(len(neighbors) / columns), 2 + len(neighbors[0][1])
-    ratios = ([1.0] * (width - 1) + [0.4]) * columns
-    figure = new_figure(0.8 * sum(ratios), 0.8 * rows + 0.3)
-    grid = figure.subplots(rows, columns * width, squeeze=False, width_ratios=ratios)
+    rows, block = math.ceil(len(neighbors) / columns), 2 + len(neighbors[0][1])
+    width, height = _cell([_displayable(query.image) for query, _ in neighbors])
+    ratios = ([width] * (block - 1) + [0.4]) * columns
+    figure = new_figure(0.8 * sum(ratios), 0.8 * rows * height + 0.3)
+    grid = figure.subplots(rows, columns * block, squeeze=False, width_ratios=ratios)
     for axes in grid.ravel():
         axes.set(xticks=[], yticks=[])
         axes.set_frame_on(False)
     for place, (query, others) in enumerate(neighbors):
-        cells = grid[place // columns, place % columns * width :][:width]
+        cells = grid[place // columns, place % columns * block :][:block]
         for axes, example in zip(cells, (query, *others), strict=False):
             axes.imshow(_displayable(example.image), interpolation="nearest")
             if example is not query and query.label is not None and example.label == query.label:
@@ -90,8 +93,8 @@ def neighbor_sheet(
                 for spine in axes.spines.values():
                     spine.set(color=BLUE, linewidth=2.5)
     for column in range(columns):
-        grid[0, column * width].set_title("image", fontsize=10, color=GRAY)
-        grid[0, column * width + 1].set_title("nearest", fontsize=10, color=GRAY)
+        grid[0, column * block].set_title("image", fontsize=10, color=GRAY)
+        grid[0, column * block + 1].set_title("nearest", fontsize=10, color=GRAY)
     return save(figure, path, framed=True)
 
 
@@ -131,9 +134,11 @@ def view_sheet(
         )
     if rows is not None and rows < 1:
         raise ValueError(f"rows must be at least 1, got {rows}.")
-    rows = min(count, rows or math.ceil(count / max(1, round(math.sqrt(count / 3)))))
+    width, height = _cell([_displayable(view) for view in views_a[:1]])
+    nearly_square = round(math.sqrt(count * height / (3 * width)))
+    rows = min(count, rows or math.ceil(count / max(1, nearly_square)))
     columns = math.ceil(count / rows)
-    figure = new_figure(2.7 * columns, 0.86 * rows + 0.3)
+    figure = new_figure(2.7 * columns * width, 0.86 * rows * height + 0.3)
     figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0, hspace=0)
     blocks = np.atleast_1d(figure.subfigures(1, columns, wspace=0.04))
     triples = list(zip(originals, views_a, views_b, strict=True))
@@ -147,6 +152,13 @@ def view_sheet(
             for axes, image in zip(cells, triple, strict=True):
                 axes.imshow(_displayable(image), interpolation="nearest")
     return save(figure, path)
+
+
+def _cell(images: Sequence[np.ndarray]) -> tuple[float, float]:
+    """(width, height) of the cells of a sheet, of area 1 and the proportions of most images."""
+    aspects = sorted(image.shape[1] / image.shape[0] for image in images)
+    aspect = min(max(aspects[len(aspects) // 2], 1 / 4), 4)
+    return math.sqrt(aspect), 1 / math.sqrt(aspect)
 
 
 def _displayable(image: Any) -> np.ndarray:

@@ -162,6 +162,18 @@ class TestCrop:
         assert log_aspect.mean() == pytest.approx(0, abs=4 * 2 / np.sqrt(12 * COUNT))
         assert log_aspect.std() == pytest.approx(2 / np.sqrt(12), rel=0.05)
 
+    @pytest.mark.parametrize("size", [(8, 24), (21, 7)])
+    def test_aspect_is_relative_to_that_of_the_view(self, many_rows, size):
+        """A tenth of the area at most: every aspect from 1.5 to 6 fits, and its inverse."""
+        rows = many_rows.copy()
+        rows[:, randomness.GEOMETRY["area"]] *= 0.02
+        _, _, height, width = boxes(600, 600, rows, Policy(size=size, max_aspect=2)).T
+        relative = np.log2(width / height * size[0] / size[1])
+        assert -1.05 < relative.min() < -0.95
+        assert 0.95 < relative.max() < 1.05
+        assert relative.mean() == pytest.approx(0, abs=4 * 2 / np.sqrt(12 * COUNT))
+        assert relative.std() == pytest.approx(2 / np.sqrt(12), rel=0.05)
+
     def test_place_is_uniform(self, many_rows):
         """Every place at which the crop fits, the first and the last too."""
         rows = many_rows.copy()
@@ -199,9 +211,10 @@ class TestCrop:
         view = augment.view(images(1, height, width)[0], many_rows[0], Policy(size=4, blur=1))
         assert view.shape == (4, 4, 3)
 
-    def test_whole_square_image_when_cropping_is_off(self, many_rows):
-        policy = Policy(size=13, min_area=1, max_aspect=1, flip=0, jitter=0, grayscale=0)
-        image = images(1, 13, 13)[0]
+    @pytest.mark.parametrize("size", [(13, 13), (13, 40)])
+    def test_whole_image_of_the_proportions_when_cropping_is_off(self, many_rows, size):
+        policy = Policy(size=size, min_area=1, max_aspect=1, flip=0, jitter=0, grayscale=0)
+        image = images(1, *size)[0]
         for row in many_rows[:5]:
             np.testing.assert_array_equal(augment.view(image, row, policy), image)
 
@@ -440,6 +453,14 @@ class TestBlur:
         for picture, width, result in zip(pictures, sigma, got, strict=True):
             assert_close(result, blurred(picture, width, radius))
 
+    def test_the_window_is_a_tenth_of_the_shorter_side(self):
+        sigma = np.array([0.7, 2.0], np.float32)
+        pictures = floats(2, 41, 64)
+        rows = rows_with(2, sigma=(sigma - 0.1) / 1.9)
+        got = color(pictures, rows, Policy(size=(41, 64), jitter=0, grayscale=0, blur=1))
+        for picture, width, result in zip(pictures, sigma, got, strict=True):
+            assert_close(result, blurred(picture, width, radius=2))
+
     @pytest.mark.parametrize("side", [1, 2])
     def test_the_smallest_images(self, side):
         pictures = floats(1, side, side)
@@ -472,6 +493,12 @@ class TestPolicy:
 
     def test_size_of_numpy(self):
         assert Policy(size=np.int64(8)) == Policy(size=8)
+        assert hash(Policy(size=np.array([8, 9]))) == hash(Policy(size=(8, 9)))
+
+    def test_height_and_width(self):
+        assert Policy(size=8).image_size == (8, 8)
+        assert Policy(size=[8, 9]).image_size == Policy(size=(8, 9)).size == (8, 9)
+        assert policies.by_name("byol", (8, 9))[1].image_size == (8, 9)
 
     @pytest.mark.parametrize("wrong", [0, -1, 1.5, float("nan")])
     def test_area(self, wrong):

@@ -5,7 +5,6 @@ import pytest
 import tensorflow as tf
 
 import sogclr_tf
-from sogclr_tf.data import image_text
 
 N = 10
 # An image is as bright as its index; its text says it.
@@ -71,8 +70,15 @@ class TestPairs:
             sogclr_tf.training_pairs(*given, batch_size=5)
 
     def test_images_of_different_size_need_a_policy(self):
+        data = tf.data.Dataset.from_generator(
+            lambda: ({"image": IMAGES[row, : 3 + row], "text": TEXTS[row]} for row in range(4)),
+            output_signature={
+                "image": tf.TensorSpec([None, IMAGES.shape[2], 3], tf.uint8),
+                "text": tf.TensorSpec([], tf.string),
+            },
+        )
         with pytest.raises(ValueError, match="differ in size: say how large a view is to be"):
-            image_text.mild(0)
+            sogclr_tf.training_pairs(data, batch_size=2)
 
 
 @pytest.fixture(scope="module")

@@ -144,6 +144,14 @@ def test_view_sheet_takes_originals_of_any_sizes(path):
     assert_picture(view_sheet(originals, views, views, path), path)
 
 
+@pytest.mark.parametrize(("height", "width"), [(8, 32), (32, 8)])
+def test_cells_have_the_proportions_of_the_views(path, height, width):
+    """Most of the sheet is views, which are black; in square cells they would fill a quarter."""
+    views = np.zeros((6, height, width, 3), np.uint8)
+    view_sheet(views, views, views, path, rows=3)
+    assert np.mean(imread(path)[40:, :, :3] < 0.5) > 0.65
+
+
 def test_view_sheet_refuses(path):
     images = np.zeros((2, 4, 4, 3))
     with pytest.raises(ValueError, match="same number of images, at least one, got 2, 1 and 2"):
