@@ -14,6 +14,9 @@ import tensorflow as tf
 from sogclr_tf.data import color, randomness
 from sogclr_tf.data.policies import Policy
 
+# Pixels for each of a view, above which an image is resized as it is.
+_MANY_PIXELS = 24
+
 
 def view(image: tf.Tensor, row: tf.Tensor, policy: Policy) -> tf.Tensor:
     """One whole view of one image.
@@ -121,12 +124,22 @@ def finish(
 
 def _resize(images: Sequence[tf.Tensor], size: int) -> tf.Tensor:
     """Bicubic interpolation, which overshoots at edges: float32 [n, size, size, 3]."""
-    # As floats: TensorFlow is slower at bytes.
-    resized = [
-        tf.image.resize(tf.cast(image, tf.float32)[tf.newaxis], [size, size], method="bicubic")
-        for image in images
-    ]
+    resized = [_resize_one(image, size) for image in images]
     return tf.ensure_shape(tf.concat(resized, 0), [len(images), size, size, 3])
+
+
+def _resize_one(image: tf.Tensor, size: int) -> tf.Tensor:
+    def resized(image):
+        return tf.image.resize(image[tf.newaxis], [size, size], method="bicubic")
+
+    # As floats, because TensorFlow is slower at bytes; but of a large image only few pixels are
+    # read, and one of 12 megapixels would take 144 MB in each thread. Both give the same numbers.
+    pixels = tf.size(image) // 3
+    return tf.cond(
+        pixels > _MANY_PIXELS * size**2,
+        lambda: resized(image),
+        lambda: resized(tf.cast(image, tf.float32)),
+    )
 
 
 def _white(images: tf.Tensor) -> float:
