@@ -78,7 +78,7 @@ def default_config() -> ConfigDict:
 
 def _data() -> dict:
     return {
-        "name": "digits",  # or a TFDS name, ./FOLDER, ./{split}-*.tfrecord
+        "name": "digits",  # or a TFDS name, ./FOLDER, ./TABLE.csv, ./{split}-*.tfrecord
         "data_dir": placeholder(str),  # where TFDS keeps it
         "text": "",  # the feature that holds each image's text; empty: images alone
         "on_error": "raise",  # at an image that cannot be decoded; or skip it
@@ -86,7 +86,8 @@ def _data() -> dict:
         "train_split": "train",
         "test_split": "test",
         "image_size": 32,  # side of a view, in pixels
-        # The features of TFRecord files; empty label: none; empty index: the place in the files.
+        # The features of TFRecord files, or columns of a table where they are named otherwise than
+        # path and label; empty label: none; empty index: the place in the files.
         "features": {"image": "image/encoded", "label": "image/class/label", "index": ""},
     }
 
