@@ -84,18 +84,23 @@ def part(image: tf.Tensor, box: tf.Tensor | tuple[tf.Tensor, ...]) -> tf.Tensor:
     return tf.slice(image, [top, left, 0], [height, width, 3])
 
 
-def views(crops: Sequence[tf.Tensor], rows: tf.Tensor, policy: Policy) -> tf.Tensor:
+def views(
+    crops: Sequence[tf.Tensor], rows: tf.Tensor, policy: Policy, most_pixels: int | None = None
+) -> tf.Tensor:
     """What becomes of cropped images: resized, then as `finish` says.
 
     Args:
         crops: list of n images [h, w, 3] of any sizes, all uint8 or all float32 in 0..1.
         rows: float32 [n, draws].
         policy: `Policy`.
+        most_pixels: h * w of the largest crop that may come, where it is known.
 
     Returns:
         uint8 [n, size, size, 3].
     """
-    return finish(_resize(crops, policy.size), rows, policy, _white(crops[0]), tf.uint8)
+    return finish(
+        _resize(crops, policy.size, most_pixels), rows, policy, _white(crops[0]), tf.uint8
+    )
 
 
 def finish(
@@ -122,21 +127,23 @@ def finish(
     return _compiled(policy, white, dtype)(images, rows)
 
 
-def _resize(images: Sequence[tf.Tensor], size: int) -> tf.Tensor:
+def _resize(images: Sequence[tf.Tensor], size: int, most_pixels: int | None = None) -> tf.Tensor:
     """Bicubic interpolation, which overshoots at edges: float32 [n, size, size, 3]."""
-    resized = [_resize_one(image, size) for image in images]
+    resized = [_resize_one(image, size, most_pixels) for image in images]
     return tf.ensure_shape(tf.concat(resized, 0), [len(images), size, size, 3])
 
 
-def _resize_one(image: tf.Tensor, size: int) -> tf.Tensor:
+def _resize_one(image: tf.Tensor, size: int, most_pixels: int | None) -> tf.Tensor:
     def resized(image):
         return tf.image.resize(image[tf.newaxis], [size, size], method="bicubic")
 
     # As floats, because TensorFlow is slower at bytes; but of a large image only few pixels are
     # read, and one of 12 megapixels would take 144 MB in each thread. Both give the same numbers.
-    pixels = tf.size(image) // 3
+    limit = _MANY_PIXELS * size**2
+    if most_pixels is not None and most_pixels <= limit:
+        return resized(tf.cast(image, tf.float32))
     return tf.cond(
-        pixels > _MANY_PIXELS * size**2,
+        tf.size(image) > 3 * limit,
         lambda: resized(image),
         lambda: resized(tf.cast(image, tf.float32)),
     )

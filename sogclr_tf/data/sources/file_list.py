@@ -33,6 +33,12 @@ class Strings:
     def __len__(self) -> int:
         return len(self.starts) - 1
 
+    def some(self, rows: np.ndarray) -> list[bytes]:
+        """Those of some places."""
+        text, starts = self.text.numpy(), self.starts.numpy()
+        bounds = zip(starts[rows].tolist(), starts[rows + 1].tolist(), strict=True)
+        return [text[start:end] for start, end in bounds]
+
     def __getitem__(self, row: int | tf.Tensor) -> tf.Tensor:
         start, end = self.starts[row], self.starts[row + 1]
         return tf.strings.substr(self.text, start, end - start)
@@ -97,11 +103,8 @@ class FileListSource(EncodedSource):
         return tf.io.read_file(self._root + image)
 
     def locate(self, index: int) -> str:
-        return printable(os.fsdecode(self._place(self._row(index))))
-
-    def _row(self, index: int) -> int:
-        """The place in the list of the example of an index."""
-        return int(self._rows_at(np.array([index]))[0])
+        (place,) = self._places(self._rows_at(np.array([index])))
+        return printable(os.fsdecode(place))
 
     def _rows_at(self, indices: np.ndarray | None) -> np.ndarray:
         """The places in the list of those examples that have one of these indices, in order."""
@@ -110,9 +113,9 @@ class FileListSource(EncodedSource):
         every = np.arange(self.size) if self._indices is None else self._indices.numpy()
         return np.flatnonzero(np.isin(every, indices))
 
-    def _place(self, row: int) -> bytes:
-        """The whole path of a row."""
-        return self._root + self._paths[row].numpy()
+    def _places(self, rows: np.ndarray) -> list[bytes]:
+        """The whole paths at some places."""
+        return [self._root + path for path in self._paths.some(rows)]
 
     def _example(self, row):
         index = row if self._indices is None else self._indices[row]

@@ -101,11 +101,11 @@ class ManifestSource(FileListSource):
         return self._names
 
     def locate(self, index: int) -> str:
-        return f"{super().locate(index)} ({self._where(self._row(index))})"
+        return f"{super().locate(index)} ({self._where(self._rows_at(np.array([index]))[0])})"
 
     def check_files(self, indices: np.ndarray | None = None) -> None:
         rows = self._rows_at(indices)
-        found = missing(self.name, [self._place(row) for row in rows.tolist()])
+        found = missing(self.name, self._places(rows))
         if found:
             place, why = next(iter(found.items()))
             raise FileNotFoundError(
