@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sogclr_tf.data.sources.manifest_table import Table
+from sogclr_tf.data.sources.manifest_table import Table, as_text
 from sogclr_tf.printable import printable
 
 _LOG = logging.getLogger("sogclr_tf")
@@ -35,7 +35,7 @@ def paths_of(table: Table, column: str, rows: np.ndarray) -> list[str]:
     for row in rows.tolist():
         value = values[row]
         if not isinstance(value, (str, bytes, os.PathLike)) or not os.fspath(value):
-            given = "nothing" if value in ("", b"") else f"{value!r} ({type(value).__name__})"
+            given = f"{value!r} ({type(value).__name__})" if as_text(value) else "nothing"
             raise ValueError(
                 f"{table.where(row)} has {printable(given)} as its {printable(column)}: expected "
                 "the path of an image file"

@@ -86,7 +86,7 @@ class Table:
     def texts(self, column: str) -> list[str]:
         """The values of a column as text: empty where one is missing, whole numbers without .0."""
         return [
-            value.strip() if isinstance(value, str) else _text(value)
+            value.strip() if isinstance(value, str) else as_text(value)
             for value in self.values(column)
         ]
 
@@ -151,7 +151,9 @@ def _of_file(path: str, name: str, root: str) -> Table:
     header = next(rows, (0, []))[1]
     if not header:
         raise ValueError(f"{name} is empty: give at least one batch of images")
-    lines, values = [], []
+    lines: list[int] = []
+    # Row by row, as a million lists would keep the garbage collector busy.
+    columns: list[list] = [[] for _ in header]
     for line, row in rows:
         if len(row) != len(header):
             raise ValueError(
@@ -159,9 +161,9 @@ def _of_file(path: str, name: str, root: str) -> Table:
                 f"{printable(', '.join(header))} (a value that holds a delimiter stands in quotes)"
             )
         lines.append(line)
-        values.append(row)
-    columns = zip(*values, strict=True) if values else [()] * len(header)
-    return Table(name, root, dict(zip(header, map(list, columns), strict=True)), lines)
+        for column, value in zip(columns, row, strict=True):
+            column.append(value)
+    return Table(name, root, dict(zip(header, columns, strict=True)), lines)
 
 
 def _contents(path: str, name: str) -> bytes:
@@ -235,7 +237,8 @@ def _listed(values: Any) -> list:
     return np.asarray(values, None if isinstance(values, np.ndarray) else object).tolist()
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """A value as text: empty where it is missing, a whole number without .0."""
     if type(value).__name__ in _NONE:
         return ""
     if isinstance(value, (float, np.floating)):

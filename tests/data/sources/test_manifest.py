@@ -118,8 +118,11 @@ class TestForms:
         assert names(source) == PATHS[1::2]
         source = ManifestSource(frame, root=folder, label="number")
         assert source.images_and_labels()[1].tolist() == [1, 2, 0]
-        missing = frame.assign(label=[None, float("nan"), pandas.NA])
-        assert not ManifestSource(missing, root=folder).labeled
+        nothing = [None, float("nan"), pandas.NA]
+        assert not ManifestSource(frame.assign(label=nothing), root=folder).labeled
+        for value in nothing:
+            with pytest.raises(ValueError, match="row 1 of the frame has nothing as its path"):
+                ManifestSource(pandas.DataFrame({"path": ["a", value]}))
 
     def test_by_path(self, table, folder, monkeypatch):
         path = table(path=PATHS)
@@ -412,7 +415,8 @@ class TestBrokenTables:
             ({"path": ["a", "b"], "label": [1]}, r"columns of the table differ in length: .*2, "),
             ({"image": ["a"]}, "the table has no column 'path', only image"),
             (["a", 3], r"row 1 of the list of paths has 3 \(int\) as its path"),
-            (["a", None], r"row 1 of the list of paths has None \(NoneType\) as its path"),
+            (["a", None], "row 1 of the list of paths has nothing as its path"),
+            ({"path": ["a", float("nan")]}, "row 1 of the table has nothing as its path"),
             (["a", "a"], "row 1 of the list of paths has the path of row 0 of the list"),
         ],
     )
