@@ -80,7 +80,7 @@ def _data() -> dict:
     return {
         "name": "digits",  # or a TFDS name, ./FOLDER, ./TABLE.csv, ./{split}-*.tfrecord
         "data_dir": placeholder(str),  # where TFDS keeps it
-        "text": "",  # the feature that holds each image's text; empty: images alone
+        "text": "",  # the feature or column that holds each image's text; empty: images alone
         "on_error": "raise",  # at an image that cannot be decoded; or skip it
         "service": "",  # grpc://HOST:PORT of a tf.data service; empty: none
         "train_split": "train",

@@ -74,10 +74,13 @@ MAKE = {
 }
 
 
-OF_TFDS = pytest.mark.slow(reason="files of TFDS, read for every test")
+SLOW = {
+    "tfds": pytest.mark.slow(reason="files of TFDS, read for every test"),
+    "manifest": pytest.mark.slow(reason="the same code as with ids and as a folder"),
+}
 
 
-@pytest.fixture(params=[name if MAKE[name] else pytest.param(name, marks=OF_TFDS) for name in MAKE])
+@pytest.fixture(params=[pytest.param(name, marks=SLOW.get(name, ())) for name in MAKE])
 def source(request, tmp_path):
     if request.param == "tfds":
         return TfdsSource("cifar10", "test[:2%]", request.getfixturevalue("data_dir"))
