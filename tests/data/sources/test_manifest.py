@@ -249,6 +249,21 @@ class TestSplits:
         assert from_name(table(path=PATHS, label=range(N)), ".", features=defaults).labeled
 
 
+class TestChanges:
+    """What a table's rows are called, so that those of a loss's table go with them."""
+
+    def test_a_row_goes_with_its_path(self, table):
+        old = ManifestSource(table(path=PATHS[:3])).example_names()
+        new = ManifestSource(table(path=[PATHS[2], PATHS[5], PATHS[0]])).example_names()
+        assert new.rows_in(old).tolist() == [2, -1, 0]
+        assert new.difference(old).startswith("example 0 was '00000.png' and is '00002.png' now")
+
+    def test_other_splits_and_labels_do_not_matter(self, table):
+        old = ManifestSource(table(path=PATHS[:3], split=list("aab")), "a").example_names()
+        new = table(path=[PATHS[5], *PATHS[:2]], split=list("baa"), label=list("xyz"))
+        assert ManifestSource(new, "a").example_names().fingerprint == old.fingerprint
+
+
 class TestIds:
     IDS = [5, 0, 17, 3, 2, 9]
 
