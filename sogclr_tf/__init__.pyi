@@ -8,6 +8,7 @@ from .data.policies import Policy as Policy
 from .data.sources.arrays import ArraySource as ArraySource
 from .data.sources.base import Source as Source
 from .data.sources.folder import FolderSource as FolderSource
+from .data.sources.manifest import ManifestSource as ManifestSource
 from .data.sources.open import register_source as register_source
 from .data.sources.tf_dataset import DatasetSource as DatasetSource
 from .data.sources.tfds import TfdsSource as TfdsSource

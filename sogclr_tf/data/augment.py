@@ -15,6 +15,9 @@ from sogclr_tf.data import color, randomness
 from sogclr_tf.data.policies import Policy
 from sogclr_tf.data.view_size import Size, height_and_width
 
+# Pixels for each of a view, above which an image is resized as it is.
+_MANY_PIXELS = 24
+
 
 def view(image: tf.Tensor, row: tf.Tensor, policy: Policy) -> tf.Tensor:
     """One whole view of one image.
@@ -89,18 +92,22 @@ def part(image: tf.Tensor, box: tf.Tensor | tuple[tf.Tensor, ...]) -> tf.Tensor:
     return tf.slice(image, [top, left, 0], [height, width, 3])
 
 
-def views(crops: Sequence[tf.Tensor], rows: tf.Tensor, policy: Policy) -> tf.Tensor:
+def views(
+    crops: Sequence[tf.Tensor], rows: tf.Tensor, policy: Policy, most_pixels: int | None = None
+) -> tf.Tensor:
     """What becomes of cropped images: resized, then as `finish` says.
 
     Args:
         crops: list of n images [h, w, 3] of any sizes, all uint8 or all float32 in 0..1.
         rows: float32 [n, draws].
         policy: `Policy`.
+        most_pixels: h * w of the largest crop that may come, where it is known.
 
     Returns:
         uint8 [n, height, width, 3].
     """
-    return finish(_resize(crops, policy.image_size), rows, policy, _white(crops[0]), tf.uint8)
+    resized = _resize(crops, policy.image_size, most_pixels)
+    return finish(resized, rows, policy, _white(crops[0]), tf.uint8)
 
 
 def finish(
@@ -145,14 +152,28 @@ def _scaled(side: tf.Tensor, numerator: int, denominator: int) -> tf.Tensor:
     return tf.maximum((2 * side * numerator + denominator) // (2 * denominator), 1)
 
 
-def _resize(images: Sequence[tf.Tensor], size: tuple[int, int]) -> tf.Tensor:
+def _resize(
+    images: Sequence[tf.Tensor], size: tuple[int, int], most_pixels: int | None = None
+) -> tf.Tensor:
     """Bicubic interpolation, which overshoots at edges: float32 [n, *size, 3]."""
-    # As floats: TensorFlow is slower at bytes.
-    resized = [
-        tf.image.resize(tf.cast(image, tf.float32)[tf.newaxis], size, method="bicubic")
-        for image in images
-    ]
+    resized = [_resize_one(image, size, most_pixels) for image in images]
     return tf.ensure_shape(tf.concat(resized, 0), [len(images), *size, 3])
+
+
+def _resize_one(image: tf.Tensor, size: tuple[int, int], most_pixels: int | None) -> tf.Tensor:
+    def resized(image):
+        return tf.image.resize(image[tf.newaxis], size, method="bicubic")
+
+    # As floats, because TensorFlow is slower at bytes; but of a large image only few pixels are
+    # read, and one of 12 megapixels would take 144 MB in each thread. Both give the same numbers.
+    limit = _MANY_PIXELS * math.prod(size)
+    if most_pixels is not None and most_pixels <= limit:
+        return resized(tf.cast(image, tf.float32))
+    return tf.cond(
+        tf.size(image) > 3 * limit,
+        lambda: resized(image),
+        lambda: resized(tf.cast(image, tf.float32)),
+    )
 
 
 def _white(images: tf.Tensor) -> float:

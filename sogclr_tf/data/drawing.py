@@ -29,11 +29,16 @@ class Drawer:
     def together(self) -> int:
         """How many examples to make views of at once: many small ones, large ones alone."""
         policies = [policy for policy in self._policies if isinstance(policy, Policy)]
-        if self._source.image_size is None or len(policies) < len(self._policies):
+        if self._pixels is None or len(policies) < len(self._policies):
             return 1
-        pixels = math.prod(self._source.image_size)
-        largest = max(pixels, *(math.prod(policy.image_size) for policy in policies))
+        largest = max(self._pixels, *(math.prod(policy.image_size) for policy in policies))
         return max(1, min(_TOGETHER, _PIXELS_TOGETHER // largest))
+
+    @property
+    def _pixels(self) -> int | None:
+        """Of each image, where all have one size."""
+        size = self._source.image_size
+        return None if size is None else math.prod(size)
 
     def decoded(self, example: dict) -> dict:
         """The example with its pixels in place of its file, for `views_together`."""
@@ -49,7 +54,7 @@ class Drawer:
         for place, policy in enumerate(self._policies):
             boxes = tf.unstack(augment.crop_boxes(shapes, rows[:, place], policy))  # type: ignore[arg-type]
             crops = [augment.part(image, box) for image, box in zip(images, boxes, strict=True)]
-            views.append(augment.views(crops, rows[:, place], policy))  # type: ignore[arg-type]
+            views.append(augment.views(crops, rows[:, place], policy, self._pixels))  # type: ignore[arg-type]
         return views
 
     def views(self, example: dict) -> list[tf.Tensor]:
@@ -75,7 +80,8 @@ class Drawer:
             if callable(policy):
                 views.append(self._own_view(policy, crop, seeds[place]))
             else:
-                views.append(augment.views([crop], rows[place : place + 1], policy)[0])
+                row = rows[place : place + 1]
+                views.append(augment.views([crop], row, policy, self._pixels)[0])
         return views
 
     def _own_view(self, function: Callable, image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

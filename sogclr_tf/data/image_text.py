@@ -20,7 +20,9 @@ from sogclr_tf.data.policies import Policy
 from sogclr_tf.data.single_view import SingleViewStream
 from sogclr_tf.data.sources.arrays import ArraySource
 from sogclr_tf.data.sources.base import Source
+from sogclr_tf.data.sources.manifest_table import is_table, lists_paths
 from sogclr_tf.data.sources.open import as_source
+from sogclr_tf.data.sources.readable import usable
 from sogclr_tf.data.view_size import Size
 
 
@@ -47,9 +49,10 @@ def training_pairs(
 
     Args:
         images: an array, uint8 or float in 0..1, [N, H, W, C] (C in 1, 3, 4) or [N, H, W]; or a
-            `sogclr_tf.Source` with texts; or a finite tf.data.Dataset of {"image", "text"}
-            dictionaries, unbatched, unshuffled and without random augmentation.
-        texts: with an array, N strings.
+            `sogclr_tf.Source` with texts; or a table with a column "caption", as
+            `sogclr_tf.ManifestSource` takes it; or a list of paths; or a finite tf.data.Dataset of
+            {"image", "text"} dictionaries, unbatched, unshuffled and without random augmentation.
+        texts: with an array or a list of paths, N strings.
         batch_size: B, over all replicas; at least 2, at most the number of pairs.
         policy: `sogclr_tf.Policy` of the view. Default: a mild one, which leaves most of
             the image and its colors as the text describes them.
@@ -60,12 +63,19 @@ def training_pairs(
 
     Raises:
         ValueError: an argument is out of range, or the images or texts cannot be used.
+        FileNotFoundError: a file is not there.
     """
     if texts is not None:
-        if isinstance(images, (Source, tf.data.Dataset)):
-            raise ValueError("texts belong inside the source or data set: {'image', 'text'}")
-        images = ArraySource(images, texts=texts)
-    source = as_source(images)
+        if is_table(images) or isinstance(images, (Source, tf.data.Dataset)):
+            raise ValueError(
+                "texts belong inside the source, the table (a column caption) or the data set: "
+                "{'image', 'text'}"
+            )
+        if lists_paths(images):
+            images = {"path": images, "caption": texts}
+        else:
+            images = ArraySource(images, texts=texts)
+    source = usable(as_source(images))
     if not source.has_text:
         raise ValueError(f"{source.name} has no texts: give one for each image")
     if policy is None:

@@ -9,7 +9,7 @@ import tensorflow as tf
 from sogclr_tf.data.policies import Policy
 from sogclr_tf.data.sources.base import Source
 from sogclr_tf.data.sources.open import as_source, from_name, from_path, is_path
-from sogclr_tf.data.sources.readable import readable
+from sogclr_tf.data.sources.readable import usable
 
 
 def checked_source(images: Any, data_dir: str | None = None, on_error: str = "raise") -> Source:
@@ -17,11 +17,11 @@ def checked_source(images: Any, data_dir: str | None = None, on_error: str = "ra
 
     Raises:
         ValueError: `on_error` is unknown, or the images cannot be used.
+        FileNotFoundError: a file is not there.
     """
     if on_error not in ("raise", "skip"):
         raise ValueError(f"on_error is '{on_error}': expected raise or skip")
-    source = _source(images, data_dir)
-    return readable(source) if on_error == "skip" else source
+    return usable(_source(images, data_dir), on_error)
 
 
 def check_batch(source: Source, batch_size: int, seed: int) -> None:

@@ -31,6 +31,9 @@ def training_views(
             the path of a folder of images, with or without a sub-folder per class, or of TFRecord
             files with "image/encoded" ("./pets", "gs://bucket/train-*.tfrecord"): str that begins
             with /, ./, ../ or ~ or has ://, or pathlib.Path;
+            a list or an array of paths of image files;
+            a table of them, a frame or {"path": [...], "label": [...]}, or the path of one that
+            ends with .csv, .tsv, .jsonl or .ndjson, see `sogclr_tf.ManifestSource`;
             the name of a TFDS data set, such as "cifar10" (its train split);
             a `sogclr_tf.Source`.
         batch_size: B, over all replicas; at least 2, at most the number of images.
@@ -59,6 +62,7 @@ def training_views(
         ValueError: an argument is out of range, or the images cannot be used. A float image outside
             0..1 that no check found beforehand stops the stream that comes to it; `fit` raises a
             ValueError that names it.
+        FileNotFoundError: there is no such folder, table or file.
     """
     source = stream_arguments.checked_source(images, data_dir, on_error)
     stream_arguments.check_batch(source, batch_size, seed)

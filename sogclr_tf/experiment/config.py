@@ -81,15 +81,16 @@ def default_config() -> ConfigDict:
 
 def _data() -> dict:
     return {
-        "name": "digits",  # or a TFDS name, ./FOLDER, ./{split}-*.tfrecord
+        "name": "digits",  # or a TFDS name, ./FOLDER, ./TABLE.csv, ./{split}-*.tfrecord
         "data_dir": placeholder(str),  # where TFDS keeps it
-        "text": "",  # the feature that holds each image's text; empty: images alone
+        "text": "",  # the feature or column that holds each image's text; empty: images alone
         "on_error": "raise",  # at an image that cannot be decoded; or skip it
         "service": "",  # grpc://HOST:PORT of a tf.data service; empty: none
         "train_split": "train",
         "test_split": "test",
         "image_size": size_field(32),  # of a view: its side in pixels, or (height, width)
-        # The features of TFRecord files; empty label: none; empty index: the place in the files.
+        # The features of TFRecord files, or columns of a table where they are named otherwise than
+        # path and label; empty label: none; empty index: the place in the files.
         "features": {"image": "image/encoded", "label": "image/class/label", "index": ""},
     }
 

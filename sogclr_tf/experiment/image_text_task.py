@@ -9,7 +9,9 @@ from ml_collections import ConfigDict
 from sogclr_tf.data.evaluation_images import evaluation_set
 from sogclr_tf.data.image_text import ImageTextPairs, training_pairs
 from sogclr_tf.data.policies import Policy
-from sogclr_tf.data.sources.tfds import TfdsSource
+from sogclr_tf.data.sources.base import Source
+from sogclr_tf.data.sources.open import from_name
+from sogclr_tf.data.sources.readable import usable
 from sogclr_tf.evaluation.features import extract_features
 from sogclr_tf.evaluation.retrieval import recall, zero_shot
 from sogclr_tf.evaluation.scores import accuracy
@@ -42,9 +44,9 @@ class ImageTextTask(Task):
             seed=self.config.seed,
         )
 
-    def _split(self, split: str) -> TfdsSource:
+    def _split(self, split: str) -> Source:
         data = self.config.data
-        return TfdsSource(data.name, split, data.data_dir, text=data.text)
+        return usable(from_name(data.name, split, data.data_dir, text=data.text))
 
     def model(self) -> TwoTowerSogCLR:
         # The vocabulary is that of the training texts.

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from sogclr_tf.data.sources.base import Source
 from sogclr_tf.data.sources.open import from_name
-from sogclr_tf.data.sources.readable import clear_errors, readable
+from sogclr_tf.data.sources.readable import clear_errors, usable
 from sogclr_tf.data.sources.subset import balanced_subset
 
 
@@ -40,7 +40,7 @@ def open_source(config: ConfigDict, split: str, where: ConfigDict | None = None)
     data = config.data
     name, data_dir = (where.name, where.data_dir) if where else (data.name, data.data_dir)
     source = from_name(name, split, data_dir, data.features.to_dict())
-    return readable(source) if data.on_error == "skip" else source
+    return usable(source, data.on_error)
 
 
 def open_sets(config: ConfigDict, where: ConfigDict, train_source: Source) -> EvaluationSets:
@@ -66,7 +66,8 @@ def check_evaluation(config: ConfigDict, sets: EvaluationSets) -> None:
     if sets.labeled and sets.train.class_names != sets.test.class_names:
         raise ValueError(
             f"{sets.train.name} and {sets.test.name} have other classes, so their labels mean "
-            "different things: give both the same class folders, an empty one where none is left"
+            "different things: give both the same class folders, an empty one where none is left, "
+            "or one table with a column of splits"
         )
     if settings.fine_tune:
         _, labels = sets.train.images_and_labels()

@@ -478,6 +478,14 @@ class TestWhole:
         assert_close(augment.whole(image, 10), want, terms=4)
         assert_close(augment.whole(image.transpose(1, 0, 2), 10), want.transpose(1, 0, 2), terms=4)
 
+    @pytest.mark.parametrize("side", [24, 39, 40, 90])
+    def test_large_images_give_the_same_numbers(self, side):
+        """These are resized as bytes, of which few are read."""
+        image = images(1, side, side)[0]
+        got = augment.whole(tf.constant(image), 8)
+        want = tf.image.resize(tf.cast(image, tf.float32), [8, 8], method="bicubic")
+        np.testing.assert_array_equal(got, tf.clip_by_value(want / 255.0, 0, 1))
+
     def test_as_float(self):
         assert_close(augment.as_float(tf.constant([0, 51, 255], tf.uint8)), [0, 0.2, 1], terms=4)
         same = augment.as_float(tf.constant([0.25, 1], tf.float64))

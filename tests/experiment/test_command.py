@@ -16,7 +16,7 @@ import pytest
 import tensorflow as tf
 from support import processes
 from support.command import SMALL, command, fresh_command
-from support.files import write_folder, write_shards
+from support.files import write_folder, write_shards, write_table
 
 from sogclr_tf.data.sources.arrays import digits
 from sogclr_tf.experiment.folder import RunFolder
@@ -236,6 +236,36 @@ class TestOwnImages:
         assert (result["num_examples"], result["steps"]) == (200, 6)
         # Six steps teach little, but chance is 10%.
         assert result["knn20_top1"] > 0.25
+
+    @pytest.mark.slow(reason="runs of the command")
+    def test_a_table_with_splits(self, pictures, tmp_path):
+        """Trained on one split, evaluated on the other, exported."""
+        columns = {"path": [], "label": [], "split": []}
+        for split, (images, labels) in pictures.items():
+            write_folder(tmp_path / split, images)
+            columns["path"] += [f"{split}/{k:05}.png" for k in range(len(images))]
+            columns["label"] += [f"digit {label}" for label in labels]
+            columns["split"] += [split] * len(images)
+        write_table(tmp_path / "labels.csv", **columns)
+        name = "--config.data.name=./labels.csv"
+        result = self.result(name, cwd=tmp_path)
+        assert (result["num_examples"], result["steps"]) == (200, 6)
+        assert result["knn20_top1"] > 0.25
+        folder = RunFolder(tmp_path / "runs" / "digits")
+        assert (folder.saved_model / "6" / "saved_model.pb").exists()
+        assert folder.report.exists()
+        for split, told in (("val", "no row of split 'val', only "), (".", "")):
+            process = command(
+                *self.QUICK,
+                *(name, f"--config.data.test_split={split}", "--mode=evaluate"),
+                cwd=tmp_path,
+            )
+            assert process.returncode == (1 if told else 0), process.stderr
+            assert told in process.stderr
+        (tmp_path / "train" / "00007.png").unlink()
+        process = command(*self.QUICK, name, "--workdir=other", cwd=tmp_path)
+        assert process.returncode == 1
+        assert "error: line 9 of ./labels.csv names an image that cannot" in process.stderr
 
     @pytest.mark.slow(reason="a run of the command, or several")
     def test_tfrecords_with_names_of_their_own(self, pictures, tmp_path):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from support import processes
-from support.files import write_folder, write_shards
+from support.files import write_folder, write_shards, write_table
 from support.paths import ROOT
 
 from sogclr_tf.experiment.config import default_config, flat_keys
@@ -117,7 +117,9 @@ def test_the_method_names_what_exists(name):
 def test_own_collections(tmp_path, data_dir):
     images = np.random.default_rng(0).integers(0, 256, (70, 32, 32, 3), np.uint8)
     np.save(tmp_path / "my_images.npy", images)
-    write_folder(tmp_path / "pets" / "train", images, np.arange(70) % 2)
+    folder = write_folder(tmp_path / "pets" / "train", images, np.arange(70) % 2)
+    paths = [str(path.relative_to(tmp_path)) for path in sorted(folder.rglob("*.png"))]
+    write_table(tmp_path / "labels.csv", path=paths, split=["train"] * 69 + ["test"])
     write_shards(tmp_path / "records", images, np.zeros(70), range(70))
     for path in (tmp_path / "records").iterdir():
         path.rename(path.with_name(path.name.replace("part", "train")))

@@ -1,5 +1,8 @@
 """Collections of images as files, for tests."""
 
+import csv
+import json
+
 import tensorflow as tf
 
 
@@ -11,6 +14,20 @@ def write_folder(folder, images, labels=None, suffix=".png"):
         inside.mkdir(parents=True, exist_ok=True)
         (inside / f"{place:05}{suffix}").write_bytes(encode(image).numpy())
     return folder
+
+
+def write_table(path, /, **columns):
+    """A table of equally long columns, of the form that its suffix says."""
+    rows = [*zip(*columns.values(), strict=True)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        if path.suffix == ".jsonl":
+            for row in rows:
+                file.write(json.dumps(dict(zip(columns, row, strict=True))) + "\n")
+        else:
+            writer = csv.writer(file, delimiter="\t" if path.suffix == ".tsv" else ",")
+            writer.writerows([[*columns], *rows])
+    return path
 
 
 def example(**features):

@@ -76,6 +76,15 @@ class Source:
     def check_examples(self) -> None:
         """Raises ValueError of an example that `examples` fails at; called when that happened."""
 
+    def check_files(self, indices: np.ndarray | None = None) -> None:
+        """Raises FileNotFoundError of a file that is not there, where that can be told soon.
+
+        Called before a training that does not leave out what cannot be read.
+
+        Args:
+            indices: int [n], of the examples that count; None for all.
+        """
+
     def fingerprint(self) -> str | None:
         """Text that differs where the images may differ; None of images that need no decoding."""
         return None

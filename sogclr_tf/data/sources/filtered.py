@@ -69,6 +69,12 @@ class FilteredSource(Source):
             return below
         return f"{below} {hashlib.sha256(np.packbits(self._chosen).tobytes()).hexdigest()[:24]}"
 
+    def check_files(self, indices: np.ndarray | None = None) -> None:
+        kept = _without(self._chosen, self.skipped)
+        if indices is not None:
+            kept &= np.isin(np.arange(len(kept)), indices)
+        self._below.check_files(np.flatnonzero(kept))
+
     def examples(
         self, seed: int | tf.Tensor | None = None, first: int | tf.Tensor = 0
     ) -> tf.data.Dataset:

@@ -1,19 +1,16 @@
 """A folder of image files."""
 
-import hashlib
 import os
 
 import numpy as np
-import tensorflow as tf
 
 from sogclr_tf.data.sources import folder_entries, image_files
-from sogclr_tf.data.sources.base import EncodedSource, order
+from sogclr_tf.data.sources.file_list import FileListSource, Strings, root_of
 from sogclr_tf.data.sources.folder_listing import Listing, list_images
-from sogclr_tf.example_names import ExampleNames
 from sogclr_tf.printable import printable
 
 
-class FolderSource(EncodedSource):
+class FolderSource(FileListSource):
     """The JPEG, PNG, WebP, BMP and GIF files of a folder and the folders below.
 
     They are known by their suffixes, those without a suffix by their first bytes. Hidden files and
@@ -49,46 +46,11 @@ class FolderSource(EncodedSource):
         labels = _labels(listing)
         super().__init__(
             name,
-            len(listing),
-            labeled=labels is not None,
+            root_of(folder),
+            Strings(listing.text, listing.starts),
+            labels=labels,
             class_names=None if labels is None else sorted(listing.group_names),
         )
-        self._text, self._starts = tf.constant(listing.text), tf.constant(listing.starts)
-        self._labels = None if labels is None else tf.constant(labels)
-        # The working directory may change before the files are read.
-        root = os.path.join(folder if "://" in folder else os.path.abspath(folder), "")
-        # In bytes, as it may hold some that are no text.
-        self._root = os.fsencode(root)
-
-    def fingerprint(self) -> str:
-        names = hashlib.sha256(self._text.numpy()).hexdigest()
-        return f"{os.fsdecode(self._root)} {names} {self.max_pixels}"
-
-    def example_names(self) -> ExampleNames:
-        """The relative paths, so that the folder itself may lie anywhere."""
-        return ExampleNames(self._text.numpy(), self._starts.numpy())
-
-    def examples(
-        self, seed: int | tf.Tensor | None = None, first: int | tf.Tensor = 0
-    ) -> tf.data.Dataset:
-        rows = order(self.size, seed, first)
-        return tf.data.Dataset.from_tensor_slices(rows).map(self._example)
-
-    def read(self, image: tf.Tensor) -> tf.Tensor:
-        return tf.io.read_file(self._root + image)
-
-    def locate(self, index: int) -> str:
-        return printable(os.fsdecode(self._root + self._path(index).numpy()))
-
-    def _example(self, row):
-        example = {"image": self._path(row), "index": row}
-        if self.labeled:
-            example["label"] = self._labels[row]
-        return example
-
-    def _path(self, row: int | tf.Tensor) -> tf.Tensor:
-        start, end = self._starts[row], self._starts[row + 1]
-        return tf.strings.substr(self._text, start, end - start)
 
 
 def _no_image(name: str, pattern: str, listing: Listing) -> str:

@@ -11,6 +11,8 @@ from sogclr_tf.data.sources.arrays import ArraySource, digits
 from sogclr_tf.data.sources.base import Source
 from sogclr_tf.data.sources.folder import FolderSource
 from sogclr_tf.data.sources.folder_entries import is_folder
+from sogclr_tf.data.sources.manifest import ManifestSource
+from sogclr_tf.data.sources.manifest_table import is_manifest, is_table, lists_paths
 from sogclr_tf.data.sources.tf_dataset import DatasetSource
 from sogclr_tf.data.sources.tfds import TfdsSource
 from sogclr_tf.data.sources.tfrecords import TFRecordSource, matching
@@ -18,6 +20,8 @@ from sogclr_tf.printable import printable
 
 # Collections with a name of their own: name -> function of a split.
 _NAMED: dict[str, Callable[[str], Source]] = {"digits": digits}
+# The columns of tables that stand for what configs call the features of records.
+_COLUMNS = {"image/encoded": "path", "image/class/label": "label"}
 
 
 def register_source(name: str, open_split: Callable[[str], Source]) -> None:
@@ -42,19 +46,22 @@ def from_name(
     split: str = "train",
     data_dir: str | None = None,
     features: dict | None = None,
+    text: str | None = None,
 ) -> Source:
     """The source of a config.
 
     Args:
         name: "digits" or another registered name, a TFDS name, or a path: of a folder whose
-            sub-folders are the splits ("./pets" with "./pets/train"), or with "{split}" where the
-            split stands in it, of a folder or of TFRecord files
-            ("gs://bucket/{split}-*.tfrecord").
+            sub-folders are the splits ("./pets" with "./pets/train"), of a table of images with a
+            column of splits ("./labels.csv"), or with "{split}" where the split stands in it, of a
+            folder, a table or TFRecord files ("gs://bucket/{split}-*.tfrecord").
         split: for TFDS any split expression; for a path the name of the split, "." for the folder
-            itself.
+            itself, or all rows of a table.
         data_dir: where TFDS keeps its data.
         features: names of the features of TFRecord files, {"image", "label", "index"}, as
-            `TFRecordSource` takes them.
+            `TFRecordSource` takes them; or of the columns of a table.
+        text: the feature of a TFDS set, or the column of a table, that holds each image's text;
+            None for images alone.
 
     Raises:
         ValueError: the split of a path cannot be told.
@@ -63,39 +70,77 @@ def from_name(
     if not is_path(name):
         if name in _NAMED:
             return _NAMED[name](split)
-        return TfdsSource(name, split, data_dir)  # type: ignore[arg-type]
+        return TfdsSource(name, split, data_dir, text=text)  # type: ignore[arg-type]
     if data_dir is not None:
         raise ValueError(f"data_dir '{data_dir}' is for names of TFDS sets, not for '{name}'")
-    return from_path(_with_split(os.fspath(name), split), features)
+    path = os.path.expanduser(os.fspath(name))
+    if is_manifest(path) and "{split}" not in path and not is_folder(path):
+        return _manifest(path, split, features, text)
+    return from_path(_with_split(os.fspath(name), split), features, text)
 
 
-def from_path(path: str | os.PathLike, features: dict | None = None) -> Source:
-    """The source of a folder of images, or of the TFRecord files that a pattern matches.
+def from_path(
+    path: str | os.PathLike, features: dict | None = None, text: str | None = None
+) -> Source:
+    """The source of a folder of images, a table, or the TFRecord files that a pattern matches.
 
     Args:
         path: str or pathlib.Path, local or gs://...
-        features: names of the features of TFRecord files, {"image", "label", "index"}.
+        features, text: as for `from_name`.
     """
     path = os.path.expanduser(os.fspath(path))
     if is_folder(path):
         return FolderSource(path)
+    if is_manifest(path):
+        return _manifest(path, None, features, text)
     return TFRecordSource(path, **(features or {}))
 
 
 def is_path(name: str | os.PathLike) -> bool:
-    """Whether a name is a path: it begins with /, ./, ../ or ~, has ://, or is a pathlib.Path."""
-    if isinstance(name, os.PathLike):
+    """Whether a name is a path: of a table, or a pathlib.Path, or it begins with /, ./, ../ or ~.
+
+    So it is with :// in it.
+    """
+    if isinstance(name, os.PathLike) or is_manifest(name):
         return True
     return "://" in name or os.path.isabs(name) or re.match(r"~|\.\.?(/|$)", name) is not None
 
 
 def as_source(images: Any, labels: Sequence | None = None) -> Source:
-    """A source of whatever holds images: a `Source`, an array or a tf.data.Dataset."""
-    if not isinstance(images, (Source, tf.data.Dataset)):
-        return ArraySource(images, labels)
-    if labels is not None:
-        raise ValueError("labels belong inside the source or data set: zip (image, label) pairs")
-    return images if isinstance(images, Source) else DatasetSource(images)
+    """A source of whatever holds images.
+
+    Args:
+        images: a `Source`, an array, a tf.data.Dataset, or what `ManifestSource` takes: the path of
+            a table, a frame, columns, a list or an array of paths.
+        labels: of an array or of a list of paths, one each; or None.
+    """
+    table = is_table(images)
+    if labels is not None and (table or isinstance(images, (Source, tf.data.Dataset))):
+        raise ValueError(
+            "labels belong inside the source, the table or the data set: zip (image, label) pairs"
+        )
+    if isinstance(images, Source):
+        return images
+    if isinstance(images, tf.data.Dataset):
+        return DatasetSource(images)
+    if table or lists_paths(images):
+        return ManifestSource(images if labels is None else {"path": images, "label": labels})
+    return ArraySource(images, labels)
+
+
+def _manifest(
+    path: str, split: str | None, features: dict | None, text: str | None
+) -> ManifestSource:
+    """The table of a config, with captions where these are asked for."""
+    names = {key: _COLUMNS.get(name, name) for key, name in (features or {}).items()}
+    return ManifestSource(
+        path,
+        split,
+        path=names.get("image") or "path",
+        label=names.get("label", "label"),
+        index=names.get("index"),
+        caption=text,
+    )
 
 
 def _with_split(path: str, split: str) -> str:

@@ -60,6 +60,18 @@ def readable(source: Source) -> Source:
     return FilteredSource(source, skipped=skipped) if skipped else source
 
 
+def usable(source: Source, on_error: str = "raise") -> Source:
+    """The source to train on, as `on_error` says: "skip" for `readable`, "raise" for all of it.
+
+    Raises:
+        FileNotFoundError: a file is not there, and none is to be left out.
+    """
+    if on_error == "skip":
+        return readable(source)
+    source.check_files()
+    return source
+
+
 @contextlib.contextmanager
 def clear_errors(
     source: Source, examples: Callable[[], tf.data.Dataset] | None = None

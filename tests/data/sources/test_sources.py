@@ -5,9 +5,16 @@ import re
 import numpy as np
 import pytest
 import tensorflow as tf
-from support.files import write_folder, write_shards
+from support.files import write_folder, write_shards, write_table
 
-from sogclr_tf import ArraySource, DatasetSource, FolderSource, TfdsSource, TFRecordSource
+from sogclr_tf import (
+    ArraySource,
+    DatasetSource,
+    FolderSource,
+    ManifestSource,
+    TfdsSource,
+    TFRecordSource,
+)
 from sogclr_tf.data.sources.arrays import digits
 from sogclr_tf.data.sources.open import as_source, from_name
 from sogclr_tf.data.sources.readable import clear_errors
@@ -43,6 +50,14 @@ def tfrecords(folder, ids=None, compression="", **options):
     return TFRecordSource(files, label="image/class/label", **options)
 
 
+def manifest(folder, ids=range(N), **options):
+    write_folder(folder, images())
+    paths = [f"{k:05}.png" for k in range(N)]
+    return ManifestSource(
+        write_table(folder / "t.csv", path=paths, label=labels(), id=ids), **options
+    )
+
+
 IDS = np.random.default_rng(1).permutation(N)
 # Each from a folder of its own to write into.
 MAKE = {
@@ -50,6 +65,8 @@ MAKE = {
     "dataset": lambda _: DatasetSource(dataset(images(), labels())),
     "digits": lambda _: digits("test"),
     "folder": lambda folder: FolderSource(write_folder(folder / "pets", images(), labels())),
+    "manifest": manifest,
+    "manifest with ids": lambda folder: manifest(folder, IDS * 3, index="id"),
     "tfrecords": tfrecords,
     "tfrecords with ids": lambda folder: tfrecords(folder, IDS, index="id"),
     "compressed tfrecords": lambda folder: tfrecords(folder, compression="GZIP"),
@@ -57,10 +74,13 @@ MAKE = {
 }
 
 
-OF_TFDS = pytest.mark.slow(reason="files of TFDS, read for every test")
+SLOW = {
+    "tfds": pytest.mark.slow(reason="files of TFDS, read for every test"),
+    "manifest": pytest.mark.slow(reason="the same code as with ids and as a folder"),
+}
 
 
-@pytest.fixture(params=[name if MAKE[name] else pytest.param(name, marks=OF_TFDS) for name in MAKE])
+@pytest.fixture(params=[pytest.param(name, marks=SLOW.get(name, ())) for name in MAKE])
 def source(request, tmp_path):
     if request.param == "tfds":
         return TfdsSource("cifar10", "test[:2%]", request.getfixturevalue("data_dir"))

@@ -1,0 +1,132 @@
+"""Image files whose paths are known beforehand: what a folder and a manifest have in common."""
+
+import hashlib
+import os
+from collections.abc import Iterable
+
+import numpy as np
+import tensorflow as tf
+
+from sogclr_tf.data.sources.base import EncodedSource, order
+from sogclr_tf.example_names import ExampleNames
+from sogclr_tf.printable import printable
+
+
+class Strings:
+    """Many strings as one tensor, because a million Python strings are large.
+
+    Args:
+        text: bytes, all of them one after the other.
+        starts: int64 [N + 1]; string i is text[starts[i] : starts[i + 1]].
+    """
+
+    def __init__(self, text: bytes, starts: np.ndarray) -> None:
+        self.text, self.starts = tf.constant(text), tf.constant(starts)
+
+    @classmethod
+    def of(cls, strings: Iterable[str]) -> "Strings":
+        """Those of a list of text or of paths, whose bytes may be no text."""
+        encoded = [string.encode(errors="surrogateescape") for string in strings]
+        lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
+        return cls(b"".join(encoded), np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]))
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def some(self, rows: np.ndarray) -> list[bytes]:
+        """Those of some places."""
+        text, starts = self.text.numpy(), self.starts.numpy()
+        bounds = zip(starts[rows].tolist(), starts[rows + 1].tolist(), strict=True)
+        return [text[start:end] for start, end in bounds]
+
+    def __getitem__(self, row: int | tf.Tensor) -> tf.Tensor:
+        start, end = self.starts[row], self.starts[row + 1]
+        return tf.strings.substr(self.text, start, end - start)
+
+
+class FileListSource(EncodedSource):
+    """Image files, read when they are needed; the index is the place in the list.
+
+    Args:
+        name: what to call it in messages.
+        root: what the paths are relative to, as `root_of` gives it; empty where they are whole.
+        paths: `Strings`.
+        labels: int32 [N], or None.
+        texts: `Strings`, or None.
+        indices: int32 [N], each once, in place of the place in the list; or None.
+        class_names: list of str, or None.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        root: str,
+        paths: Strings,
+        *,
+        labels: np.ndarray | None = None,
+        texts: Strings | None = None,
+        indices: np.ndarray | None = None,
+        class_names: list[str] | None = None,
+    ) -> None:
+        super().__init__(
+            name,
+            len(paths),
+            num_examples=None if indices is None else int(indices.max()) + 1,
+            labeled=labels is not None,
+            has_text=texts is not None,
+            class_names=class_names,
+        )
+        # In bytes, as it may hold some that are no text.
+        self._root = os.fsencode(root)
+        self._paths, self._texts = paths, texts
+        self._labels = None if labels is None else tf.constant(labels)
+        self._indices = None if indices is None else tf.constant(indices)
+
+    def fingerprint(self) -> str:
+        names = hashlib.sha256(self._paths.text.numpy()).hexdigest()
+        found = f"{os.fsdecode(self._root)} {names} {self.max_pixels}"
+        if self._indices is None:
+            return found
+        return f"{found} {hashlib.sha256(self._indices.numpy().tobytes()).hexdigest()}"
+
+    def example_names(self) -> ExampleNames:
+        """The paths below the root, so that this may lie anywhere."""
+        return ExampleNames(self._paths.text.numpy(), self._paths.starts.numpy())
+
+    def examples(
+        self, seed: int | tf.Tensor | None = None, first: int | tf.Tensor = 0
+    ) -> tf.data.Dataset:
+        rows = order(self.size, seed, first)
+        return tf.data.Dataset.from_tensor_slices(rows).map(self._example)
+
+    def read(self, image: tf.Tensor) -> tf.Tensor:
+        return tf.io.read_file(self._root + image)
+
+    def locate(self, index: int) -> str:
+        (place,) = self._places(self._rows_at(np.array([index])))
+        return printable(os.fsdecode(place))
+
+    def _rows_at(self, indices: np.ndarray | None) -> np.ndarray:
+        """The places in the list of those examples that have one of these indices, in order."""
+        if indices is None:
+            return np.arange(self.size)
+        every = np.arange(self.size) if self._indices is None else self._indices.numpy()
+        return np.flatnonzero(np.isin(every, indices))
+
+    def _places(self, rows: np.ndarray) -> list[bytes]:
+        """The whole paths at some places."""
+        return [self._root + path for path in self._paths.some(rows)]
+
+    def _example(self, row):
+        index = row if self._indices is None else self._indices[row]
+        example = {"image": self._paths[row], "index": index}
+        if self.labeled:
+            example["label"] = self._labels[row]
+        if self.has_text:
+            example["text"] = self._texts[row]
+        return example
+
+
+def root_of(folder: str) -> str:
+    """A folder as paths begin that lie in it; whole, as the working directory may change."""
+    return os.path.join(folder if "://" in folder else os.path.abspath(folder), "")

@@ -1,0 +1,138 @@
+"""A table of image files: a CSV, a frame, columns, or a list of paths."""
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from sogclr_tf.data.sources import manifest_columns as columns
+from sogclr_tf.data.sources.file_list import FileListSource, Strings
+from sogclr_tf.data.sources.manifest_table import Table, read_table
+from sogclr_tf.data.sources.missing_files import missing
+from sogclr_tf.example_names import ExampleNames
+
+_LOG = logging.getLogger("sogclr_tf")
+
+
+class ManifestSource(FileListSource):
+    """The image files that a table names, with labels, splits and captions where it has them.
+
+        sogclr_tf.ManifestSource("labels.csv", split="train", label="breed")
+
+    The index is the place among the rows of the split, in the order of the table, so that other
+    splits may change as they like; or an id that the rows carry. Files are read when they are
+    needed. That they are there is looked up when a stream is made of them, or where they are left
+    out with `on_error="skip"`.
+
+    Labels that are whole numbers are taken as they are. Others are names of classes, numbered in
+    the order of the sorted names of the whole table, so that all splits agree. A split is unlabeled
+    where all its labels are empty.
+
+    Args:
+        table: the path of a .csv, .tsv, .jsonl or .ndjson file (UTF-8, with a header; local or
+            gs://...); a frame, as of pandas; {column: values}; a list or an array of paths.
+        split: the rows to take, by the column `splits`; "." or None for all. None warns where
+            there are several splits.
+        path: the column of paths, local or gs://...; relative ones to `root`.
+        label: the column of labels; None to leave them out.
+        splits: the column of splits.
+        caption: the column of captions, which `training_pairs` trains on; None to leave them
+            out. An image may have several, each in a row of its own.
+        index: the column of ids, whole numbers >= 0, each once, that are the indices: rows may
+            then come, go and change places. A loss's table has a row for each number up to the
+            largest. None to take the place.
+        root: the folder that paths are relative to; by default that of the file, and the working
+            directory for what is no file.
+        class_names: the classes, in the order of their numbers, also such as the table lacks.
+        name: what to call it in messages.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the table cannot be read or is empty, lacks a column, or a row of it is not as
+            above; the line says which.
+    """
+
+    def __init__(
+        self,
+        table: str | os.PathLike | Mapping[str, Sequence] | Sequence | Any,
+        split: str | None = None,
+        *,
+        path: str = "path",
+        label: str | None = "label",
+        splits: str = "split",
+        caption: str | None = "caption",
+        index: str | None = None,
+        root: str | os.PathLike | None = None,
+        class_names: list[str] | None = None,
+        name: str | None = None,
+    ) -> None:
+        found = read_table(table, root, name)
+        rows = columns.rows_of(found, splits, split)
+        if split is None:
+            _warn_of_splits(found, splits)
+        paths = columns.paths_of(found, path, rows)
+        texts = labels = ids = None
+        if caption and _has(found, caption, "caption"):
+            texts = columns.captions_of(found, caption, rows)
+        columns.check_once(found, rows, paths, texts)
+        if label and _has(found, label, "label"):
+            labels, class_names = columns.classes_of(found, label, rows, class_names)
+        if index:
+            ids = columns.ids_of(found, index, rows)
+        root, whole = columns.placed(paths, found.root)
+        super().__init__(
+            found.name if split in (None, ".") else f"{found.name}[{split}]",
+            root,
+            Strings.of(whole),
+            labels=labels,
+            texts=None if texts is None else Strings.of(texts),
+            indices=ids,
+            class_names=class_names,
+        )
+        self._lines, self._rows = found.lines, rows
+        self._names = _names(paths, texts)
+        if index:
+            self._names = ExampleNames.numbered([f"{index} "], [self.num_examples])
+
+    def example_names(self) -> ExampleNames:
+        """The paths as they are written, with the captions where a path has several; or the ids."""
+        return self._names
+
+    def locate(self, index: int) -> str:
+        return f"{super().locate(index)} ({self._where(self._rows_at(np.array([index]))[0])})"
+
+    def check_files(self, indices: np.ndarray | None = None) -> None:
+        rows = self._rows_at(indices)
+        found = missing(self.name, self._places(rows))
+        if found:
+            place, why = next(iter(found.items()))
+            raise FileNotFoundError(
+                f"{self._where(rows[place])} names an image that cannot be read: {why} "
+                f"({len(found)} such in all). Mend it, or leave such images out with "
+                "on_error='skip'"
+            )
+
+    def _where(self, row: int) -> str:
+        return self._lines.where(int(self._rows[row]))
+
+
+def _has(table: Table, column: str, default: str) -> bool:
+    """Whether a table has a column; one that somebody named must be there."""
+    return column in table.columns or (column != default and bool(table.values(column)))
+
+
+def _warn_of_splits(table: Table, column: str) -> None:
+    splits = table.texts(column) if column in table.columns else []
+    if len(set(splits)) > 1:
+        _LOG.warning(
+            "%s: took the rows of all splits, %s: choose with split=, or give '.' for all",
+            *(table.name, columns.counted(splits)),
+        )
+
+
+def _names(paths: list[str], texts: list[str] | None) -> ExampleNames:
+    if texts is None or len(set(paths)) == len(paths):
+        return ExampleNames.of(paths)
+    return ExampleNames.of(f"{path} {text}" for path, text in zip(paths, texts, strict=True))
