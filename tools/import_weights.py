@@ -64,10 +64,12 @@ def _size(text):
     """(height, width) of "224", "32,96" and "any"."""
     if text == "any":
         return None, None
-    sides = [int(side) for side in text.split(",")]
-    if len(sides) > 2 or min(sides) < 1:
-        raise ValueError
-    return sides[0], sides[-1]
+    sides = text.split(",")
+    if len(sides) > 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no size: give a number of pixels >= 1, HEIGHT,WIDTH or any"
+        )
+    return int(sides[0]), int(sides[-1])
 
 
 def _normalization(options):

@@ -485,6 +485,13 @@ class TestCommand:
         loaded = sogclr_tf.load_encoder(tmp_path / "encoder.keras")
         assert_close(features(loaded, pytorch_resnet.images(32)), expected, terms=10000)
 
+    @pytest.mark.parametrize("size", ["0", "1,2,3", "32,", "wide"])
+    def test_no_size(self, tmp_path, size):
+        process = command(tmp_path, "a.pth", "b.keras", f"--image_size={size}")
+        assert process.returncode == 2
+        said = f"'{size}' is no size: give a number of pixels >= 1, HEIGHT,WIDTH or any"
+        assert process.stderr.splitlines()[-1].endswith(said)
+
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
