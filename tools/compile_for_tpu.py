@@ -90,7 +90,8 @@ def compiled(config) -> Iterator[dict]:
                 step, share = recipe.step_of(config, model, _STEP.value, cores)
                 lowered = program.lower(step, share, recipe.variables_of(model), cores)
                 one = figures.measure(compiler, lowered, model, config, topology, cores)
-                yield {"examples": examples, "config": config.to_dict(), **one}
+                asked = {"step": _STEP.value, "examples": examples, "config": config.to_dict()}
+                yield {**asked, **one}
 
 
 def batches(config) -> list[int]:

@@ -10,12 +10,13 @@ from tpu_compiler.figures import steps_per_second
 def tables(results: list[dict[str, Any]], utilization: float) -> str:
     """All that is to be read: a row for each program, what the first exchanges, what fits."""
     parts = [summary(results, utilization)]
-    compiled = [found for found in results if "messages" in found]
-    if compiled and compiled[0]["cores"] > 1:
-        found = compiled[0]
+    trained = [one for one in results if "messages" in one and one["step"] == "train"]
+    if trained:
+        found = trained[0]
         what = f"What a step of {found['batch']:,} exchanges on {found['cores']:,} cores"
         parts.append(f"{what} ({found['topology']}), by core:\n\n{exchanges(found)}")
-    if len(results) > 1:
+    several = {found["batch"] for found in results}
+    if len(several) > 1:
         parts.append(largest_that_fits(results))
     return "\n\n".join(parts)
 
@@ -59,7 +60,9 @@ def _row(found, utilization):
     else:
         state = found["state"]
         cells += [f"{state['in_place']} of {state['updated']}", str(state["table_copies"])]
-        cells += [f"{found['flops'] / 1e12:.3g}", f"{steps_per_second(found, utilization):.2g}"]
+        # Two digits of an estimate, however large.
+        estimate = float(f"{steps_per_second(found, utilization):.2g}")
+        cells += [f"{found['flops'] / 1e12:.3g}", f"{estimate:,g}"]
     return f"{start}| {' | '.join(cells)} |"
 
 
@@ -84,7 +87,7 @@ def exchanges(found: dict[str, Any]) -> str:
 
 def largest_that_fits(results: list[dict[str, Any]]) -> str:
     """A line for each topology: the largest batch that compiles within the chip's memory."""
-    lines = []
+    lines: list[str] = []
     for topology in dict.fromkeys(found["topology"] for found in results):
         batches = [found["batch"] for found in results if found["topology"] == topology]
         fit = [one["batch"] for one in results if one["topology"] == topology and fits(one)]
@@ -92,7 +95,8 @@ def largest_that_fits(results: list[dict[str, Any]]) -> str:
             f"{topology}: the largest global batch that fits, of "
             f"{', '.join(map(str, batches))}: {max(fit) if fit else 'none'}"
         )
-    return "\n".join(lines)
+    # A paragraph each, where Markdown would join the lines.
+    return "\n\n".join(lines)
 
 
 def fits(found: dict[str, Any]) -> bool:
