@@ -99,14 +99,6 @@ def test_one_model_of_each_kind_on_two_devices(tmp_path):
         assert_equal(many, one, name)
 
 
-def test_one_model_on_two_workers(tmp_path):
-    """Quick: two processes, one loss."""
-    options = ["--cases=sogclr", "--steps=2"]
-    one = trained_arrays(tmp_path / "one.npz", "--devices=1", *options)
-    for many in arrays_of_two_workers(tmp_path, *options):
-        assert_equal(many, one, "sogclr")
-
-
 every_case = pytest.mark.parametrize("name", CASES)
 traced = pytest.mark.slow(reason="every case is traced anew for each number of devices")
 
