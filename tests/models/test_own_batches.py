@@ -35,7 +35,9 @@ def built():
 
 @pytest.fixture(scope="module")
 def on_two():
-    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    # Without collectives, of which a process has those of one strategy alone.
+    exchange = tf.distribute.ReductionToOneDevice()
+    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], exchange).scope():
         return model(jit_compile=False)
 
 

@@ -258,7 +258,7 @@ def test_the_imagenet_recipe_by_the_command(python, tmp_path):
     # Weights and their velocities, the views, the table.
     assert 230e6 < found["memory"]["arguments"] < 280e6
     assert found["memory"]["total"] < 8e9
-    assert "| v5e:2x4 | 8 | 256 | in " in process.stdout
+    assert "| v5e:2x4 | 256 | in " in process.stdout
 
 
 class TestCommand:
