@@ -246,7 +246,7 @@ def run(make_stream, history):
             getattr(running, name)(*arguments)
 
 
-@generated(200)
+@generated(150)
 def test_every_step_of_arrays_sees_what_is_promised(history):
     run(stream, history)
 
