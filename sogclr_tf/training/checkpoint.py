@@ -199,7 +199,14 @@ class Checkpoints:
         """
         found = self._newest_first()[::-1]
         if found and _listed(self._folder) != [pathlib.Path(path).name for path in found]:
-            tf.compat.v1.train.update_checkpoint_state(self._folder, found[-1], found)
+            tf.compat.v1.train.update_checkpoint_state(
+                self._folder,
+                found[-1],
+                found,
+                # Without times TensorFlow would keep them for ever, and forget them in its list.
+                all_model_checkpoint_timestamps=[_written(path) for path in found],
+                last_preserved_timestamp=0.0,
+            )
 
     def _newest_first(self) -> list[str]:
         return _newest_first(self._folder)
@@ -214,12 +221,26 @@ def _newest_first(folder: pathlib.Path) -> list[str]:
     """Prefixes of all checkpoints in a folder, the one written last at the start.
 
     The list has them in the order of writing, which is not that of their steps where a callback
-    restored an earlier state. What it lacks was written after it.
+    restored an earlier state. What it lacks was written after it, unless its file is older.
     """
-    order = {name: place for place, name in enumerate(_listed(folder))}
     names = (re.fullmatch(r"(step-(\d+))\.index", path.name) for path in folder.glob("*"))
-    found = [(order.get(name[1], len(order)), int(name[2]), name[1]) for name in names if name]
-    return [str(folder / name) for *_, name in sorted(found, reverse=True)]
+    steps = {name[1]: int(name[2]) for name in names if name}
+    order = {name: place for place, name in enumerate(_listed(folder)) if name in steps}
+    last = max((_written(folder / name) for name in order), default=0.0)
+
+    def place(name):
+        unlisted = len(steps) if _written(folder / name) >= last else -1
+        return order.get(name, unlisted), steps[name]
+
+    return [str(folder / name) for name in sorted(steps, key=place, reverse=True)]
+
+
+def _written(path: str | pathlib.Path) -> float:
+    """When the checkpoint of a prefix was written, in seconds; 0 where it is gone by now."""
+    try:
+        return pathlib.Path(f"{path}.index").stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _listed(folder: pathlib.Path) -> list[str]:

@@ -291,6 +291,40 @@ class TestFaults:
         steps = sorted(int(path.stem.split("-")[1]) for path in tmp_path.glob("*.index"))
         assert steps == [EPOCHS * STEPS - 2, EPOCHS * STEPS - 1, EPOCHS * STEPS]
 
+    @pytest.mark.parametrize("listed", [1, 2, 3])
+    def test_what_the_list_lacks_is_removed_in_its_turn(self, tmp_path, listed):
+        """As a process leaves it that is killed before TensorFlow's list names a checkpoint."""
+        built = model()
+        checkpoints = Checkpoints(built, tmp_path)
+
+        def save(checkpoints, *steps):
+            for step in steps:
+                built._trained_steps.assign(step)
+                checkpoints.save()
+
+        save(checkpoints, *range(1, 1 + listed))
+        kept = (tmp_path / "checkpoint").read_text()
+        save(checkpoints, 10)
+        (tmp_path / "checkpoint").write_text(kept)
+        again = Checkpoints(built, tmp_path)
+        assert again.restore() == 10
+        save(again, 11, 12, 13, 14)
+        assert sorted(path.stem for path in tmp_path.glob("*.index")) == [
+            *("step-12", "step-13", "step-14")
+        ]
+        assert Checkpoints(built, tmp_path).restore() == 14
+
+    def test_an_old_one_that_was_forgotten_is_not_the_newest(self, tmp_path):
+        built = model()
+        checkpoints = Checkpoints(built, tmp_path)
+        for step in (1, 2):
+            built._trained_steps.assign(step)
+            checkpoints.save()
+        listed = (tmp_path / "checkpoint").read_text().splitlines()
+        kept = [line for line in listed if "step-1" not in line]
+        (tmp_path / "checkpoint").write_text("\n".join(kept))
+        assert Checkpoints(built, tmp_path).restore() == 2
+
     def test_another_num_examples_is_refused(self, one_epoch):
         with pytest.raises(ValueError, match="num_examples=24, this model has num_examples=25"):
             Checkpoints(model(num_examples=N + 1), one_epoch).restore()
