@@ -9,8 +9,6 @@ import tensorflow as tf
 from tensorflow.compiler.tf2xla.ops.gen_xla_ops import xla_all_reduce, xla_replica_id
 
 SUM, MEAN = tf.distribute.ReduceOp.SUM, tf.distribute.ReduceOp.MEAN
-# What crosses cores, in the names of the operations of a program.
-KINDS = ("gradients", "statistics", "scalars", "gather", "gather_gradient", "statistics_gradient")
 
 
 class CoreContext(tf.distribute.ReplicaContext):
@@ -20,7 +18,8 @@ class CoreContext(tf.distribute.ReplicaContext):
             logs = model.train_step(batch)
 
     The model is built under no strategy: its variables are this core's copies. Each exchange is
-    an operation in a name scope "exchange_KIND", KIND being one of `KINDS`.
+    an operation in a name scope "exchange_KIND": gradients, statistics, scalars or gather, with
+    "_gradient" behind it on the way back.
     """
 
     def __init__(self, cores: int) -> None:

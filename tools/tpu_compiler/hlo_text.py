@@ -20,7 +20,7 @@ class Exchange:
 
     Attributes:
         opcode: such as "all-reduce".
-        kind: of `core.KINDS`, or "other".
+        kind: as `core.CoreContext` names it, or "other".
         arrays: how many it carries.
         bytes: what one core contributes.
     """

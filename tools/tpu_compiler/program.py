@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
+from tpu_compiler import hlo_text
 from tpu_compiler.core import CoreContext
 
 
@@ -39,14 +40,12 @@ class Program:
         text: the same to read.
         batch: what comes from outside, in the order of the first parameters.
         state: the variables, in the order of the parameters behind.
-        logs: names of the values that it returns, before the updated state.
     """
 
     hlo: bytes
     text: str
     batch: list[Argument]
     state: list[Argument]
-    logs: list[str]
 
 
 def lower(
@@ -80,10 +79,9 @@ def lower(
         except (tf.errors.OpError, ValueError) as error:
             raise ValueError(f"XLA cannot lower the step: {_first_line(error)}") from error
     given = [Argument(name, tuple(s.shape), s.dtype.name) for name, s in sorted(batch.items())]
-    outputs = concrete.structured_outputs
-    logs = sorted(outputs) if isinstance(outputs, dict) else ["output"]
-    state = _state(concrete, names, variables, _updated(text))
-    return Program(hlo, text, given, state, logs)
+    # The parameters that an output takes the place of.
+    updated = set(hlo_text.aliases(text).values())
+    return Program(hlo, text, given, _state(concrete, names, variables, updated))
 
 
 def _static(name, spec):
@@ -106,13 +104,6 @@ def _state(concrete, names, variables, updated):
         shape, dtype = variables[path].shape, variables[path].dtype.name
         found.append(Argument(path, tuple(shape), dtype, number in updated))
     return found
-
-
-def _updated(text):
-    """The numbers of the parameters that an output takes the place of."""
-    from tpu_compiler import hlo_text
-
-    return set(hlo_text.aliases(text).values())
 
 
 def _first_line(error):

@@ -19,10 +19,9 @@ SIZES = {
     "cifar10": (50_000, 10),
     "cifar100": (50_000, 100),
     "imagenet2012": (1_281_167, 1000),
-    "digits": (1_437, 10),
+    "digits": (1_198, 10),
     "emoji": (1_713, 9),
 }
-STEPS = ("train", "test", "features")
 # The pixels of a stand-in for the data: a stream says what its batches are without them.
 _SIDE = 8
 
@@ -67,7 +66,7 @@ def model_of(config: ConfigDict, examples: int, classes: int) -> ContrastiveMode
 def step_of(
     config: ConfigDict, model: ContrastiveModel, kind: str, cores: int
 ) -> tuple[Callable, dict[str, tf.TensorSpec]]:
-    """(function of a batch, one core's share of a batch) of one of `STEPS`.
+    """(function of a batch, one core's share of a batch) of a step: "train", "test" or "features".
 
     "train" and "test" are the steps of `fit` and `evaluate`; "features" is what an evaluation makes
     of images.
