@@ -4,6 +4,7 @@ from .data.image_ops import gaussian_filter2d as gaussian_filter2d
 from .data.image_text import training_pairs as training_pairs
 from .data.labeled import crops_and_flips as crops_and_flips
 from .data.labeled import labeled_views as labeled_views
+from .data.pixel_format import PixelFormat as PixelFormat
 from .data.policies import Policy as Policy
 from .data.sources.arrays import ArraySource as ArraySource
 from .data.sources.base import Source as Source

@@ -23,12 +23,12 @@ def view(image: tf.Tensor, row: tf.Tensor, policy: Policy) -> tf.Tensor:
     """One whole view of one image.
 
     Args:
-        image: uint8, or float32 in 0..1, [H, W, 3].
+        image: uint8, or float32 in 0..1, [H, W, C].
         row: float32 [draws], one row of `draws`.
         policy: `Policy`.
 
     Returns:
-        uint8 [height, width, 3].
+        [height, width, C], uint8 or float32 as the image.
     """
     row = row[tf.newaxis]
     box = crop_boxes(tf.shape(image)[tf.newaxis, :2], row, policy)[0]
@@ -36,13 +36,13 @@ def view(image: tf.Tensor, row: tf.Tensor, policy: Policy) -> tf.Tensor:
 
 
 def whole(image: tf.Tensor, size: Size) -> tf.Tensor:
-    """The image without any augmentation, for evaluation: float32 [height, width, 3] in 0..1.
+    """The image without any augmentation, for evaluation: float32 [height, width, C] in 0..1.
 
     The largest part in the middle that has the proportions of `size`, to the nearest pixel,
     resized: of a square the largest square.
 
     Args:
-        image: uint8, or float32 in 0..1, [H, W, 3].
+        image: uint8, or float32 in 0..1, [H, W, C].
         size: side of a square, or (height, width).
     """
     size = height_and_width(size)
@@ -87,9 +87,9 @@ def crop_boxes(shapes: tf.Tensor, rows: tf.Tensor, policy: Policy) -> tf.Tensor:
 
 
 def part(image: tf.Tensor, box: tf.Tensor | tuple[tf.Tensor, ...]) -> tf.Tensor:
-    """The rectangle (top, left, height, width) of an image [H, W, 3]."""
+    """The rectangle (top, left, height, width) of an image [H, W, C]."""
     top, left, height, width = tf.unstack(box)
-    return tf.slice(image, [top, left, 0], [height, width, 3])
+    return tf.slice(image, [top, left, 0], [height, width, image.shape[-1]])
 
 
 def views(
@@ -98,16 +98,17 @@ def views(
     """What becomes of cropped images: resized, then as `finish` says.
 
     Args:
-        crops: list of n images [h, w, 3] of any sizes, all uint8 or all float32 in 0..1.
+        crops: list of n images [h, w, C] of any sizes, all uint8 or all float32 in 0..1.
         rows: float32 [n, draws].
         policy: `Policy`.
         most_pixels: h * w of the largest crop that may come, where it is known.
 
     Returns:
-        uint8 [n, height, width, 3].
+        [n, height, width, C], uint8 or float32 as the images.
     """
     resized = _resize(crops, policy.image_size, most_pixels)
-    return finish(resized, rows, policy, _white(crops[0]), tf.uint8)
+    dtype = tf.uint8 if crops[0].dtype == tf.uint8 else tf.float32
+    return finish(resized, rows, policy, _white(crops[0]), dtype)
 
 
 def finish(
@@ -122,14 +123,14 @@ def finish(
     Compiled by XLA at the first call for a policy and a shape, which takes a second or two.
 
     Args:
-        images: float32 [n, height, width, 3]; what lies outside of 0..`white` is cut.
+        images: float32 [n, height, width, C]; what lies outside of 0..`white` is cut.
         rows: float32 [n, draws].
         policy: `Policy`.
         white: the greatest value of `images`.
         dtype: of the result.
 
     Returns:
-        float32 in 0..1, or uint8 rounded to the nearest of its 256 steps; [n, height, width, 3].
+        float32 in 0..1, or uint8 rounded to the nearest of its 256 steps; [n, height, width, C].
     """
     return _compiled(policy, white, dtype)(images, rows)
 
@@ -155,9 +156,9 @@ def _scaled(side: tf.Tensor, numerator: int, denominator: int) -> tf.Tensor:
 def _resize(
     images: Sequence[tf.Tensor], size: tuple[int, int], most_pixels: int | None = None
 ) -> tf.Tensor:
-    """Bicubic interpolation, which overshoots at edges: float32 [n, *size, 3]."""
+    """Bicubic interpolation, which overshoots at edges: float32 [n, *size, C]."""
     resized = [_resize_one(image, size, most_pixels) for image in images]
-    return tf.ensure_shape(tf.concat(resized, 0), [len(images), *size, 3])
+    return tf.ensure_shape(tf.concat(resized, 0), [len(images), *size, images[0].shape[-1]])
 
 
 def _resize_one(image: tf.Tensor, size: tuple[int, int], most_pixels: int | None) -> tf.Tensor:
@@ -170,7 +171,7 @@ def _resize_one(image: tf.Tensor, size: tuple[int, int], most_pixels: int | None
     if most_pixels is not None and most_pixels <= limit:
         return resized(tf.cast(image, tf.float32))
     return tf.cond(
-        tf.size(image) > 3 * limit,
+        tf.size(image) > image.shape[-1] * limit,
         lambda: resized(image),
         lambda: resized(tf.cast(image, tf.float32)),
     )

@@ -1,4 +1,4 @@
-"""Changes of one image's colors, as XLA compiles them: of planes float32 [3, H, W] in 0..1.
+"""Changes of one image's colors, as XLA compiles them: of planes float32 [C, H, W] in 0..1.
 
 The planes lie apart because XLA is slower with interleaved colors.
 """
@@ -12,13 +12,17 @@ from sogclr_tf.data.policies import Policy
 
 
 def jitter(planes: tf.Tensor, draw: dict[str, tf.Tensor], policy: Policy) -> tf.Tensor:
-    """Brightness, contrast, saturation and hue of one image, in the order that it drew."""
+    """Brightness, contrast, saturation and hue of one image, in the order that it drew.
+
+    Of planes that are not 3 the latter two stay as they are.
+    """
     reaches = {"brightness": 0.8, "contrast": 0.8, "saturation": policy.saturation}
     factor = {
         name: tf.maximum(1 + reach * policy.strength * (2 * draw[name] - 1), 0.0)
         for name, reach in reaches.items()
     }
-    turn = 0.2 * policy.strength * (2 * draw["hue"] - 1)
+    turn = policy.hue * policy.strength * (2 * draw["hue"] - 1)
+    colored = planes.shape[0] == 3
     order = tf.argsort(draw["order"])
 
     def change(position, planes):
@@ -27,8 +31,8 @@ def jitter(planes: tf.Tensor, draw: dict[str, tf.Tensor], policy: Policy) -> tf.
             [
                 lambda: planes * factor["brightness"],
                 lambda: _contrast(planes, factor["contrast"]),
-                lambda: _saturation(planes, factor["saturation"]),
-                lambda: _hue(planes, turn),
+                lambda: _saturation(planes, factor["saturation"]) if colored else planes,
+                lambda: _hue(planes, turn) if colored else planes,
             ],
         )
         return position + 1, tf.clip_by_value(changed, 0.0, 1.0)

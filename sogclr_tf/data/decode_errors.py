@@ -29,7 +29,7 @@ ERRORS = (
 # What the assertions of `sogclr_tf.data.decoding` begin with.
 _OWN = (
     r"no image: |the file is empty|image too large: |damaged header: |animated WebP cannot |"
-    r"BMP that cannot be read: |truncated GIF"
+    r"BMP that cannot be read: |truncated GIF|16 bits, but no value |an image of 8 bits, but "
 )
 # What TensorFlow's decoders say of each format.
 _DAMAGED = {

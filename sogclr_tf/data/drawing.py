@@ -43,7 +43,7 @@ class Drawer:
     def decoded(self, example: dict) -> dict:
         """The example with its pixels in place of its file, for `views_together`."""
         image = self._source.decode(self._source.read(example["image"]))
-        return {**example, "image": tf.ensure_shape(image, [*self._source.image_size, 3])}  # type: ignore[misc]
+        return {**example, "image": self._sized(image)}
 
     def views_together(self, examples: dict) -> list[tf.Tensor]:
         """The views of a batch of decoded images of one size: of each policy [n, h, w, 3]."""
@@ -84,10 +84,15 @@ class Drawer:
                 views.append(augment.views([crop], row, policy, self._pixels)[0])
         return views
 
+    def _sized(self, image: tf.Tensor) -> tf.Tensor:
+        """An image of a source whose images all have one size, with that size known."""
+        channels = self._source.pixel_format.channels
+        return tf.ensure_shape(image, [*self._source.image_size, channels])  # type: ignore[misc]
+
     def _own_view(self, function: Callable, image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """A view by a user's function: uint8, or float32."""
         if self._source.image_size is not None:
-            image = tf.ensure_shape(image, [*self._source.image_size, 3])
+            image = self._sized(image)
         view = function(image, seed)
         return view if view.dtype == tf.uint8 else tf.cast(view, tf.float32)
 

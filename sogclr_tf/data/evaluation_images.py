@@ -17,7 +17,7 @@ def evaluation_set(source: Source, size: Size) -> tuple[tf.data.Dataset, np.ndar
         size: in pixels: the side of a square, or (height, width).
 
     Returns:
-        (tf.data.Dataset of float32 [height, width, 3] in 0..1, labels int32 [N] or None).
+        (tf.data.Dataset of float32 [height, width, C] in 0..1, labels int32 [N] or None).
 
     Raises:
         ValueError: the size is none, or a label is out of range.

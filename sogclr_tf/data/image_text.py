@@ -16,6 +16,7 @@ from typing import Any
 import tensorflow as tf
 
 from sogclr_tf.data import stream_arguments
+from sogclr_tf.data.pixel_format import ValueRange
 from sogclr_tf.data.policies import Policy
 from sogclr_tf.data.single_view import SingleViewStream
 from sogclr_tf.data.sources.arrays import ArraySource
@@ -44,11 +45,13 @@ def training_pairs(
     batch_size: int,
     policy: Policy | Callable | None = None,
     seed: int = 0,
+    channels: int | None = None,
+    value_range: ValueRange | None = None,
 ) -> ImageTextPairs:
     """The training stream of images with a text each.
 
     Args:
-        images: an array, uint8 or float in 0..1, [N, H, W, C] (C in 1, 3, 4) or [N, H, W]; or a
+        images: an array, uint8, uint16, int16 or float in 0..1, [N, H, W, C] or [N, H, W]; or a
             `sogclr_tf.Source` with texts; or a table with a column "caption", as
             `sogclr_tf.ManifestSource` takes it; or a list of paths; or a finite tf.data.Dataset of
             {"image", "text"} dictionaries, unbatched, unshuffled and without random augmentation.
@@ -57,6 +60,7 @@ def training_pairs(
         policy: `sogclr_tf.Policy` of the view. Default: a mild one, which leaves most of
             the image and its colors as the text describes them.
         seed: int in [0, 2**31), of the order and of every random choice.
+        channels, value_range: as for `sogclr_tf.training_views`.
 
     Returns:
         `ImageTextPairs`.
@@ -74,8 +78,8 @@ def training_pairs(
         if lists_paths(images):
             images = {"path": images, "caption": texts}
         else:
-            images = ArraySource(images, texts=texts)
-    source = usable(as_source(images))
+            images = ArraySource(images, texts=texts, channels=channels, value_range=value_range)
+    source = usable(as_source(images, channels=channels, value_range=value_range))
     if not source.has_text:
         raise ValueError(f"{source.name} has no texts: give one for each image")
     if policy is None:
@@ -85,6 +89,8 @@ def training_pairs(
                 "policy=sogclr_tf.data.image_text.mild(size)"
             )
         policy = mild(min(source.image_size))
+        if source.pixel_format.channels != 3:
+            policy = dataclasses.replace(policy, saturation=0.0, hue=0.0)
     stream_arguments.check_batch(source, batch_size, seed)
     stream_arguments.check_policy(policy, source)
     return ImageTextPairs(source=source, batch_size=int(batch_size), policy=policy, seed=int(seed))

@@ -1,66 +1,94 @@
-"""Float images must lie in 0..1: checked in arrays, and of every image in a pipeline.
+"""Float images must lie in 0..1, and others in the range that was stated for them.
 
-What is beyond it would train all the same, on views that are cut to black and white, and NaN would
-spread into every weight.
+Checked in arrays, and of every image in a pipeline. What is beyond it would train all the same, on
+views that are cut to black and white, and NaN would spread into every weight.
 """
 
 import numpy as np
 import tensorflow as tf
 
 from sogclr_tf.data import refusal
+from sogclr_tf.data.pixel_format import ValueRange
 
 # A quarter of the step between two bytes: what rounding and resampling may add, and no other scale.
 SLACK = 1e-3
+# Of a range that somebody stated in an image's own values: what rounding may add.
+_ROUNDING = 1e-6
 
-_RESCALE = "divide by 255, or give uint8"
-_CLIP = "scale or clip to 0..1, or give uint8"
+_RESCALE = "divide by 255, or give uint8, or state value_range=(low, high)"
+_CLIP = "scale or clip to 0..1, or give uint8, or state value_range=(low, high)"
 _MEND = "mend such images or leave them out"
+_WIDEN = "state a range that holds all values, or clip them"
 # Floats up to here lie beside the range, those beyond it are of another scale.
 _NEAR = 2.0
 
 
-def check_array(images: np.ndarray, name: str, index: np.ndarray | None = None) -> None:
-    """Raises ValueError where a float image lies outside 0..1 or is not finite.
+def check_array(
+    images: np.ndarray,
+    name: str,
+    index: np.ndarray | None = None,
+    value_range: ValueRange | None = None,
+) -> None:
+    """Raises ValueError where an image lies outside its range or is not finite.
 
     Args:
-        images: [N, ...] of any dtype; all but floats pass.
+        images: [N, ...] as they are stored. Without a stated range all but floats pass.
         name: what they are called in the message.
         index: int [N], the index of each, to be named; by default their places.
+        value_range: (low, high) as it was stated; None for 0..1 of floats.
     """
-    if not np.issubdtype(images.dtype, np.floating) or not images.size:
+    if not images.size or (value_range is None and not np.issubdtype(images.dtype, np.floating)):
         return
+    least, most = _allowed(value_range)
     # A comparison with NaN is false.
-    if images.min() >= -SLACK and images.max() <= 1 + SLACK:
+    if images.min() >= least and images.max() <= most:
         return
     each = images.reshape(len(images), -1)
     low, high = each.min(axis=1), each.max(axis=1)
-    first = int(np.argmax(~((low >= -SLACK) & (high <= 1 + SLACK))))
-    value = float(low[first] if low[first] < -SLACK else high[first])
+    first = int(np.argmax(~((low >= least) & (high <= most))))
+    value = float(low[first] if low[first] < least else high[first])
     place = first if index is None else index[first]
-    raise ValueError(f"example {place} of {name} {_beyond(value)}")
+    raise ValueError(f"example {place} of {name} {_beyond(value, value_range)}")
 
 
-def checked(images: tf.Tensor, index: tf.Tensor, name: str) -> tf.Tensor:
+def checked(
+    images: tf.Tensor, index: tf.Tensor, name: str, value_range: ValueRange | None = None
+) -> tf.Tensor:
     """The same images; a float one outside 0..1 or not finite stops the pipeline.
 
     Args:
         images: of any dtype; all but floats pass at no cost. [n, H, W, C], or one [H, W, C].
         index: int [n], or a scalar: named in the message.
         name: what they are called in it.
+        value_range: (low, high), the stored values that became 0 and 1, as they were stated.
     """
     if not images.dtype.is_floating:
         return images
+    low, high = value_range or (0.0, 1.0)
 
     def message():
         axes = list(range(index.shape.rank, images.shape.rank))
-        low, high = (tf.reshape(f(images, axes), [-1]) for f in (tf.reduce_min, tf.reduce_max))
-        first = tf.argmax(tf.cast(~_inside(low, high), tf.int32))
-        value = tf.where(low < -SLACK, low, high)[first]
+        smallest, largest = (
+            tf.reshape(f(images, axes), [-1]) for f in (tf.reduce_min, tf.reduce_max)
+        )
+        first = tf.argmax(tf.cast(~_inside(smallest, largest, value_range), tf.int32))
+        below = ~_inside(smallest, 0.0, value_range)
+        value = tf.where(below, smallest, largest)[first]
         at = tf.strings.as_string(tf.reshape(index, [-1])[first])
-        return tf.strings.join(["example ", at, f" of {name} ", _beyond_in_graph(value)])
+        beyond = _beyond_in_graph(low + (high - low) * tf.cast(value, tf.float32), value_range)
+        return tf.strings.join(["example ", at, f" of {name} ", beyond])
 
-    good = _inside(tf.reduce_min(images), tf.reduce_max(images))
-    return refusal.unless(good, message, images)
+    return refusal.unless(is_inside(images, value_range), message, images)
+
+
+def is_inside(images: tf.Tensor, value_range: ValueRange | None = None) -> tf.Tensor:
+    """Whether all pixels lie where `checked` lets them pass: a bool scalar.
+
+    Args:
+        images: float, of any shape.
+        value_range: as for `checked`.
+    """
+    return _inside(tf.reduce_min(images), tf.reduce_max(images), value_range)
 
 
 def checked_batch(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -79,18 +107,38 @@ def checked_batch(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     }
 
 
-def _inside(low: tf.Tensor, high: tf.Tensor) -> tf.Tensor:
-    return (low >= -SLACK) & (high <= 1 + SLACK)
+def _inside(smallest: tf.Tensor, largest: tf.Tensor, value_range: ValueRange | None) -> tf.Tensor:
+    slack = SLACK if value_range is None else _ROUNDING
+    return (smallest >= -slack) & (largest <= 1 + slack)
 
 
-def _beyond(value: float) -> str:
-    advice = _MEND if not np.isfinite(value) else _RESCALE if value > _NEAR else _CLIP
-    return f"has the value {value:g}, but floats are in 0..1: {advice}"
+def _allowed(value_range: ValueRange | None) -> ValueRange:
+    """The least and the greatest value that pass."""
+    if value_range is None:
+        return -SLACK, 1 + SLACK
+    low, high = value_range
+    return low - _ROUNDING * (high - low), high + _ROUNDING * (high - low)
 
 
-def _beyond_in_graph(value: tf.Tensor) -> tf.Tensor:
-    value = tf.cast(value, tf.float32)
-    advice = tf.where(value > _NEAR, _RESCALE, _CLIP)
+def _but(value_range: ValueRange | None) -> str:
+    if value_range is None:
+        return ", but floats are in 0..1: "
+    return f", but value_range is ({value_range[0]:g}, {value_range[1]:g}): "
+
+
+def _beyond(value: float, value_range: ValueRange | None) -> str:
+    advice = _RESCALE if value > _NEAR else _CLIP
+    if value_range is not None:
+        advice = _WIDEN
+    if not np.isfinite(value):
+        advice = _MEND
+    return f"has the value {value:g}{_but(value_range)}{advice}"
+
+
+def _beyond_in_graph(value: tf.Tensor, value_range: ValueRange | None) -> tf.Tensor:
+    advice = tf.constant(_WIDEN)
+    if value_range is None:
+        advice = tf.where(value > _NEAR, _RESCALE, _CLIP)
     advice = tf.where(tf.math.is_finite(value), advice, _MEND)
     text = tf.strings.as_string(value, shortest=True)
-    return tf.strings.join(["has the value ", text, ", but floats are in 0..1: ", advice])
+    return tf.strings.join(["has the value ", text, _but(value_range), advice])

@@ -19,14 +19,16 @@ class Policy:
             factor between the inverse of `max_aspect` and it, before the image's borders.
         flip: probability of a left-right flip.
         jitter: probability of color jitter.
-        strength: of the jitter. Brightness, contrast and saturation are scaled by factors within
-            1 +- 0.8 * strength and the hue is turned by up to 0.2 * strength of the circle.
-            SimCLR: 1.0 for ImageNet, 0.5 for CIFAR-10.
-        saturation: what takes the place of 0.8 for saturation (BYOL: 0.4 at strength 0.5).
+        strength: of the jitter. Brightness and contrast are scaled by factors within
+            1 +- 0.8 * strength. SimCLR: 1.0 for ImageNet, 0.5 for CIFAR-10.
+        saturation: saturation is scaled by a factor within 1 +- saturation * strength (BYOL: 0.4
+            at strength 0.5). Of images with 3 channels, as hue and grayscale.
+        hue: the hue is turned by up to hue * strength of the circle.
         grayscale: probability of losing color.
         blur: probability of a Gaussian blur over a tenth of the shorter side, sigma in 0.1..2.0
             pixels. SimCLR: 0.5 for ImageNet, none for CIFAR-10.
-        solarize: probability that values from 0.5 up are inverted (BYOL's second view: 0.2).
+        solarize: probability that values from 0.5 up are inverted (BYOL's second view: 0.2). Of
+            images with 3 channels or 1.
 
     Raises:
         ValueError: a value is out of range.
@@ -39,6 +41,7 @@ class Policy:
     jitter: float = 0.8
     strength: float = 1.0
     saturation: float = 0.8
+    hue: float = 0.2
     grayscale: float = 0.2
     blur: float = 0.0
     solarize: float = 0.0
@@ -52,7 +55,7 @@ class Policy:
             raise ValueError(f"min_area is {self.min_area}: it must lie in (0, 1]")
         if not 1 <= self.max_aspect < math.inf:
             raise ValueError(f"max_aspect is {self.max_aspect}: it must be a number >= 1")
-        for name in ("strength", "saturation"):
+        for name in ("strength", "saturation", "hue"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must be a number >= 0")
         for name in ("flip", "jitter", "grayscale", "blur", "solarize"):
@@ -63,6 +66,28 @@ class Policy:
     def image_size(self) -> tuple[int, int]:
         """(height, width) of the view."""
         return height_and_width(self.size)
+
+    def check_channels(self, channels: int, name: str) -> None:
+        """Raises ValueError where the policy changes what images with so many channels have not.
+
+        Args:
+            channels: of the images.
+            name: what to call them in the message.
+        """
+        jitters = self.jitter and self.strength
+        asked = {
+            "saturation": jitters and self.saturation,
+            "hue": jitters and self.hue,
+            "grayscale": self.grayscale,
+            "solarize": self.solarize and channels != 1,
+        }
+        wrong = [key for key, value in asked.items() if value and channels != 3]
+        if wrong:
+            raise ValueError(
+                f"the policy has {', '.join(wrong)}, which images of {name} with {channels} "
+                f"channels have not: leave them out with {', '.join(f'{key}=0' for key in wrong)}, "
+                "or take both policies of sogclr_tf.data.policies.bands(size)"
+            )
 
 
 def simclr(size: Size) -> tuple[Policy, Policy]:
@@ -99,11 +124,23 @@ def byol(size: Size) -> tuple[Policy, Policy]:
     return policy, dataclasses.replace(policy, blur=0.1, solarize=0.2)
 
 
-_NAMES = {"simclr": simclr, "simclr-cifar": simclr_cifar, "byol": byol}
+def bands(size: Size) -> tuple[Policy, Policy]:
+    """For images of any number of channels: SimCLR's without what needs colors.
+
+    Crops, flips, brightness and contrast, which change all channels alike.
+
+    Args:
+        size: of the views in pixels: the side of a square, or (height, width).
+    """
+    policy = Policy(size, saturation=0.0, hue=0.0, grayscale=0.0)
+    return policy, policy
+
+
+_NAMES = {"simclr": simclr, "simclr-cifar": simclr_cifar, "byol": byol, "bands": bands}
 
 
 def by_name(name: str, size: Size) -> tuple[Policy, Policy]:
-    """The (first view's, second view's) `Policy` of "simclr", "simclr-cifar" or "byol".
+    """The (first view's, second view's) `Policy` of "simclr", "simclr-cifar", "byol" or "bands".
 
     Args:
         name: of the method.

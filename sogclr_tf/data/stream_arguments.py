@@ -6,13 +6,22 @@ from typing import Any
 
 import tensorflow as tf
 
+from sogclr_tf.data import policies
+from sogclr_tf.data.pixel_format import ValueRange
 from sogclr_tf.data.policies import Policy
 from sogclr_tf.data.sources.base import Source
 from sogclr_tf.data.sources.open import as_source, from_name, from_path, is_path
 from sogclr_tf.data.sources.readable import usable
 
 
-def checked_source(images: Any, data_dir: str | None = None, on_error: str = "raise") -> Source:
+def checked_source(
+    images: Any,
+    data_dir: str | None = None,
+    on_error: str = "raise",
+    *,
+    channels: int | None = None,
+    value_range: ValueRange | None = None,
+) -> Source:
     """The source of what `training_views` takes as its images.
 
     Raises:
@@ -21,7 +30,7 @@ def checked_source(images: Any, data_dir: str | None = None, on_error: str = "ra
     """
     if on_error not in ("raise", "skip"):
         raise ValueError(f"on_error is '{on_error}': expected raise or skip")
-    return usable(_source(images, data_dir), on_error)
+    return usable(_source(images, data_dir, channels, value_range), on_error)
 
 
 def check_batch(source: Source, batch_size: int, seed: int) -> None:
@@ -48,6 +57,8 @@ def check_policy(policy: Any, source: Source) -> None:
             f"policy is {policy!r}: expected a sogclr_tf.Policy, a name or a function "
             "(image, seed) -> view"
         )
+    else:
+        policy.check_channels(source.pixel_format.channels, source.name)
 
 
 def default_side(source: Source) -> int:
@@ -64,13 +75,26 @@ def default_side(source: Source) -> int:
     return min(source.image_size)
 
 
-def _source(images: Any, data_dir: str | None) -> Source:
+def default_policy(source: Source) -> Policy:
+    """SimCLR's without blur, of what the channels of a source have, for views of its images' size.
+
+    Raises:
+        ValueError: the images differ in size.
+    """
+    side = default_side(source)
+    return Policy(size=side) if source.pixel_format.channels == 3 else policies.bands(side)[0]
+
+
+def _source(
+    images: Any, data_dir: str | None, channels: int | None, value_range: ValueRange | None
+) -> Source:
+    stated: Any = {"channels": channels, "value_range": value_range}
     named = isinstance(images, (str, os.PathLike))
     if named and not is_path(images):
-        return from_name(images, data_dir=data_dir)
+        return from_name(images, data_dir=data_dir, **stated)
     if data_dir is not None:
         raise ValueError(f"data_dir '{data_dir}' is for the name of a TFDS set: leave it out")
-    return from_path(images) if named else as_source(images)
+    return from_path(images, **stated) if named else as_source(images, **stated)
 
 
 def _check_function(function: Callable, source: Source) -> None:
@@ -82,9 +106,9 @@ def _check_function(function: Callable, source: Source) -> None:
     view = source.examples().map(view_of).element_spec
     name = getattr(function, "__name__", repr(function))
     shape = view.shape if isinstance(view, tf.TensorSpec) else None
-    if shape is None or not shape.is_fully_defined() or shape.rank != 3 or shape[-1] != 3:
+    if shape is None or not shape.is_fully_defined() or shape.rank != 3:
         raise ValueError(
-            f"{name} gives {view}: expected one view [h, w, 3] of a size known "
+            f"{name} gives {view}: expected one view [h, w, C] of a size known "
             "beforehand (tf.ensure_shape states it)"
         )
     if not (view.dtype == tf.uint8 or view.dtype.is_floating):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sogclr_tf.data import data_service, policies, stream_arguments
+from sogclr_tf.data.pixel_format import ValueRange
 from sogclr_tf.data.policies import Policy
 from sogclr_tf.data.sources.base import Source
 from sogclr_tf.data.views import Views
@@ -17,6 +18,8 @@ def training_views(
     policy_b: Policy | Callable | None = None,
     seed: int = 0,
     data_dir: str | None = None,
+    channels: int | None = None,
+    value_range: ValueRange | None = None,
     on_error: str = "raise",
     service: str | None = None,
 ) -> Views:
@@ -24,7 +27,7 @@ def training_views(
 
     Args:
         images: one of
-            an array, uint8, uint16 or float in 0..1, [N, H, W, C] (C in 1, 3, 4) or [N, H, W];
+            an array, uint8, uint16, int16 or float in 0..1, [N, H, W, C] or [N, H, W];
             a finite tf.data.Dataset of images, (image, label) pairs or {"image", ...}
             dictionaries, unbatched, unshuffled and without random augmentation: the index is the
             position, so that every pass must give the same (`sogclr_tf.DatasetSource` checks it);
@@ -38,15 +41,21 @@ def training_views(
             a `sogclr_tf.Source`.
         batch_size: B, over all replicas; at least 2, at most the number of images.
         policy: how the first view is drawn and, unless `policy_b` is given, the second; one of
-            a `sogclr_tf.Policy`, by default SimCLR's for images of this size, without blur;
+            a `sogclr_tf.Policy`, by default SimCLR's for images of this size, without blur, and
+            without changes of color where there are not 3 channels;
             the name of a method in `sogclr_tf.data.policies`, for both views of images of one size;
             a function (image, seed) -> view of TensorFlow's operations, where image is uint8, or
-            float in 0..1, [H, W, 3], seed is int64 [2], for `tf.image.stateless_*`, and view is
-            uint8 or float in 0..1 [h, w, 3], whose h and w are always the same. A float view
+            float in 0..1, [H, W, C], seed is int64 [2], for `tf.image.stateless_*`, and view is
+            uint8 or float in 0..1 [h, w, C], whose h and w are always the same. A float view
             outside 0..1, or with NaN, stops the stream.
         policy_b: of the second view, a `Policy` or a function.
         seed: int in [0, 2**31), of the order and of every random choice.
         data_dir: where TFDS keeps its data, if `images` is a name.
+        channels: C of the images as they are trained on; by default their own, but 3 for gray,
+            which is repeated. 1 keeps gray as one.
+        value_range: (low, high), the stored values that are black and white, such as (0, 4095);
+            by default the whole range of uint8 and uint16, and 0..1 of floats. Views of images
+            with 8 bits are uint8, others float32, which keeps all levels.
         on_error: what becomes of images that cannot be decoded: "raise" stops the training that
             comes to one, with its name; "skip" leaves them out, as
             `sogclr_tf.data.sources.readable.readable` does, before the training.
@@ -64,7 +73,9 @@ def training_views(
             ValueError that names it.
         FileNotFoundError: there is no such folder, table or file.
     """
-    source = stream_arguments.checked_source(images, data_dir, on_error)
+    source = stream_arguments.checked_source(
+        images, data_dir, on_error, channels=channels, value_range=value_range
+    )
     stream_arguments.check_batch(source, batch_size, seed)
     policy_a, policy_b = _pair(policy, policy_b, source)
     if service:
@@ -89,9 +100,10 @@ def _pair(
                 f"policy '{policy}' stands for both views: leave policy_b out, or replace one of "
                 "the two that sogclr_tf.data.policies.by_name gives"
             )
-        return policies.by_name(policy, stream_arguments.default_side(source))
-    policy = policy or Policy(size=stream_arguments.default_side(source))
-    pair = (policy, policy_b or policy)
+        pair = policies.by_name(policy, stream_arguments.default_side(source))
+    else:
+        policy = policy or stream_arguments.default_policy(source)
+        pair = (policy, policy_b or policy)
     for one in pair:
         stream_arguments.check_policy(one, source)
     return pair

@@ -49,7 +49,7 @@ def encoder(config: ConfigDict) -> keras.Model:
     keras.utils.set_random_seed(config.seed)
     options = config.encoder.to_dict()
     size = height_and_width(config.data.image_size)
-    return build_encoder(options.pop("name"), (*size, 3), **options)
+    return build_encoder(options.pop("name"), (*size, config.data.channels), **options)
 
 
 def loss(config: ConfigDict, stream: Stream) -> ContrastiveLoss:

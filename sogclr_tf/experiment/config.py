@@ -8,6 +8,7 @@ from typing import Any
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
+from sogclr_tf.data.pixel_format import PixelFormat
 from sogclr_tf.data.view_size import height_and_width
 from sogclr_tf.experiment.size_field import size_field
 
@@ -19,11 +20,12 @@ FREE_KEYS = (
     "monitor.data.data_dir",
     "evaluation",
     "export",
+    "report",
 )
 # Sections and keys that a run of the other kind does not read.
 _IMAGES_ALONE = (
     *("data.features", "data.on_error", "data.service", "augment_b", "projector.layers"),
-    *("monitor", "evaluation", "export.weights", "export.warmup", "export.tflite"),
+    *("report", "monitor", "evaluation", "export.weights", "export.warmup", "export.tflite"),
 )
 _IMAGES_WITH_TEXTS = ("text_encoder",)
 # Sections whose further keys are arguments of what their `name` names, and checked there.
@@ -75,6 +77,11 @@ def default_config() -> ConfigDict:
                 "warmup": (),  # batch sizes of TF Serving's first requests, such as (1, 8)
                 "tflite": False,  # a TFLite file with 8-bit kernels besides
             },
+            "report": {
+                # Channels shown as red, green and blue, or one as gray, each stretched from its 2nd
+                # to its 98th percentile; empty: images as they are, or the first channels.
+                "bands": (),
+            },
         }
     )
 
@@ -89,6 +96,8 @@ def _data() -> dict:
         "train_split": "train",
         "test_split": "test",
         "image_size": size_field(32),  # of a view: its side in pixels, or (height, width)
+        "channels": 3,  # of an image; gray is repeated for 3
+        "value_range": (),  # stored values of black and white, (0, 4095); empty: the dtype's
         # The features of TFRecord files, or columns of a table where they are named otherwise than
         # path and label; empty label: none; empty index: the place in the files.
         "features": {"image": "image/encoded", "label": "image/class/label", "index": ""},
@@ -104,6 +113,7 @@ def _augment() -> dict:
         "jitter": 0.8,
         "strength": 1.0,
         "saturation": 0.8,  # of the strength
+        "hue": 0.2,  # of the strength
         "grayscale": 0.2,
         "blur": 0.0,
         "solarize": 0.0,
@@ -181,7 +191,7 @@ def has_texts(config: ConfigDict) -> bool:
 def check_config(config: ConfigDict) -> None:
     """Raises ValueError where a config lacks a key, or has one that nothing reads.
 
-    And where `data.image_size` is no size, since that field takes any value.
+    And where the size, channels or values of images are none.
     """
     expected = set(flat_keys(default_config()))
     found = set(flat_keys(config))
@@ -200,6 +210,17 @@ def check_config(config: ConfigDict) -> None:
         if _is_below(key, unread):
             raise ValueError(f"the config sets '{key}', which a run of {kind} does not read")
     height_and_width(config.data.image_size, "data.image_size")
+    channels = pixel_format(config).channels
+    bands = config.report.bands
+    if bands and (len(bands) not in (1, 3) or not all(0 <= band < channels for band in bands)):
+        raise ValueError(
+            f"report.bands is {bands}: expected one or three channels in [0, {channels})"
+        )
+
+
+def pixel_format(config: ConfigDict) -> PixelFormat:
+    """What the config states of the images' pixels."""
+    return PixelFormat(config.data.channels, config.data.value_range)
 
 
 def differences(config: ConfigDict) -> dict[str, Any]:

@@ -6,8 +6,10 @@ import keras
 import tensorflow as tf
 from ml_collections import ConfigDict
 
+from sogclr_tf.data.decoding import FILE_CHANNELS
 from sogclr_tf.data.sources.base import Source
 from sogclr_tf.data.view_size import height_and_width
+from sogclr_tf.experiment.config import pixel_format
 from sogclr_tf.experiment.folder import RunFolder
 from sogclr_tf.export import warmup
 from sogclr_tf.export.files import export_keras, export_tflite
@@ -40,6 +42,7 @@ def export_images(
     *,
     version: int | None = None,
     probe_source: Source | None = None,
+    source: Source | None = None,
 ) -> None:
     """Exports an encoder as SavedModel and `.keras` file, and for TFLite where that is wanted.
 
@@ -50,6 +53,7 @@ def export_images(
         owner: what its linear probe is remembered by.
         version: of the SavedModel, which is kept as it is where it exists; None for the next one.
         probe_source: the labeled images of the model's online probe, where it has one.
+        source: the images of its training, where they are at hand.
     """
     settings = config.export
     if version is not None and (folder.saved_model / str(version)).exists():
@@ -59,6 +63,7 @@ def export_images(
             model,
             folder.saved_model,
             version=version,
+            pixel_format=pixel_format(config) if source is None else source.pixel_format,
             image_size=_file_size(model, height_and_width(config.data.image_size)),
             **_head(folder, owner, model, probe_source),
             weights=settings.weights,
@@ -72,7 +77,9 @@ def export_images(
 
 def _file_size(model, size):
     """(height, width) that images of files get, where the encoder itself takes any."""
-    taken = getattr(model, "encoder", model).input_shape[1:3]
+    *taken, channels = getattr(model, "encoder", model).input_shape[1:]
+    if channels not in FILE_CHANNELS:
+        return None
     return size if None in taken and tf.TensorShape(taken).is_compatible_with(size) else None
 
 

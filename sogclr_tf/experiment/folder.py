@@ -56,6 +56,7 @@ class RunFolder:
         config: dict,
         is_free: Callable[[str], bool] = lambda _: False,
         write: bool = True,
+        defaults: dict | None = None,
     ) -> None:
         """Stores the config, or checks that the run which lives here has the same.
 
@@ -63,6 +64,7 @@ class RunFolder:
             config: dictionary that JSON can hold, nested.
             is_free: whether a dotted key may differ, because it does not shape the training.
             write: False checks alone.
+            defaults: what a key meant before there was such a key.
 
         Raises:
             ValueError: another run lives here; names the first key that differs.
@@ -70,6 +72,7 @@ class RunFolder:
         config = json.loads(json.dumps(config))
         stored = self.stored_config()
         if stored is not None:
+            stored = _filled(stored, json.loads(json.dumps(defaults or {})))
             for key, (here, there) in _differences(stored, config).items():
                 if not is_free(key):
                     raise ValueError(
@@ -176,6 +179,16 @@ def write_json(path: pathlib.Path, values: dict) -> None:
 def _write_whole(path: pathlib.Path, content: str | bytes) -> None:
     with replacing(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def _filled(config: dict, defaults: dict) -> dict:
+    """A nested dictionary with those keys of another that it lacks."""
+    both = {
+        key: _filled(config[key], value) if isinstance(value, dict) else config[key]
+        for key, value in defaults.items()
+        if key in config
+    }
+    return {**defaults, **config, **both}
 
 
 def _differences(old: dict, new: dict, prefix: str = "") -> dict[str, tuple]:

@@ -146,6 +146,7 @@ class ImageTask(Task):
             _step_name(model),
             version=model.trained_steps,
             probe_source=self._probe_source,
+            source=self._source,
         )
 
 

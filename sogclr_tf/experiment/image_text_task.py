@@ -46,7 +46,15 @@ class ImageTextTask(Task):
 
     def _split(self, split: str) -> Source:
         data = self.config.data
-        return usable(from_name(data.name, split, data.data_dir, text=data.text))
+        source = from_name(
+            data.name,
+            split,
+            data.data_dir,
+            text=data.text,
+            channels=data.channels,
+            value_range=data.value_range,
+        )
+        return usable(source)
 
     def model(self) -> TwoTowerSogCLR:
         # The vocabulary is that of the training texts.

@@ -12,7 +12,7 @@ from sogclr_tf.data.stream import Stream
 from sogclr_tf.data.view_size import height_and_width
 from sogclr_tf.evaluation.fine_tune import copied
 from sogclr_tf.experiment import build
-from sogclr_tf.experiment.config import has_texts, is_free
+from sogclr_tf.experiment.config import default_config, has_texts, is_free
 from sogclr_tf.experiment.environment import environment
 from sogclr_tf.experiment.evaluate import evaluate
 from sogclr_tf.experiment.export import check_export, export_images
@@ -126,7 +126,8 @@ def _run_on_encoder(job: Job, encoder_path: str) -> None:
             config, config.evaluation.data, open_source(config, config.data.train_split)
         )
         check_evaluation(config, sets)
-    folder.claim({**config.to_dict(), "evaluated_encoder": encoder_path}, is_free)
+    settings = {**config.to_dict(), "evaluated_encoder": encoder_path}
+    folder.claim(settings, is_free, defaults=default_config().to_dict())
     encoder = load_encoder(encoder_path, build.encoder(config))
     if sets is not None:
         _evaluate_encoder_file(job, encoder, sets, encoder_path)
@@ -140,13 +141,20 @@ def _run_on_encoder(job: Job, encoder_path: str) -> None:
 def _claim(job: Job, stream: Stream, chief: bool) -> None:
     """Makes the folder this run's, before anything is built, or refuses a run of another kind."""
     counts = {"num_examples": stream.num_examples, "examples_per_epoch": stream.source.size}
-    settings = {**job.config.to_dict(), **counts}
-    job.folder.claim(settings, lambda key: is_free(key) or key in counts, write=False)
+    settings, defaults = {**job.config.to_dict(), **counts}, default_config().to_dict()
+    job.folder.claim(
+        settings, lambda key: is_free(key) or key in counts, write=False, defaults=defaults
+    )
     if not job.grow:
         # Before the counts, because this names an example.
         check_examples(job.folder.checkpoints, stream.source)
     may_differ = counts if job.grow else ()
-    job.folder.claim(settings, lambda key: is_free(key) or key in may_differ, write=chief)
+    job.folder.claim(
+        settings,
+        lambda key: is_free(key) or key in may_differ,
+        write=chief,
+        defaults=defaults,
+    )
 
 
 def _conclude(job: Job, task: Task, model: ContrastiveModel) -> None:
@@ -167,7 +175,7 @@ def _evaluate_encoder_file(
     job: Job, encoder: Callable, sets: EvaluationSets, encoder_path: str
 ) -> None:
     config, folder = job.config, job.folder
-    _check_image_size(config, encoder, encoder_path)
+    _check_images(config, encoder, encoder_path)
     if config.evaluation.fine_tune:
         # One that cannot be copied is told before the rest is scored.
         copied(encoder)
@@ -178,9 +186,14 @@ def _evaluate_encoder_file(
     _write_report(job, shown)
 
 
-def _check_image_size(config: ConfigDict, encoder: Callable, encoder_path: str) -> None:
-    """Raises ValueError where an encoder was built for images of another size than the config's."""
-    taken = getattr(encoder, "input_shape", (None,) * 4)[1:3]
+def _check_images(config: ConfigDict, encoder: Callable, encoder_path: str) -> None:
+    """Raises ValueError where an encoder was built for other images than the config's."""
+    *taken, channels = getattr(encoder, "input_shape", (None,) * 4)[1:]
+    if channels not in (None, config.data.channels):
+        raise ValueError(
+            f"{encoder_path} takes images of {channels} channels, but data.channels is "
+            f"{config.data.channels}: give --config.data.channels={channels}"
+        )
     size = height_and_width(config.data.image_size)
     if not tf.TensorShape(taken).is_compatible_with(size):
         height, width = (side or own for side, own in zip(taken, size, strict=True))

@@ -1,6 +1,6 @@
 """The images that the report of a run shows."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from sklearn.metrics import confusion_matrix
 from sogclr_tf.data.sources.base import Source
 from sogclr_tf.evaluation.neighbors import nearest
 from sogclr_tf.experiment.evaluate import Evaluation
+from sogclr_tf.report.displayed import displayed
 from sogclr_tf.report.material import Example
 
 # Queries, neighbors of each, and examples at each end of the table.
@@ -44,28 +45,32 @@ def report_parts(
         "labels": evaluation.labels,
         "class_names": test_source.class_names,
         "confusion": confusion,
-        "neighbors": _neighbors(config.seed, evaluation.features, test_source),
+        "neighbors": _neighbors(config, evaluation.features, test_source),
     }
     if log_u is not None:
-        parts |= {"log_u": log_u, **_extremes(train_source, log_u)}  # type: ignore[arg-type]
+        extremes = _extremes(train_source, log_u, config.report.bands)  # type: ignore[arg-type]
+        parts |= {"log_u": log_u, **extremes}
     return parts
 
 
-def _neighbors(seed: int, features: np.ndarray, source: Source) -> list[tuple[Example, list]]:
+def _neighbors(
+    config: ConfigDict, features: np.ndarray, source: Source
+) -> list[tuple[Example, list]]:
     """[(query, [nearest others of the test images])]."""
     count = len(features)
-    rows = np.sort(np.random.default_rng(seed).permutation(count)[:_QUERIES])
+    rows = np.sort(np.random.default_rng(config.seed).permutation(count)[:_QUERIES])
     others = nearest(features[rows], features, min(_NEIGHBORS, count - 1), own_rows=rows)
     # By their place in `images_and_labels`.
     numbered = source.examples().enumerate()
-    shown = dict(_picked(source, numbered, {*rows.tolist(), *others.ravel().tolist()}))
+    wanted = {*rows.tolist(), *others.ravel().tolist()}
+    shown = dict(_picked(source, numbered, wanted, config.report.bands))
     return [
         (shown[query], [shown[row] for row in found])
         for query, found in zip(rows.tolist(), others.tolist(), strict=True)
     ]
 
 
-def _extremes(source: Source, log_u: np.ndarray) -> dict[str, list[Example]]:
+def _extremes(source: Source, log_u: np.ndarray, bands: Sequence[int]) -> dict[str, list[Example]]:
     """The examples with the largest and the smallest u."""
     visited = np.flatnonzero(np.isfinite(log_u))
     order = visited[np.argsort(log_u[visited], kind="stable")]
@@ -73,7 +78,7 @@ def _extremes(source: Source, log_u: np.ndarray) -> dict[str, list[Example]]:
     by_index = source.examples().map(lambda example: (tf.cast(example["index"], tf.int64), example))
     shown = {
         index: Example(example.image, f"{example.caption}, log u {log_u[index]:.2f}", example.label)
-        for index, example in _picked(source, by_index, {*easiest, *hardest})
+        for index, example in _picked(source, by_index, {*easiest, *hardest}, bands)
     }
     return {
         "hardest": [shown[index] for index in hardest],
@@ -82,7 +87,7 @@ def _extremes(source: Source, log_u: np.ndarray) -> dict[str, list[Example]]:
 
 
 def _picked(
-    source: Source, numbered: tf.data.Dataset, wanted: Collection[int]
+    source: Source, numbered: tf.data.Dataset, wanted: Collection[int], bands: Sequence[int]
 ) -> Iterator[tuple[int, Example]]:
     """(number, `Example`) of the examples whose numbers are wanted; no other is decoded."""
     keys = tf.constant(sorted(wanted), tf.int64)
@@ -94,4 +99,4 @@ def _picked(
         caption = source.locate(int(example["index"]))
         if label is not None:
             caption = names[label] if names else f"class {label}"
-        yield int(number), Example(image, caption, label)
+        yield int(number), Example(displayed(image, bands), caption, label)

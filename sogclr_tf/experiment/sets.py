@@ -39,7 +39,14 @@ def open_source(config: ConfigDict, split: str, where: ConfigDict | None = None)
     """The source of a split of the config's data, or of the data that a section names."""
     data = config.data
     name, data_dir = (where.name, where.data_dir) if where else (data.name, data.data_dir)
-    source = from_name(name, split, data_dir, data.features.to_dict())
+    source = from_name(
+        name,
+        split,
+        data_dir,
+        data.features.to_dict(),
+        channels=data.channels,
+        value_range=data.value_range,
+    )
     return usable(source, data.on_error)
 
 

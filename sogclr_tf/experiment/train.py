@@ -38,7 +38,8 @@ def train(
         _LOG.info("resumed at step %d, epoch %d", step, epoch)
     if chief:
         folder.rewind_metrics(epoch)
-        view_sheet(*stream.samples(16), folder.plot("views.png"))
+        bands = task.config.report.bands
+        view_sheet(*stream.samples(16), folder.plot("views.png"), bands=bands)
     with StopOnSignal(checkpoints) as stop:
         model.fit(
             stream,

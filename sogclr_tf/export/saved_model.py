@@ -10,6 +10,8 @@ import keras
 import tensorflow as tf
 
 from sogclr_tf.data import decoding
+from sogclr_tf.data.decoding import FILE_CHANNELS
+from sogclr_tf.data.pixel_format import PixelFormat
 from sogclr_tf.data.view_size import Size, height_and_width
 from sogclr_tf.export import warmup
 from sogclr_tf.export.checks import checked_encoder, checked_image_shape
@@ -29,6 +31,7 @@ def export_encoder(
     class_names: Sequence[str] | None = None,
     weights: str = "float32",
     max_pixels: int = decoding.MAX_PIXELS,
+    pixel_format: PixelFormat | None = None,
     warmup_batches: Sequence[int] = (),
     keep: int | None = None,
 ) -> pathlib.Path:
@@ -60,13 +63,16 @@ def export_encoder(
             subclassed model. H and W may be None: the endpoint then takes any size.
         image_size: to which the image of a file is resized, the side of a square or (height,
             width); by default the encoder's. Where it takes any size and none is given, or C is
-            not 3, the signatures of files are left out.
+            neither 3 nor 1, the signatures of files are left out.
         head: built Keras layer, features [B, C] -> scores [B, K], whose softmax are the
             probabilities; by default the model's online probe, where it has one.
         class_names: K strings without control characters, written to `assets/class_names.txt`.
         weights: dtype of the kernels in the file, "float32", "bfloat16" or "float16". They are
             cast to the encoder's own when a request is computed.
         max_pixels: height * width above which the image of a file is refused.
+        pixel_format: which values of a file are 0 and 1, as it was in training:
+            `views.source.pixel_format`, or `sogclr_tf.PixelFormat(1, value_range=(0, 4095))`. By
+            default those of 8 bits.
         warmup_batches: batch sizes for which TF Serving is to send a request to every signature
             when it loads the version; needs the package tensorflow-serving-api.
         keep: how many of the highest versions stay, this one among them; None for all.
@@ -83,6 +89,12 @@ def export_encoder(
     """
     encoder = checked_encoder(model)
     shape = checked_image_shape(encoder, image_shape)
+    kind = pixel_format or PixelFormat(shape[-1])
+    if kind.channels != shape[-1]:
+        raise ValueError(
+            f"pixel_format has {kind.channels} channels, but the encoder takes {shape}: give that "
+            "of the images that it was trained on"
+        )
     _check_options(weights, warmup_batches)
     head = _head(model, head)
     _check_names(class_names, head)
@@ -98,11 +110,12 @@ def export_encoder(
                 weights=weights,
                 image_size=_file_size(shape, image_size),
                 max_pixels=max_pixels,
+                pixel_format=kind,
             )
             _check_count(class_names, served.signatures)
             tf.saved_model.save(served.root, str(folder), served.signatures)
         if warmup_batches:
-            warmup.write_requests(served.signatures, warmup_batches, folder)
+            warmup.write_requests(served.signatures, warmup_batches, folder, kind)
 
     return publish(path, version, write, keep)
 
@@ -162,9 +175,9 @@ def _file_size(shape, image_size):
     """(height, width) to which images of files are resized; None where they cannot be."""
     *size, channels = shape
     if image_size is None:
-        return None if None in size or channels != 3 else tuple(size)
+        return None if None in size or channels not in FILE_CHANNELS else tuple(size)
     given = height_and_width(image_size, "image_size")
-    if not tf.TensorShape(size).is_compatible_with(given) or channels != 3:
+    if not tf.TensorShape(size).is_compatible_with(given) or channels not in FILE_CHANNELS:
         raise ValueError(
             f"image_size is {image_size}, but the encoder takes {shape}: leave it out."
         )

@@ -19,7 +19,8 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from sogclr_tf.data import augment, decoding
+from sogclr_tf.data import augment, decoding, pixel_range
+from sogclr_tf.data.pixel_format import PixelFormat
 from sogclr_tf.data.view_size import Size, height_and_width
 from sogclr_tf.models.keras_hooks import one_replica
 
@@ -41,6 +42,7 @@ class ServedModel:
         image_size: of what a file's image becomes, as in evaluation: the side of a square, or
             (height, width); None leaves the signatures of files out.
         max_pixels: height * width above which a file's image is refused.
+        pixel_format: of a file's image, with 3 channels or 1; by default 8 bits.
 
     Attributes:
         root: for `tf.saved_model.save`. Loaded it is called as `loaded(images, training=False)`,
@@ -61,7 +63,9 @@ class ServedModel:
         weights: str = "float32",
         image_size: Size | None = None,
         max_pixels: int = decoding.MAX_PIXELS,
+        pixel_format: PixelFormat | None = None,
     ) -> None:
+        self._pixel_format = pixel_format or PixelFormat(image_shape[-1] or 3)
         self._shape, self._max_pixels = tuple(image_shape), max_pixels
         self._size = None if image_size is None else height_and_width(image_size, "image_size")
         self._weights = weights
@@ -137,15 +141,28 @@ class ServedModel:
         return _not_empty(images)
 
     def _decoded(self, files):
-        """Images as an evaluation sees them: float32 [B, height, width, 3] in 0..1."""
+        """Images as an evaluation sees them: float32 [B, height, width, C] in 0..1."""
+        stated = self._pixel_format
 
         def image(file):
-            return augment.whole(decoding.decode(file, self._max_pixels), self._size)
+            pixels = decoding.decode(file, self._max_pixels, stated)
+            if stated.value_range:
+                pixels = _within(pixels, stated.value_range)
+            return augment.whole(pixels, self._size)
 
-        shape = (*self._size, 3)
+        shape = (*self._size, stated.channels)
         return tf.map_fn(
             image, _not_empty(files), fn_output_signature=tf.TensorSpec(shape, tf.float32)
         )
+
+
+def _within(pixels, value_range):
+    check = tf.debugging.Assert(
+        pixel_range.is_inside(pixels, value_range),
+        [f"an image has values outside value_range {value_range}"],
+    )
+    with tf.control_dependencies([check]):
+        return tf.identity(pixels)
 
 
 def _not_empty(batch):

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
+from sogclr_tf.data.pixel_format import PixelFormat, full_range
+
 # Where TF Serving looks inside a version's folder.
 FILE = "assets.extra/tf_serving_warmup_requests"
 # For endpoints whose images may have any size.
@@ -15,6 +17,7 @@ def write_requests(
     signatures: Mapping[str, tf.types.experimental.PolymorphicFunction],
     batches: Sequence[int],
     folder: pathlib.Path,
+    pixel_format: PixelFormat,
 ) -> None:
     """Writes one request for each signature and batch size into a SavedModel's folder.
 
@@ -25,6 +28,7 @@ def write_requests(
         signatures: {name: tf.function with an input signature of one tensor}.
         batches: sizes, ints >= 1.
         folder: pathlib.Path of the version.
+        pixel_format: of the images of files.
 
     Raises:
         ModuleNotFoundError: the package tensorflow-serving-api is not installed.
@@ -39,7 +43,9 @@ def write_requests(
                 log = prediction_log.PredictionLog()
                 request = log.predict_log.request
                 request.model_spec.signature_name = name
-                request.inputs[spec.name].CopyFrom(tf.make_tensor_proto(_values(spec, batch)))
+                request.inputs[spec.name].CopyFrom(
+                    tf.make_tensor_proto(_values(spec, batch, pixel_format))
+                )
                 writer.write(log.SerializeToString())
 
 
@@ -59,9 +65,12 @@ def _protocol():
     return prediction_log_pb2
 
 
-def _values(spec, batch):
+def _values(spec, batch, pixel_format):
     """`batch` gray images, as pixels or as PNG files."""
     if spec.dtype == tf.string:
-        file = tf.io.encode_png(tf.fill([_SIDE, _SIDE, 3], tf.constant(128, tf.uint8)))
+        dtype = tf.uint16 if pixel_format.deep else tf.uint8
+        low, high = pixel_format.value_range or full_range(dtype)
+        gray = tf.cast(round(max((low + high) / 2, 0)), dtype)
+        file = tf.io.encode_png(tf.fill([_SIDE, _SIDE, pixel_format.channels], gray))
         return tf.repeat(file, batch)
     return tf.fill([batch, *(side or _SIDE for side in spec.shape[1:])], 0.5)

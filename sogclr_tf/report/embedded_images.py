@@ -7,12 +7,14 @@ import math
 import numpy as np
 import PIL.Image
 
+from sogclr_tf.report.displayed import displayed
+
 # Images up to this side are kept as they are and drawn unsmoothed, larger ones are shrunk.
 CRISP_SIDE, LARGEST_SIDE = 64, 128
 
 
 def image(pixels: np.ndarray) -> str:
-    """An image [H, W, 1 or 3] of uint8, or of floats in 0..1, as an <img>.
+    """An image [H, W, C] of uint8, or of floats in 0..1, as an <img>, as `displayed` shows it.
 
     Up to 64 pixels a side it is a PNG, drawn unsmoothed. A larger one is shrunk to 128 at most and
     is a JPEG, because a page of PNGs of photographs would take several MB.
@@ -44,18 +46,10 @@ def heat_color(share: float) -> tuple[int, ...]:
 
 
 def _bytes_of(pixels):
-    """Image [H, W, 1 or 3] -> uint8 [H, W] or [H, W, 3]."""
-    pixels = np.asarray(pixels)
-    if pixels.ndim != 3 or pixels.shape[-1] not in (1, 3):
-        raise ValueError(
-            f"an image has shape {pixels.shape}: expected [H, W, 1 or 3]; give one at a time"
-        )
+    """Image [H, W, C] -> uint8 [H, W] or [H, W, 3]."""
+    pixels = displayed(pixels)
     if np.issubdtype(pixels.dtype, np.floating):
         pixels = np.round(255 * np.clip(np.nan_to_num(pixels), 0, 1)).astype(np.uint8)
-    if pixels.dtype != np.uint8:
-        raise ValueError(
-            f"an image has dtype {pixels.dtype}: expected uint8 or floats in 0..1; convert it first"
-        )
     return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
 
 

@@ -3,10 +3,10 @@
 import math
 import os
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
+from sogclr_tf.report.displayed import displayed
 from sogclr_tf.report.figures import BLUE, GRAY, ORANGE, new_figure, plain, save
 from sogclr_tf.report.material import Example
 
@@ -45,7 +45,7 @@ def retrieval_sheet(
         line[0].text(1, 0.5, plain(texts[number]), ha="right", va="center", wrap=True)
         nearest = np.argsort(-similarity[number], kind="stable")[:columns]
         for axes, place in zip(line[1:], nearest, strict=True):
-            axes.imshow(np.squeeze(images[place]), interpolation="nearest")
+            axes.imshow(_colors(displayed(images[place])), interpolation="nearest")
             if place == number:
                 axes.set_frame_on(True)
                 for spine in axes.spines.values():
@@ -63,7 +63,7 @@ def neighbor_sheet(
 
     Args:
         neighbors: list of (query, [nearest]), each with `.image`, uint8 or float in 0..1
-            [H, W, 1 or 3], and `.label`, an int or None.
+            [H, W, C], and `.label`, an int or None.
         path: of the PNG to write.
         columns: queries side by side.
 
@@ -77,7 +77,7 @@ def neighbor_sheet(
         raise ValueError("neighbors is empty: give at least one image with those nearest to it")
     # A block is a query, its neighbors and a narrow gap.
     rows, block = math.ceil(len(neighbors) / columns), 2 + len(neighbors[0][1])
-    width, height = _cell([_displayable(query.image) for query, _ in neighbors])
+    width, height = _cell([query.image for query, _ in neighbors])
     ratios = ([width] * (block - 1) + [0.4]) * columns
     figure = new_figure(0.8 * sum(ratios), 0.8 * rows * height + 0.3)
     grid = figure.subplots(rows, columns * block, squeeze=False, width_ratios=ratios)
@@ -87,7 +87,7 @@ def neighbor_sheet(
     for place, (query, others) in enumerate(neighbors):
         cells = grid[place // columns, place % columns * block :][:block]
         for axes, example in zip(cells, (query, *others), strict=False):
-            axes.imshow(_displayable(example.image), interpolation="nearest")
+            axes.imshow(_colors(displayed(example.image)), interpolation="nearest")
             if example is not query and query.label is not None and example.label == query.label:
                 axes.set_frame_on(True)
                 for spine in axes.spines.values():
@@ -105,6 +105,7 @@ def view_sheet(
     path: str | os.PathLike,
     *,
     rows: int | None = None,
+    bands: Sequence[int] = (),
 ) -> str | os.PathLike:
     """Draws examples beside the two augmented views that the encoder sees of them.
 
@@ -112,12 +113,13 @@ def view_sheet(
     unsmoothed.
 
     Args:
-        originals: images [N, H, W, C] of uint8 or of floats in 0..1, C 1 or 3; or a list of such
-            images of any sizes.
+        originals: images [N, H, W, C] of uint8 or of floats in 0..1; or a list of such images of
+            any sizes.
         views_a: N images of either kind, the first view of each.
         views_b: N images of either kind, the second view of each.
         path: of the PNG to write.
         rows: triples below one another; by default as many as make the sheet nearly square.
+        bands: the channels that are shown, as for `displayed`; views as their original is.
 
     Returns:
         `path`.
@@ -134,7 +136,7 @@ def view_sheet(
         )
     if rows is not None and rows < 1:
         raise ValueError(f"rows must be at least 1, got {rows}.")
-    width, height = _cell([_displayable(view) for view in views_a[:1]])
+    width, height = _cell([np.asarray(view) for view in views_a[:1]])
     nearly_square = round(math.sqrt(count * height / (3 * width)))
     rows = min(count, rows or math.ceil(count / max(1, nearly_square)))
     columns = math.ceil(count / rows)
@@ -150,7 +152,7 @@ def view_sheet(
             axes.set_axis_off()
         for cells, triple in zip(grid, triples[column * rows : (column + 1) * rows], strict=False):
             for axes, image in zip(cells, triple, strict=True):
-                axes.imshow(_displayable(image), interpolation="nearest")
+                axes.imshow(_colors(displayed(image, bands, triple[0])), interpolation="nearest")
     return save(figure, path)
 
 
@@ -161,13 +163,7 @@ def _cell(images: Sequence[np.ndarray]) -> tuple[float, float]:
     return math.sqrt(aspect), 1 / math.sqrt(aspect)
 
 
-def _displayable(image: Any) -> np.ndarray:
+def _colors(image: np.ndarray) -> np.ndarray:
     """Image [H, W, 1 or 3] -> float32 [H, W, 3] in 0..1."""
-    image = np.asarray(image)
-    if image.ndim != 3 or image.shape[-1] not in (1, 3):
-        raise ValueError(f"Images must be [H, W, 1] or [H, W, 3], got shape {image.shape}.")
-    if image.dtype == np.uint8:
-        image = image / np.float32(255)
-    elif not np.issubdtype(image.dtype, np.floating):
-        raise ValueError(f"Images must be uint8 or floats in 0..1, got dtype {image.dtype}.")
+    image = image / np.float32(255) if image.dtype == np.uint8 else image
     return np.broadcast_to(np.clip(image, 0, 1), (*image.shape[:2], 3))

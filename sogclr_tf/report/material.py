@@ -10,7 +10,7 @@ class Example:
     """An image to show.
 
     Attributes:
-        image: uint8 or float in 0..1, [H, W, 1 or 3].
+        image: uint8 or float in 0..1, [H, W, C].
         caption: class name, file name, log u: what stands below it.
         label: its class from 0, or None where it is unknown.
     """

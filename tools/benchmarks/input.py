@@ -9,7 +9,7 @@ import sklearn.datasets
 import tensorflow as tf
 
 import sogclr_tf
-from sogclr_tf.data.sources.base import EncodedSource
+from sogclr_tf.data.sources.encoded import EncodedSource
 
 BATCH = 128
 PHOTOGRAPHS = ("china.jpg", "flower.jpg")

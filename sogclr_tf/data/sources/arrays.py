@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from sogclr_tf.data import pixel_range
+from sogclr_tf.data import pixel_format, pixel_range
 from sogclr_tf.data.sources.base import Source, order
 from sogclr_tf.example_names import ExampleNames
 
@@ -20,13 +20,18 @@ class ArraySource(Source):
     """Images in memory; the index is the row.
 
     Args:
-        images: uint8, uint16 (as 8 bits), or float in 0..1: [N, H, W, C] with C in 1, 3,
-            4, or [N, H, W].
+        images: uint8, uint16, int16, or float in 0..1: [N, H, W, C], or [N, H, W] for one channel.
         labels: int [N], or None.
         texts: N strings, or None.
+        channels: C of the images as they are trained on; by default their own, but 3 for gray,
+            which is repeated. 1 keeps gray as one.
+        value_range: (low, high), the values of `images` that are black and white, such as
+            (0, 4095); it must hold all of them. By default the whole range of uint8 and uint16, and
+            0..1 of floats; for int16 it must be stated.
 
     Raises:
-        ValueError: shape, dtype, range, labels or texts are not as above, or there are no images.
+        ValueError: shape, dtype, range, labels or texts are not as above, there are no images, or
+            those of uint16 use a small part of its range, and none is stated.
     """
 
     in_range = True
@@ -37,10 +42,12 @@ class ArraySource(Source):
         labels: Sequence | np.ndarray | None = None,
         *,
         texts: Sequence | np.ndarray | None = None,
+        channels: int | None = None,
+        value_range: pixel_format.ValueRange | None = None,
         name: str = "the array",
         class_names: list[str] | None = None,
     ) -> None:
-        images = _checked_images(np.asarray(images), name)
+        images, kind = _checked_images(np.asarray(images), channels, value_range, name)
         super().__init__(
             name,
             len(images),
@@ -48,6 +55,7 @@ class ArraySource(Source):
             labeled=labels is not None,
             has_text=texts is not None,
             class_names=class_names,
+            pixel_format=kind,
         )
         self._columns = {"image": tf.constant(images)}
         if labels is not None:
@@ -110,22 +118,22 @@ def digits(split: str) -> ArraySource:
     )
 
 
-def _checked_images(images: np.ndarray, name: str) -> np.ndarray:
+def _checked_images(
+    images: np.ndarray, channels: int | None, value_range: Any, name: str
+) -> tuple[np.ndarray, pixel_format.PixelFormat]:
+    """The images with floats as float32, and what their pixels are."""
     shape = images.shape
-    if images.ndim not in (3, 4) or (images.ndim == 4 and shape[-1] not in (1, 3, 4)):
-        raise ValueError(
-            f"{name} has shape {shape}: expected [N, H, W, C] with C in 1, 3, 4, or [N, H, W]"
-        )
+    if images.ndim not in (3, 4):
+        raise ValueError(f"{name} has shape {shape}: expected [N, H, W, C] or [N, H, W]")
     if 0 in shape:
         raise ValueError(f"{name} is empty: its shape is {shape}")
-    if images.dtype in (np.uint8, np.uint16):
-        return images
-    if not np.issubdtype(images.dtype, np.floating):
-        raise ValueError(
-            f"{name} has dtype {images.dtype}: expected uint8, uint16, or float in 0..1"
-        )
-    pixel_range.check_array(images, name)
-    return images.astype(np.float32)
+    dtype = pixel_format.known_dtype(images.dtype, name)
+    stored = shape[-1] if images.ndim == 4 else 1
+    kind = pixel_format.of_stored(channels, value_range, stored, dtype, name)
+    if kind.value_range is None:
+        pixel_format.check_used(images.max(), dtype, name)
+    pixel_range.check_array(images, name, value_range=kind.value_range)
+    return images.astype(np.float32) if dtype.is_floating else images, kind
 
 
 def _checked_labels(labels: Any, size: int, name: str) -> np.ndarray:

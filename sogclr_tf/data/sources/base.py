@@ -1,11 +1,12 @@
-"""What every collection of images offers, and those of encoded files."""
+"""What every collection of images offers."""
 
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from sogclr_tf.data import decoding, pixel_range
+from sogclr_tf.data import pixel_range
+from sogclr_tf.data.pixel_format import PixelFormat
 from sogclr_tf.example_names import ExampleNames
 from sogclr_tf.printable import check_printable
 
@@ -23,6 +24,8 @@ class Source:
         has_text: whether examples carry a text.
         class_names: list of str, or None; each can be written as UTF-8, without line breaks and
             other control characters, because pictures, files of exports and servers show it.
+        pixel_format: `PixelFormat`, how many channels decoded images have, and which stored values
+            are 0 and 1 in them.
         skipped: {index: why} of examples that are left out, as `readable` does.
         in_range: whether float images are known to lie in 0..1, so that none is looked at again.
     """
@@ -41,6 +44,7 @@ class Source:
         labeled: bool = False,
         has_text: bool = False,
         class_names: list[str] | None = None,
+        pixel_format: PixelFormat | None = None,
     ) -> None:
         if size < 1:
             raise ValueError(f"{name} is empty: give at least one batch of images")
@@ -58,6 +62,11 @@ class Source:
         self.labeled = labeled
         self.has_text = has_text
         self.class_names = class_names
+        self._pixel_format = pixel_format or PixelFormat()
+
+    @property
+    def pixel_format(self) -> PixelFormat:
+        return self._pixel_format
 
     def examples(
         self, seed: int | tf.Tensor | None = None, first: int | tf.Tensor = 0
@@ -107,13 +116,13 @@ class Source:
         return image
 
     def decode(self, image: tf.Tensor) -> tf.Tensor:
-        """What `read` gives as uint8, or float32 in 0..1, [H, W, 3]."""
-        return as_rgb(image)
+        """What `read` gives as uint8, or float32 in 0..1, [H, W, C], as `pixel_format` says."""
+        return self.pixel_format.pixels(image)
 
     def pixels(self, example: dict[str, tf.Tensor]) -> tf.Tensor:
-        """The decoded image of an example: uint8, or float32 in 0..1, [H, W, 3].
+        """The decoded image of an example: uint8, or float32 in 0..1, [H, W, C].
 
-        A float image outside 0..1 stops the pipeline with a line that names it.
+        One outside the range of its values stops the pipeline with a line that names it.
         """
         return self.checked(self.decode(self.read(example["image"])), example["index"])
 
@@ -124,7 +133,9 @@ class Source:
             images: of one example [H, W, C], or of several [n, H, W, C].
             index: int, a scalar or [n].
         """
-        return images if self.in_range else pixel_range.checked(images, index, self.name)
+        if self.in_range:
+            return images
+        return pixel_range.checked(images, index, self.name, self.pixel_format.value_range)
 
     def shape(self, image: tf.Tensor) -> tf.Tensor:
         """(height, width) of `decode(image)`, where possible without decoding: int32 [2]."""
@@ -138,7 +149,8 @@ class Source:
             box: int32 [4], (top, left, height, width) in pixels, inside the image.
         """
         top, left, height, width = tf.unstack(box)
-        return tf.slice(self.decode(image), [top, left, 0], [height, width, 3])
+        image = self.decode(image)
+        return tf.slice(image, [top, left, 0], [height, width, image.shape[-1]])
 
     def locate(self, index: int) -> str:
         """Where the example of an index (an int) lies, as printable text for a message."""
@@ -190,45 +202,6 @@ class Source:
                 f"a whole number {expected}"
             )
         return pairs[:, 1]
-
-
-class EncodedSource(Source):
-    """A source whose `read` gives the bytes of an image file: a scalar string.
-
-    Attributes:
-        max_pixels: height * width above which an image is refused before it is decoded.
-    """
-
-    max_pixels = decoding.MAX_PIXELS
-
-    def fingerprint(self) -> str:
-        """Text that differs where the images may differ."""
-        return f"{self.name} {self.size} {self.num_examples} {self.max_pixels}"
-
-    def decode(self, image: tf.Tensor) -> tf.Tensor:
-        return decoding.decode(image, self.max_pixels)
-
-    def shape(self, image: tf.Tensor) -> tf.Tensor:
-        return decoding.shape(image)
-
-    def crop(self, image: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
-        return decoding.decode_crop(image, box, self.max_pixels)
-
-
-def as_rgb(image: tf.Tensor) -> tf.Tensor:
-    """An image with 3 channels of 8 bits or floats: gray is repeated, an alpha channel dropped.
-
-    Args:
-        image: [H, W], or [H, W, C] with C in 1, 3, 4; of uint16 the upper 8 bits
-            are kept, as of a PNG of 16 bits: scale values that do not use all 16 beforehand.
-    """
-    if image.dtype == tf.uint16:
-        image = tf.cast(tf.bitwise.right_shift(image, tf.constant(8, tf.uint16)), tf.uint8)
-    if image.shape.rank == 2:
-        image = image[..., tf.newaxis]
-    if image.shape[-1] == 1:
-        return tf.repeat(image, 3, axis=-1)
-    return image if image.shape[-1] == 3 else image[..., :3]
 
 
 def order(size: int, seed: int | tf.Tensor | None, first: int | tf.Tensor) -> tf.Tensor:

@@ -7,7 +7,9 @@ from collections.abc import Iterable
 import numpy as np
 import tensorflow as tf
 
-from sogclr_tf.data.sources.base import EncodedSource, order
+from sogclr_tf.data.pixel_format import ValueRange
+from sogclr_tf.data.sources.base import order
+from sogclr_tf.data.sources.encoded import EncodedSource
 from sogclr_tf.example_names import ExampleNames
 from sogclr_tf.printable import printable
 
@@ -55,6 +57,7 @@ class FileListSource(EncodedSource):
         texts: `Strings`, or None.
         indices: int32 [N], each once, in place of the place in the list; or None.
         class_names: list of str, or None.
+        channels, value_range: as for `EncodedSource`.
     """
 
     def __init__(
@@ -67,6 +70,8 @@ class FileListSource(EncodedSource):
         texts: Strings | None = None,
         indices: np.ndarray | None = None,
         class_names: list[str] | None = None,
+        channels: int | None = None,
+        value_range: ValueRange | None = None,
     ) -> None:
         super().__init__(
             name,
@@ -75,6 +80,8 @@ class FileListSource(EncodedSource):
             labeled=labels is not None,
             has_text=texts is not None,
             class_names=class_names,
+            channels=channels,
+            value_range=value_range,
         )
         # In bytes, as it may hold some that are no text.
         self._root = os.fsencode(root)
@@ -84,7 +91,7 @@ class FileListSource(EncodedSource):
 
     def fingerprint(self) -> str:
         names = hashlib.sha256(self._paths.text.numpy()).hexdigest()
-        found = f"{os.fsdecode(self._root)} {names} {self.max_pixels}"
+        found = f"{os.fsdecode(self._root)} {names} {self._decoded_as()}"
         if self._indices is None:
             return found
         return f"{found} {hashlib.sha256(self._indices.numpy().tobytes()).hexdigest()}"

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
+from sogclr_tf.data.pixel_format import PixelFormat
 from sogclr_tf.data.sources.base import Source
 
 
@@ -61,6 +62,10 @@ class FilteredSource(Source):
             "check_examples",
         ):
             setattr(self, method, getattr(below, method))
+
+    @property
+    def pixel_format(self) -> PixelFormat:
+        return self._below.pixel_format
 
     def fingerprint(self) -> str | None:
         """That of the source below and of the choice, whatever is skipped of it."""

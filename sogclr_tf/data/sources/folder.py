@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 
+from sogclr_tf.data.pixel_format import ValueRange
 from sogclr_tf.data.sources import folder_entries, image_files
 from sogclr_tf.data.sources.file_list import FileListSource, Strings, root_of
 from sogclr_tf.data.sources.folder_listing import Listing, list_images
@@ -27,6 +28,11 @@ class FolderSource(FileListSource):
 
     Args:
         folder: a local path or gs://...
+        channels: C of the decoded images: 3, by default, for colors, and for gray that is repeated;
+            or 1 for gray.
+        value_range: (low, high), the stored values that are black and white, such as (0, 4095) for
+            12 bits in PNG files of 16; all 16 bits are kept then. By default the whole range of 8
+            or 16 bits.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -34,7 +40,13 @@ class FolderSource(FileListSource):
         ValueError: no image lies in it, or a class has no printable name.
     """
 
-    def __init__(self, folder: str | os.PathLike) -> None:
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        *,
+        channels: int | None = None,
+        value_range: ValueRange | None = None,
+    ) -> None:
         folder = os.path.expanduser(os.fspath(folder))
         name = printable(folder)
         if not folder_entries.is_folder(folder):
@@ -50,6 +62,8 @@ class FolderSource(FileListSource):
             Strings(listing.text, listing.starts),
             labels=labels,
             class_names=None if labels is None else sorted(listing.group_names),
+            channels=channels,
+            value_range=value_range,
         )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from sogclr_tf.data import decoding
+from sogclr_tf.data import image_header
 from sogclr_tf.data.sources.image_files import SUFFIXES, is_dropping, is_image, is_note, suffix
 from sogclr_tf.error_line import first_line
 from sogclr_tf.printable import printable
@@ -117,7 +117,7 @@ def _head(path: bytes) -> bytes | None:
     except OSError:
         return None
     try:
-        return os.read(file, decoding.HEAD) if stat.S_ISREG(os.fstat(file).st_mode) else None
+        return os.read(file, image_header.HEAD) if stat.S_ISREG(os.fstat(file).st_mode) else None
     finally:
         os.close(file)
 
@@ -125,7 +125,7 @@ def _head(path: bytes) -> bytes | None:
 def _remote_head(path: str) -> bytes | None:
     try:
         with tf.io.gfile.GFile(path, "rb") as file:
-            return file.read(decoding.HEAD)
+            return file.read(image_header.HEAD)
     except tf.errors.PermissionDeniedError:
         raise _closed(path, "file", "allow it, or give it a suffix") from None
     except (tf.errors.NotFoundError, tf.errors.FailedPreconditionError):

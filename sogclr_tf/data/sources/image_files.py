@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Mapping
 
-from sogclr_tf.data import decoding
+from sogclr_tf.data import image_header
 
 _LOG = logging.getLogger("sogclr_tf")
 
@@ -65,8 +65,8 @@ def is_note(suffix: str, head: bytes = b"") -> bool:
 
 
 def is_image(head: bytes) -> bool:
-    """Whether a file without a suffix is an image, by its first `decoding.HEAD` bytes."""
-    return decoding.is_known(head)
+    """Whether a file without a suffix is an image, by its first `image_header.HEAD` bytes."""
+    return image_header.is_known(head)
 
 
 def counts(left_out: Mapping[str, int]) -> str:

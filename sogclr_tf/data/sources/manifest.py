@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from sogclr_tf.data.pixel_format import ValueRange
 from sogclr_tf.data.sources import manifest_columns as columns
 from sogclr_tf.data.sources.file_list import FileListSource, Strings
 from sogclr_tf.data.sources.manifest_table import Table, read_table
@@ -45,6 +46,7 @@ class ManifestSource(FileListSource):
             largest. None to take the place.
         root: the folder that paths are relative to; by default that of the file, and the working
             directory for what is no file.
+        channels, value_range: as for `sogclr_tf.FolderSource`.
         class_names: the classes, in the order of their numbers, also such as the table lacks.
         name: what to call it in messages.
 
@@ -66,6 +68,8 @@ class ManifestSource(FileListSource):
         index: str | None = None,
         root: str | os.PathLike | None = None,
         class_names: list[str] | None = None,
+        channels: int | None = None,
+        value_range: ValueRange | None = None,
         name: str | None = None,
     ) -> None:
         found = read_table(table, root, name)
@@ -90,6 +94,8 @@ class ManifestSource(FileListSource):
             texts=None if texts is None else Strings.of(texts),
             indices=ids,
             class_names=class_names,
+            channels=channels,
+            value_range=value_range,
         )
         self._lines, self._rows = found.lines, rows
         self._names = _names(paths, texts)

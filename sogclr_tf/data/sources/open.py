@@ -7,6 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from sogclr_tf.data.pixel_format import PixelFormat, ValueRange, checked_range
 from sogclr_tf.data.sources.arrays import ArraySource, digits
 from sogclr_tf.data.sources.base import Source
 from sogclr_tf.data.sources.folder import FolderSource
@@ -47,6 +48,8 @@ def from_name(
     data_dir: str | None = None,
     features: dict | None = None,
     text: str | None = None,
+    channels: int | None = None,
+    value_range: ValueRange | None = None,
 ) -> Source:
     """The source of a config.
 
@@ -62,6 +65,8 @@ def from_name(
             `TFRecordSource` takes them; or of the columns of a table.
         text: the feature of a TFDS set, or the column of a table, that holds each image's text;
             None for images alone.
+        channels, value_range: of the images, as for `sogclr_tf.FolderSource`; they belong inside a
+            collection that `register_source` named, and are compared with it.
 
     Raises:
         ValueError: the split of a path cannot be told.
@@ -69,31 +74,39 @@ def from_name(
     """
     if not is_path(name):
         if name in _NAMED:
-            return _NAMED[name](split)
-        return TfdsSource(name, split, data_dir, text=text)  # type: ignore[arg-type]
+            return _agreeing(_NAMED[name](split), channels, value_range)
+        return TfdsSource(
+            str(name), split, data_dir, text=text, channels=channels, value_range=value_range
+        )
     if data_dir is not None:
         raise ValueError(f"data_dir '{data_dir}' is for names of TFDS sets, not for '{name}'")
     path = os.path.expanduser(os.fspath(name))
     if is_manifest(path) and "{split}" not in path and not is_folder(path):
-        return _manifest(path, split, features, text)
-    return from_path(_with_split(os.fspath(name), split), features, text)
+        return _manifest(path, split, features, text, channels, value_range)
+    path = _with_split(os.fspath(name), split)
+    return from_path(path, features, text, channels=channels, value_range=value_range)
 
 
 def from_path(
-    path: str | os.PathLike, features: dict | None = None, text: str | None = None
+    path: str | os.PathLike,
+    features: dict | None = None,
+    text: str | None = None,
+    *,
+    channels: int | None = None,
+    value_range: ValueRange | None = None,
 ) -> Source:
     """The source of a folder of images, a table, or the TFRecord files that a pattern matches.
 
     Args:
         path: str or pathlib.Path, local or gs://...
-        features, text: as for `from_name`.
+        features, text, channels, value_range: as for `from_name`.
     """
     path = os.path.expanduser(os.fspath(path))
     if is_folder(path):
-        return FolderSource(path)
+        return FolderSource(path, channels=channels, value_range=value_range)
     if is_manifest(path):
-        return _manifest(path, None, features, text)
-    return TFRecordSource(path, **(features or {}))
+        return _manifest(path, None, features, text, channels, value_range)
+    return TFRecordSource(path, **(features or {}), channels=channels, value_range=value_range)
 
 
 def is_path(name: str | os.PathLike) -> bool:
@@ -106,13 +119,20 @@ def is_path(name: str | os.PathLike) -> bool:
     return "://" in name or os.path.isabs(name) or re.match(r"~|\.\.?(/|$)", name) is not None
 
 
-def as_source(images: Any, labels: Sequence | None = None) -> Source:
+def as_source(
+    images: Any,
+    labels: Sequence | None = None,
+    *,
+    channels: int | None = None,
+    value_range: ValueRange | None = None,
+) -> Source:
     """A source of whatever holds images.
 
     Args:
         images: a `Source`, an array, a tf.data.Dataset, or what `ManifestSource` takes: the path of
             a table, a frame, columns, a list or an array of paths.
         labels: of an array or of a list of paths, one each; or None.
+        channels, value_range: as for `sogclr_tf.ArraySource`; of a `Source` they belong inside it.
     """
     table = is_table(images)
     if labels is not None and (table or isinstance(images, (Source, tf.data.Dataset))):
@@ -120,16 +140,39 @@ def as_source(images: Any, labels: Sequence | None = None) -> Source:
             "labels belong inside the source, the table or the data set: zip (image, label) pairs"
         )
     if isinstance(images, Source):
-        return images
+        return _agreeing(images, channels, value_range)
+    stated: Any = {"channels": channels, "value_range": value_range}
     if isinstance(images, tf.data.Dataset):
-        return DatasetSource(images)
+        return DatasetSource(images, **stated)
     if table or lists_paths(images):
-        return ManifestSource(images if labels is None else {"path": images, "label": labels})
-    return ArraySource(images, labels)
+        images = images if labels is None else {"path": images, "label": labels}
+        return ManifestSource(images, **stated)
+    return ArraySource(images, labels, **stated)
+
+
+def _agreeing(source: Source, channels: int | None, value_range: ValueRange | None) -> Source:
+    """A source whose format is what was stated of it, where something was."""
+    value_range = checked_range(value_range)
+    if channels is None and value_range is None:
+        return source
+    found = source.pixel_format
+    stated = PixelFormat(channels or found.channels, value_range or found.value_range, found.deep)
+    if stated != found:
+        raise ValueError(
+            f"images of {source.name} have {found.channels} channels and value_range "
+            f"{found.value_range}, but {stated.channels} and {stated.value_range} were stated: "
+            "state what it has, or other ones where the source is made"
+        )
+    return source
 
 
 def _manifest(
-    path: str, split: str | None, features: dict | None, text: str | None
+    path: str,
+    split: str | None,
+    features: dict | None,
+    text: str | None,
+    channels: int | None,
+    value_range: ValueRange | None,
 ) -> ManifestSource:
     """The table of a config, with captions where these are asked for."""
     names = {key: _COLUMNS.get(name, name) for key, name in (features or {}).items()}
@@ -140,6 +183,8 @@ def _manifest(
         label=names.get("label", "label"),
         index=names.get("index"),
         caption=text,
+        channels=channels,
+        value_range=value_range,
     )
 
 

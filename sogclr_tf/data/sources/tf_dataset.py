@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from sogclr_tf.data import pixel_range
+from sogclr_tf.data import pixel_format, pixel_range
 from sogclr_tf.data.sources import repeatable
 from sogclr_tf.data.sources.base import Source, as_int32
 
@@ -20,18 +20,29 @@ class DatasetSource(Source):
             to the training stream. The first 64 examples are read twice to see to it. A shuffle
             with `reshuffle_each_iteration=False` and a seed keeps to one order.
         shuffle_buffer: how many examples the order of an epoch is drawn from at a time.
+        channels, value_range: as for `sogclr_tf.ArraySource`.
 
     Raises:
         ValueError: the data set is endless, empty, or its elements are no single images; it gives
-            other examples, or the same in another order, when it is read again; a float image
-            among the first lies outside 0..1. (One further on stops the stream that comes to it.)
+            other examples, or the same in another order, when it is read again; an image among the
+            first lies outside 0..1, or `value_range`, or those of uint16 use a small part of its
+            range, and none is stated. (One further on stops the stream that comes to it.)
     """
 
     def __init__(
-        self, dataset: tf.data.Dataset, *, shuffle_buffer: int = 10_000, name: str = "the data set"
+        self,
+        dataset: tf.data.Dataset,
+        *,
+        shuffle_buffer: int = 10_000,
+        channels: int | None = None,
+        value_range: pixel_format.ValueRange | None = None,
+        name: str = "the data set",
     ) -> None:
         parts = _image_and_label(dataset.element_spec, name)
         _check_specs(parts, name)
+        image = parts["image"]
+        stored = 1 if image.shape.rank == 2 else image.shape[-1]
+        kind = pixel_format.of_stored(channels, value_range, stored, image.dtype, name)
         if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
             raise ValueError(f"{name} is endless: an example index needs a finite set, so take(n)")
         repeatable.check_graph(dataset, name)
@@ -39,11 +50,15 @@ class DatasetSource(Source):
         super().__init__(
             name,
             _length(dataset),
-            image_size=parts["image"].shape[:2],
+            image_size=image.shape[:2],
             labeled="label" in parts,
             has_text="text" in parts,
+            pixel_format=kind,
         )
+        self._largest = 0.0
         repeatable.check_passes(dataset, self.size, self._checked_parts, name)
+        if kind.value_range is None:
+            pixel_format.check_used(self._largest, image.dtype, name)
         self._dataset = dataset
         self._shuffle_buffer = min(shuffle_buffer, self.size)
 
@@ -60,7 +75,9 @@ class DatasetSource(Source):
     def _checked_parts(self, place, element):
         parts = _image_and_label(element, self.name)
         images = parts["image"].numpy()[np.newaxis]
-        pixel_range.check_array(images, self.name, np.array([place]))
+        stated = self.pixel_format.value_range
+        pixel_range.check_array(images, self.name, np.array([place]), stated)
+        self._largest = max(self._largest, float(images.max(initial=0)))
         return parts
 
     def _example(self, position, element):
@@ -80,11 +97,12 @@ def _image_and_label(element: Any, name: str) -> dict[str, Any]:
 
 def _check_specs(parts: dict[str, tf.TensorSpec], name: str) -> None:
     spec = parts["image"]
-    good_rank = spec.shape.rank == 2 or (spec.shape.rank == 3 and spec.shape[-1] in (1, 3, 4))
-    if not good_rank or not (spec.dtype in (tf.uint8, tf.uint16) or spec.dtype.is_floating):
+    good_rank = spec.shape.rank == 2 or (spec.shape.rank == 3 and spec.shape[-1])
+    if not good_rank or spec.dtype.name not in pixel_format.DTYPES:
         raise ValueError(
             f"elements of {name} are {spec.dtype.name} {spec.shape}: expected one image, uint8, "
-            "uint16 or float in 0..1, [H, W, C] with C in 1, 3, 4 (use unbatch() on batches)"
+            "uint16, int16 or float in 0..1, [H, W, C] with a known C (use unbatch() on batches, "
+            "and tf.ensure_shape where C is unknown)"
         )
     label = parts.get("label")
     if label is not None and (label.shape.rank != 0 or not label.dtype.is_integer):

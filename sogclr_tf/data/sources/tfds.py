@@ -1,17 +1,24 @@
 """The data sets of tensorflow_datasets."""
 
 import difflib
+import functools
 import pathlib
 
 import numpy as np
 import tensorflow as tf
 
-from sogclr_tf.data.sources.base import EncodedSource, as_int32
+from sogclr_tf.data import pixel_format
+from sogclr_tf.data.pixel_format import PixelFormat
+from sogclr_tf.data.sources.base import Source, as_int32
+from sogclr_tf.data.sources.encoded import EncodedSource
 from sogclr_tf.example_names import ExampleNames
+
+# Arrays that are looked at to tell which part of 16 bits they use.
+_LOOKED_AT = 8
 
 
 class TfdsSource(EncodedSource):
-    """A data set of tensorflow_datasets with an "image" feature.
+    """A data set of tensorflow_datasets with a feature of images, or of arrays [H, W, C].
 
     The index is the example's place in the files of its split: the same whatever the order, the
     slice (`train[:10%]`) and the run.
@@ -23,9 +30,12 @@ class TfdsSource(EncodedSource):
         shuffle_buffer: how many examples the order of an epoch is drawn from at a time, after the
             files themselves are shuffled.
         text: the name of the feature that holds each image's text; None to leave texts out.
+        image: the name of the feature that holds the images, such as "sentinel2" of "eurosat/all".
+        channels, value_range: as for `sogclr_tf.FolderSource`, and of arrays as for
+            `sogclr_tf.ArraySource`.
 
     Raises:
-        ValueError: the name or the split is unknown, or there is no image or no such text.
+        ValueError: the name or the split is unknown, or there is no such image or text.
         FileNotFoundError: `data_dir` does not exist.
     """
 
@@ -37,16 +47,13 @@ class TfdsSource(EncodedSource):
         *,
         shuffle_buffer: int = 16_384,
         text: str | None = None,
+        image: str = "image",
+        channels: int | None = None,
+        value_range: pixel_format.ValueRange | None = None,
     ) -> None:
         builder = _tfds_builder(name, data_dir)
-        if "image" not in builder.info.features:
-            raise ValueError(
-                f"data set '{name}' has no feature 'image', only {', '.join(builder.info.features)}"
-            )
+        feature, encoded = _image_feature(builder, image)
         _check_text_feature(builder, text)
-        dtype = tf.as_dtype(builder.info.features["image"].dtype)
-        if dtype not in (tf.uint8, tf.uint16):
-            raise ValueError(f"images of '{name}' are {dtype.name}: expected uint8 or uint16")
         instructions = _split_info(builder, split)
         _check_no_overlap(instructions, split)
         first_index, num_examples = _first_indices(builder, instructions)
@@ -55,12 +62,15 @@ class TfdsSource(EncodedSource):
             f"{name}[{split}]",
             instructions.num_examples,
             num_examples=num_examples,
-            image_size=builder.info.features["image"].shape[:2],
+            image_size=feature.shape[:2],
+            channels=channels,
+            value_range=value_range,
             labeled=labeled,
             has_text=text is not None,
             class_names=getattr(builder.info.features["label"], "names", None) if labeled else None,
         )
-        self._builder, self._split, self._text = builder, split, text
+        self._builder, self._split, self._text, self._image = builder, split, text, image
+        self._array_dtype = None if encoded else tf.as_dtype(feature.dtype)
         self._shuffle_buffer = min(shuffle_buffer, self.size)
         # No lookup table: a data service could not send it to its workers.
         self._files = tf.constant(list(first_index))
@@ -74,7 +84,7 @@ class TfdsSource(EncodedSource):
         examples = self._builder.as_dataset(
             self._split,
             shuffle_files=seed is not None,
-            decoders={"image": tfds.decode.SkipDecoding()},
+            decoders=None if self._array_dtype else {self._image: tfds.decode.SkipDecoding()},
             read_config=tfds.ReadConfig(
                 add_tfds_id=True,
                 shuffle_seed=seed,
@@ -91,6 +101,35 @@ class TfdsSource(EncodedSource):
             )
         return examples.skip(first)
 
+    def _first_files(self) -> list[bytes]:
+        # TFDS says what they are.
+        dtype = tf.as_dtype(self._builder.info.features[self._image].dtype)
+        return super()._first_files() if dtype == tf.uint16 else []
+
+    @functools.cached_property
+    def pixel_format(self) -> PixelFormat:
+        if self._array_dtype is None:
+            return super().pixel_format
+        shape = self._builder.info.features[self._image].shape
+        stored = 1 if len(shape) == 2 else shape[-1]
+        found = pixel_format.of_stored(
+            self._stated_channels, self._stated_range, stored, self._array_dtype, self.name
+        )
+        if self._array_dtype == tf.uint16 and found.value_range is None:
+            first = self.examples().take(_LOOKED_AT)
+            largest = max(int(tf.reduce_max(tf.cast(x["image"], tf.int32))) for x in first)
+            pixel_format.check_used(largest, tf.uint16, self.name)
+        return found
+
+    def decode(self, image: tf.Tensor) -> tf.Tensor:
+        return (Source if self._array_dtype else EncodedSource).decode(self, image)
+
+    def shape(self, image: tf.Tensor) -> tf.Tensor:
+        return (Source if self._array_dtype else EncodedSource).shape(self, image)
+
+    def crop(self, image: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
+        return (Source if self._array_dtype else EncodedSource).crop(self, image, box)
+
     def example_names(self) -> ExampleNames:
         """The ids that TFDS gives, with the set's name, config and version."""
         version = self._builder.info.full_name
@@ -106,7 +145,7 @@ class TfdsSource(EncodedSource):
     def _example(self, example):
         file_and_offset = tf.strings.split(example["tfds_id"], "__")
         offset = tf.strings.to_number(file_and_offset[-1], tf.int32)
-        parts = {"image": example["image"]}
+        parts = {"image": example[self._image]}
         if self.labeled:
             parts["label"] = example["label"]
         if self.has_text:
@@ -127,6 +166,30 @@ def _tfds_builder(name, data_dir):
     if not tf.io.gfile.exists(str(builder.data_path)):
         builder.download_and_prepare()
     return builder
+
+
+def _image_feature(builder, name):
+    """(the feature of that name, whether it holds encoded images rather than arrays)."""
+    import tensorflow_datasets as tfds
+
+    features = builder.info.features
+    if name not in features:
+        raise ValueError(
+            f"data set '{builder.name}' has no feature '{name}', only {', '.join(features)}: "
+            "name the one that holds images (image=)"
+        )
+    feature = features[name]
+    encoded = isinstance(feature, tfds.features.Image)
+    if encoded and tf.as_dtype(feature.dtype) not in (tf.uint8, tf.uint16):
+        raise ValueError(
+            f"images of '{builder.name}' are {feature.dtype}: expected uint8 or uint16"
+        )
+    if not encoded and (len(feature.shape or ()) not in (2, 3) or feature.shape[2:] == (None,)):
+        raise ValueError(
+            f"feature '{name}' of '{builder.name}' is {feature}: expected images, or arrays "
+            "[H, W, C] with a known C"
+        )
+    return feature, encoded
 
 
 def _known_names(name, data_dir):

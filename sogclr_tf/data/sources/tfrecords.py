@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from sogclr_tf.data.pixel_format import ValueRange
 from sogclr_tf.data.sources import tfrecord_count
-from sogclr_tf.data.sources.base import EncodedSource
+from sogclr_tf.data.sources.encoded import EncodedSource
 from sogclr_tf.example_names import ExampleNames
 from sogclr_tf.printable import printable
 
@@ -32,6 +33,7 @@ class TFRecordSource(EncodedSource):
         class_names: list of str, or None.
         shuffle_buffer: how many examples the order of an epoch is drawn from at a time, after the
             files themselves are shuffled. So many encoded images are held in memory.
+        channels, value_range: as for `sogclr_tf.FolderSource`.
 
     Raises:
         FileNotFoundError: no file matches.
@@ -48,6 +50,8 @@ class TFRecordSource(EncodedSource):
         *,
         class_names: list[str] | None = None,
         shuffle_buffer: int = 16_384,
+        channels: int | None = None,
+        value_range: ValueRange | None = None,
     ) -> None:
         patterns = [os.fspath(files)] if isinstance(files, (str, os.PathLike)) else [*files]
         self._name = printable(", ".join(patterns))
@@ -60,7 +64,14 @@ class TFRecordSource(EncodedSource):
                 "pattern of TFRecord files"
             )
         counts, compression = tfrecord_count.count_records(names)
-        super().__init__(self._name, counts.sum(), labeled=bool(label), class_names=class_names)
+        super().__init__(
+            self._name,
+            counts.sum(),
+            labeled=bool(label),
+            class_names=class_names,
+            channels=channels,
+            value_range=value_range,
+        )
         self._features = {"image": image, "label": label, "index": index}
         self._names, self._counts, self._compression = names, counts, compression
         self._shuffle_buffer = min(shuffle_buffer, self.size)
