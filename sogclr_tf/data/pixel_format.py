@@ -58,15 +58,14 @@ class PixelFormat:
         image = self._with_channels(image)
         if image.dtype == tf.uint8 and not self.deep:
             return image
+        if image.dtype.is_floating and self.value_range is None:
+            return tf.cast(image, tf.float32)
         return self.scaled(image, full_range(image.dtype))
 
     def scaled(self, image: tf.Tensor, full: Any) -> tf.Tensor:
         """Stored values as float32, 0..1 within the stated range, or within `full`: (low, high)."""
         low, high = self.value_range or full
-        image = tf.cast(image, tf.float32)
-        if (low, high) == (0.0, 1.0):
-            return image
-        return (image - low) / (high - low)
+        return (tf.cast(image, tf.float32) - low) / (high - low)
 
     def _with_channels(self, image):
         found = image.shape[-1]

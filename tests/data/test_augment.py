@@ -414,9 +414,10 @@ class TestPublished:
             "blur": [1.0, 0.1],
             "solarize": [0.0, 0.2],
         },
+        "bands": {"jitter": [0.8, 0.8]},
     }
     # Brightness is scaled within 1 +- it.
-    REACH = {"simclr": 0.8, "simclr-cifar": 0.4, "byol": 0.4}
+    REACH = {"simclr": 0.8, "simclr-cifar": 0.4, "byol": 0.4, "bands": 0.8}
 
     @pytest.mark.parametrize("operation", ["jitter", "grayscale", "blur", "solarize"])
     def test_rates(self, name, view, operation, many_rows):

@@ -270,7 +270,7 @@ class TestOwnFunction:
         ("function", "message"),
         [
             (lambda image, seed: image[: seed[0] % 3 + 1], "of a size known beforehand"),
-            (lambda image, _: image[..., 0], "expected one view \\[h, w, 3\\]"),
+            (lambda image, _: image[..., 0], "expected one view \\[h, w, C\\]"),
             (lambda image, _: (image, image), "expected one view"),
             (lambda image, _: tf.cast(image, tf.int32), "gives int32: expected uint8 or float"),
         ],

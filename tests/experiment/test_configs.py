@@ -75,7 +75,7 @@ class TestSchema:
         config = default_config()
         config.data.fold = 3
         with pytest.raises(
-            ValueError, match="unknown key 'data.fold': choose one of data.data_dir"
+            ValueError, match="unknown key 'data.fold': choose one of data.channels, data.d"
         ):
             check_config(config)
 

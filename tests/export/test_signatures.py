@@ -58,12 +58,12 @@ def files():
     return [*photographs, tf.io.encode_png(tf.io.decode_jpeg(photographs[1])).numpy()]
 
 
-def evaluation_images(encoded, folder, size=SIDE):
+def evaluation_images(encoded, folder, size=SIDE, channels=3):
     """The same images as an evaluation sees them."""
     for number, content in enumerate(encoded):
         ending = "jpg" if content.startswith(b"\xff\xd8") else "png"
         (folder / f"{number}.{ending}").write_bytes(content)
-    images, _ = evaluation_set(from_path(folder), size)
+    images, _ = evaluation_set(from_path(folder, channels=channels), size)
     return np.stack(list(images.as_numpy_iterator()))
 
 
@@ -147,7 +147,8 @@ def test_an_encoder_alone(model, tmp_path):
         ((None, None, 3), {"image_size": SIDE}, True),
         pytest.param((None, 12, 3), {"image_size": (8, 12)}, True, marks=AGAIN),
         ((8, 12, 3), {}, True),
-        ((8, 8, 1), {}, False),
+        ((8, 8, 1), {}, True),
+        ((8, 8, 2), {}, False),
     ],
 )
 def test_files_need_a_size_to_become(tmp_path, shape, options, has_files):
@@ -158,7 +159,7 @@ def test_files_need_a_size_to_become(tmp_path, shape, options, has_files):
     if has_files:
         size = options.get("image_size", shape[:2])
         features = served.signatures["serving_bytes"](image_bytes=tf.constant(files()))
-        images = evaluation_images(files(), tmp_path, size)
+        images = evaluation_images(files(), tmp_path, size, shape[-1])
         assert_close(features["features"], encoder(images, training=False))
 
 

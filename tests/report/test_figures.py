@@ -160,9 +160,9 @@ def test_view_sheet_refuses(path):
         view_sheet([], [], [], path)
     with pytest.raises(ValueError, match="rows must be at least 1, got 0"):
         view_sheet(images, images, images, path, rows=0)
-    with pytest.raises(ValueError, match=r"got shape \(4, 4, 2\)"):
-        view_sheet(images[..., :2], images, images, path)
-    with pytest.raises(ValueError, match="got dtype int64"):
+    with pytest.raises(ValueError, match=r"an image is float64 \(4, 4\)"):
+        view_sheet(images[..., 0], images, images, path)
+    with pytest.raises(ValueError, match=r"an image is int64 \(4, 4, 3\): expected \[H, W, C\]"):
         view_sheet(images.astype(np.int64), images, images, path)
 
 

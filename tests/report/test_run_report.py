@@ -345,11 +345,9 @@ class TestImages:
         assert "crisp" not in tag
 
     def test_refuses(self):
-        with pytest.raises(ValueError, match=r"shape \(4, 4\)"):
+        with pytest.raises(ValueError, match=r"float64 \(4, 4\)"):
             embedded_images.image(np.zeros((4, 4)))
-        with pytest.raises(ValueError, match=r"shape \(4, 4, 2\)"):
-            embedded_images.image(np.zeros((4, 4, 2)))
-        with pytest.raises(ValueError, match="dtype int64"):
+        with pytest.raises(ValueError, match="int64"):
             embedded_images.image(np.zeros((4, 4, 3), np.int64))
 
 

@@ -59,9 +59,11 @@ class EncodedSource(Source):
         Raises:
             ValueError: the first files have several formats, or a range that must be stated.
         """
-        return first_files.pixel_format(
-            self._first_files(), self._stated_channels, self._stated_range, self.name
-        )
+        # It may be asked for while a pipeline is traced.
+        with tf.init_scope():
+            return first_files.pixel_format(
+                self._first_files(), self._stated_channels, self._stated_range, self.name
+            )
 
     def decode(self, image: tf.Tensor) -> tf.Tensor:
         return decoding.decode(image, self.max_pixels, self.pixel_format)
@@ -78,13 +80,8 @@ class EncodedSource(Source):
             return str(self.max_pixels)
         return f"{self.max_pixels} {self._stated_channels} {self._stated_range}"
 
-    def _first_files(self) -> list[bytes]:
+    def _first_files(self) -> Iterator[bytes]:
         """The bytes of the first files, but for those that cannot be read."""
-        # It may be asked for while a pipeline is traced.
-        with tf.init_scope():
-            return list(self._read_files())
-
-    def _read_files(self) -> Iterator[bytes]:
         examples = iter(self.examples())
         for _ in range(min(_LOOKED_AT, self.size)):
             # What cannot be read is reported where it is needed.

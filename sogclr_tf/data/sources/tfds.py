@@ -3,6 +3,7 @@
 import difflib
 import functools
 import pathlib
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -101,10 +102,10 @@ class TfdsSource(EncodedSource):
             )
         return examples.skip(first)
 
-    def _first_files(self) -> list[bytes]:
+    def _first_files(self) -> Iterator[bytes]:
         # TFDS says what they are.
         dtype = tf.as_dtype(self._builder.info.features[self._image].dtype)
-        return super()._first_files() if dtype == tf.uint16 else []
+        return super()._first_files() if dtype == tf.uint16 else iter(())
 
     @functools.cached_property
     def pixel_format(self) -> PixelFormat:
@@ -116,8 +117,9 @@ class TfdsSource(EncodedSource):
             self._stated_channels, self._stated_range, stored, self._array_dtype, self.name
         )
         if self._array_dtype == tf.uint16 and found.value_range is None:
-            first = self.examples().take(_LOOKED_AT)
-            largest = max(int(tf.reduce_max(tf.cast(x["image"], tf.int32))) for x in first)
+            with tf.init_scope():
+                first = self.examples().take(_LOOKED_AT)
+                largest = max(int(tf.reduce_max(tf.cast(x["image"], tf.int32))) for x in first)
             pixel_format.check_used(largest, tf.uint16, self.name)
         return found
 
