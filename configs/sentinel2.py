@@ -7,8 +7,10 @@
 tools/make_sentinel2.py says what the tiles are, what their six labels are worth, and how training
 and test tiles are kept apart: 1,467 and 566 real tiles of 32x32 pixels, made in seconds.
 
-The training has no figure yet. To compare with: a logistic regression on the mean and the standard
-deviation of each of the ten bands has 87.6% top-1 on the test tiles, and the commonest label 32.0%.
+The training has no figure yet; 30 epochs should take about 5 minutes on 2 CPU cores, evaluation
+included. To compare with: a logistic regression on the mean and the standard deviation of each band
+has 91.7% top-1 on the test tiles, on those of red, green and blue alone 86.6%, and the commonest
+label 32.0%.
 """
 
 from ml_collections import ConfigDict
@@ -35,7 +37,7 @@ def get_config():
 
     config.loss.temperature = 0.2
 
-    config.epochs = 40
+    config.epochs = 30
 
     config.optimizer.name = "adam"
     config.optimizer.learning_rate = 1e-3
@@ -43,7 +45,7 @@ def get_config():
     config.optimizer.weight_decay = 0.0
     config.optimizer.warmup_epochs = 2.0
 
-    config.monitor.every_epochs = 10
+    config.monitor.every_epochs = 5
     config.monitor.bank = 1024
     config.monitor.queries = 512
     return config

@@ -14,7 +14,7 @@ OUT gets labels.csv (path, label, split) and tiles of [32, 32, 10] uint16, 320 m
   infrared), B11 and B12 (short wave). Those that have pixels of 20 m are put on the grid of 10 m by
   their coordinates, each pixel repeated. Values are reflectances times 10,000.
 - The label is the cover of at least half of the tile's pixels, or "mixed". No person drew it: it
-  follows from two indices and a band of each pixel (see `covers`).
+  follows from two indices and two bands of each pixel (see `covers`).
 - Of the tiles of water alone, most of the sea, every fifth is kept.
 - Every other block of 6 x 6 tiles in every other row of blocks is for testing. Tiles beside one
   are left out, so that 320 m lie between what is trained on and what is tested.
@@ -54,9 +54,9 @@ def main():
     parser.add_argument("--data", type=pathlib.Path, help="folder of the package, if unpacked")
     options = parser.parse_args()
     try:
+        check_free(options.out)
         save = saver(options.format)
-        scene = read_scene(find_scene(options.data))
-        tiles = cut(scene)
+        tiles = cut(read_scene(find_scene(options.data)))
         rows = choose(tiles)
         write(options.out, tiles, rows, options.format, save)
     except (ValueError, OSError) as error:
@@ -65,6 +65,12 @@ def main():
         sys.exit("stopped: nothing was made")
     values = np.stack([tiles[row, column] for row, column, *_ in rows])
     print(summary(options.out, rows, values))
+
+
+def check_free(out):
+    """Raises FileExistsError if a path holds something."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FileExistsError(f"{out} exists: remove it, or give another folder")
 
 
 def find_scene(package=None):
@@ -145,10 +151,11 @@ def cut(scene):
 def covers(pixels):
     """The number in COVERS of each pixel of [..., 10], [...] int64.
 
-    Water is dark in the short wave: MNDWI, (B03 - B11) / (B03 + B11), above 0.5. Wet ground is in
-    between, above -0.1, with little green. Green is NDVI, (B08 - B04) / (B08 + B04), of 0.45; woods
-    (pines: the image is of winter) reflect less than 13% in the short wave, green fields more. All
-    else is bare: soil, stubble, sand, roofs. The limits were set on this scene by eye.
+    Water is dark in the short wave: MNDWI, (B03 - B11) / (B03 + B11), above 0.5. Marsh is in
+    between, above -0.1, with little green, and dark in red, as surf and wet sand are not. Green is
+    NDVI, (B08 - B04) / (B08 + B04), of 0.45; woods reflect less than 13% in the short wave, green
+    fields more. All else is bare: soil, stubble, sand, roofs, and trees without leaves, as the
+    image is of winter. The limits were set on this scene by eye.
     """
     green, red, near, short = (
         pixels[..., BANDS.index(name)].astype(np.float64) for name in ("B03", "B04", "B08", "B11")
@@ -157,7 +164,7 @@ def covers(pixels):
     growth = (near - red) / np.maximum(near + red, 1)
     conditions = (
         wet > 0.5,
-        (wet > -0.1) & (growth < 0.35),
+        (wet > -0.1) & (growth < 0.35) & (red < 0.1 * FULL),
         (growth >= 0.45) & (short < 0.13 * FULL),
         growth >= 0.45,
     )
@@ -208,13 +215,7 @@ def saver(kind):
 
 
 def write(out, tiles, rows, kind, save):
-    """Makes the folder `out` with a file for each of `rows`, and labels.csv.
-
-    Raises:
-        FileExistsError: `out` holds something.
-    """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(f"{out} exists: remove it, or give another folder")
+    """Makes the folder `out` with a file for each of `rows`, and labels.csv."""
     out = out.absolute()
     unfinished = out.with_name(f".{out.name}.{os.getpid()}")
     try:
