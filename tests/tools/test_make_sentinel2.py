@@ -238,5 +238,5 @@ def test_the_real_scene():
     assert {row[2] for row in rows} == {*COVERS, "mixed"}
     # Two bands side by side in the spectrum, of 10 and 20 m: half a pixel off they agree less.
     near, narrow = (tiles[..., BANDS.index(name)].ravel()[::7] for name in ("B08", "B8A"))
-    assert np.corrcoef(near, narrow)[0, 1] > 0.98
+    assert np.corrcoef(near, narrow)[0, 1] > 0.985
     assert tiles.max() <= make_sentinel2.FULL
