@@ -185,7 +185,11 @@ class TestFolder:
         scene = make_sentinel2.read_scene(package / SCENE)
         for row, column, *_, path in rows[::50]:
             place = np.s_[row * TILE : (row + 1) * TILE, column * TILE : (column + 1) * TILE]
-            np.testing.assert_array_equal(tifffile.imread(tmp_path / "out" / path), scene[place])
+            with tifffile.TiffFile(tmp_path / "out" / path) as file:
+                np.testing.assert_array_equal(file.asarray(), scene[place])
+                page = file.pages[0]
+            assert (page.imagelength, page.imagewidth) == (TILE, TILE)
+            assert (page.samplesperpixel, page.bitspersample) == (len(BANDS), 16)
 
     def test_training_and_test_tiles_do_not_touch(self, package):
         rows = make_sentinel2.choose(make_sentinel2.cut(make_sentinel2.read_scene(package / SCENE)))
