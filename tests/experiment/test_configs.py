@@ -186,7 +186,8 @@ class TestConfig:
     @pytest.mark.parametrize("name", OF_IMAGES)
     def test_views_have_the_settings(self, name, monkeypatch):
         config, _ = of(name)
-        source = sogclr_tf.ArraySource(np.zeros((config.batch_size, 8, 8, 3), np.uint8))
+        shape = (config.batch_size, 8, 8, config.data.channels)
+        source = sogclr_tf.ArraySource(np.zeros(shape, np.uint8))
         monkeypatch.setattr(image_task, "open_source", lambda *_: source)
         policy = image_task.ImageTask(config, "train").stream.policy_a
         assert policy.size == config.data.image_size
