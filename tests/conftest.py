@@ -1,5 +1,6 @@
 """One process for the suite: eight CPU devices, few threads, no start-up notices."""
 
+import collections
 import os
 import pathlib
 
@@ -15,6 +16,13 @@ DEVICES = 8
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * DEVICES
 )
+
+
+def pytest_collection_modifyitems(config, items):
+    """Of the slow part files with few tests first, because these take longest each."""
+    if config.option.markexpr == "slow":
+        tests_of = collections.Counter(item.path for item in items if "slow" in item.keywords)
+        items.sort(key=lambda item: tests_of[item.path])
 
 
 @pytest.fixture

@@ -87,6 +87,7 @@ def assert_same(many, one, keys):
         assert_close(many[key], want, ADDED, at_least=at_least, name=key)
 
 
+@pytest.mark.slow(reason="a model of each kind, on one device and on two")
 def test_one_model_of_each_kind_on_two_devices(tmp_path):
     """Quick: the other losses are held to one device by `tests/losses/test_replicas.py`."""
     cases = ["sogclr", "two_tower"]

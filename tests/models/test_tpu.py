@@ -267,6 +267,7 @@ class TestTrace:
         assert_fit_for_a_core(nodes)
 
 
+@pytest.mark.slow(reason="Keras's loop traced for several kinds of data")
 class TestLoop:
     """Keras's loop over several steps, which stays on the host, around the step of a core."""
 

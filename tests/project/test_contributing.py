@@ -37,6 +37,7 @@ def config(tmp_path):
     return path
 
 
+@pytest.mark.slow(reason="a run of the command")
 def test_a_loss_and_a_source_from_outside_train_by_name(config, tmp_path):
     loss = re.search(r'register_loss\("(\w+)"\)', PAGE)[1]
     source = re.search(r'register_source\("(\w+)"', PAGE)[1]
