@@ -26,6 +26,8 @@ ERRORS = (
     UnicodeDecodeError,
 )
 
+# What stands before the line of an `UnreadableImageError` that stops a pipeline.
+UNREADABLE = "unreadable image: "
 # What the assertions of `sogclr_tf.data.decoding` begin with.
 _OWN = (
     r"no image: |the file is empty|image too large: |damaged header: |animated WebP cannot |"
@@ -48,6 +50,9 @@ def why(message: str) -> str | None:
         message: that of an error of TensorFlow.
     """
     said = _without_nodes(message)
+    of_python = re.search(rf"(?<={UNREADABLE}).*", said)
+    if of_python:
+        return of_python.group()[:200].rstrip(" .;:")
     own = re.search(rf"(?:{_OWN}).*", said)
     if own:
         return own.group()[:200].rstrip(" .;:")

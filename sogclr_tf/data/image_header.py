@@ -69,6 +69,15 @@ def read(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor
         return head, kind, tf.ensure_shape(tf.identity(size), [2]), orientation
 
 
+def is_of_tensorflow(encoded: tf.Tensor) -> tf.Tensor:
+    """Whether a file is of a kind that TensorFlow decodes: a bool scalar.
+
+    Args:
+        encoded: scalar string, the bytes of a file.
+    """
+    return _kind(_head(encoded)) != UNKNOWN
+
+
 def has_16_bits(head: tf.Tensor, kind: tf.Tensor) -> tf.Tensor:
     """Whether an image has 16 bits: a bool scalar.
 
