@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from sogclr_tf.data.sources.base import Source
+
 # Elements that travel together.
 _PARCEL = 16
 _PATIENCE = 10
@@ -29,6 +31,15 @@ def check_address(address: str) -> None:
             f"no dispatcher of a tf.data service answers at {address} ({error}): start one, or "
             "leave service out"
         ) from None
+
+
+def check_source(source: Source) -> None:
+    """Raises ValueError where the workers could not decode the images of a source."""
+    if source.in_python:
+        raise ValueError(
+            f"{source.name} holds TIFF, .npy, AVIF or HEIC files, which the workers of a tf.data "
+            "service cannot decode: leave service out, or convert them to PNG or TFRecords"
+        )
 
 
 def served(examples: tf.data.Dataset, function: Callable, address: str) -> tf.data.Dataset:

@@ -125,9 +125,7 @@ def _called(function: Callable, arguments: list, spec: tf.TensorSpec) -> tf.Tens
         except UnreadableImageError as error:
             return nothing, str(error).encode()
 
-    found, problem = tf.numpy_function(
-        guarded, arguments, (spec.dtype, tf.string), stateful=False
-    )
+    found, problem = tf.numpy_function(guarded, arguments, (spec.dtype, tf.string), stateful=False)
     check = tf.debugging.Assert(problem == b"", [tf.strings.join([UNREADABLE, problem])])
     with tf.control_dependencies([check]):
         return tf.ensure_shape(tf.identity(found), spec.shape)

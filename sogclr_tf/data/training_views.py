@@ -80,6 +80,7 @@ def training_views(
     policy_a, policy_b = _pair(policy, policy_b, source)
     if service:
         data_service.check_address(service)
+        data_service.check_source(source)
     return Views(
         source=source,
         batch_size=int(batch_size),

@@ -27,6 +27,7 @@ class Source:
         pixel_format: `PixelFormat`, how many channels decoded images have, and which stored values
             are 0 and 1 in them.
         skipped: {index: why} of examples that are left out, as `readable` does.
+        in_python: whether `decode` calls Python, which no tf.data service can.
         in_range: whether float images are known to lie in 0..1, so that none is looked at again.
     """
 
@@ -67,6 +68,10 @@ class Source:
     @property
     def pixel_format(self) -> PixelFormat:
         return self._pixel_format
+
+    @property
+    def in_python(self) -> bool:
+        return False
 
     def examples(
         self, seed: int | tf.Tensor | None = None, first: int | tf.Tensor = 0

@@ -2,11 +2,12 @@
 
 import functools
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import tensorflow as tf
 
-from sogclr_tf.data import decoding
+from sogclr_tf.data import decoding, python_decoding
 from sogclr_tf.data.decode_errors import ERRORS
 from sogclr_tf.data.pixel_format import PixelFormat, ValueRange, checked_channels, checked_range
 from sogclr_tf.data.sources import first_files
@@ -52,27 +53,39 @@ class EncodedSource(Source):
         """Text that differs where the images may differ."""
         return f"{self.name} {self.size} {self.num_examples} {self._decoded_as()}"
 
-    @functools.cached_property
+    @property
     def pixel_format(self) -> PixelFormat:
         """`PixelFormat` of decoded images.
 
         Raises:
-            ValueError: the first files have several formats, or a range that must be stated.
+            ValueError: the first files have other channels, or a range that must be stated.
         """
-        # It may be asked for while a pipeline is traced.
-        with tf.init_scope():
-            return first_files.pixel_format(
-                self._first_files(), self._stated_channels, self._stated_range, self.name
-            )
+        return self._first.pixel_format
+
+    @property
+    def in_python(self) -> bool:
+        return self._first.in_python
 
     def decode(self, image: tf.Tensor) -> tf.Tensor:
-        return decoding.decode(image, self.max_pixels, self.pixel_format)
+        return self._decoder.decode(image, self.max_pixels, self.pixel_format)
 
     def shape(self, image: tf.Tensor) -> tf.Tensor:
-        return decoding.shape(image)
+        return self._decoder.shape(image)
 
     def crop(self, image: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
-        return decoding.decode_crop(image, box, self.max_pixels, self.pixel_format)
+        return self._decoder.decode_crop(image, box, self.max_pixels, self.pixel_format)
+
+    @property
+    def _decoder(self) -> ModuleType:
+        return python_decoding if self.in_python else decoding
+
+    @functools.cached_property
+    def _first(self) -> first_files.FirstFiles:
+        # It may be asked for while a pipeline is traced.
+        with tf.init_scope():
+            return first_files.look_at(
+                self._first_files(), self._stated_channels, self._stated_range, self.name
+            )
 
     def _decoded_as(self) -> str:
         """What of the decoding was stated, for a fingerprint."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import tensorflow as tf
 
+from sogclr_tf.data import python_files
 from sogclr_tf.data.pixel_format import ValueRange
 from sogclr_tf.data.sources.base import order
 from sogclr_tf.data.sources.encoded import EncodedSource
@@ -83,11 +84,21 @@ class FileListSource(EncodedSource):
             channels=channels,
             value_range=value_range,
         )
+        names = paths.text.numpy()
+        self._has_others = any(
+            ending in names
+            for suffix in python_files.SUFFIXES
+            for ending in (suffix, suffix.upper())
+        )
         # In bytes, as it may hold some that are no text.
         self._root = os.fsencode(root)
         self._paths, self._texts = paths, texts
         self._labels = None if labels is None else tf.constant(labels)
         self._indices = None if indices is None else tf.constant(indices)
+
+    @property
+    def in_python(self) -> bool:
+        return self._has_others or super().in_python
 
     def fingerprint(self) -> str:
         names = hashlib.sha256(self._paths.text.numpy()).hexdigest()

@@ -67,6 +67,10 @@ class FilteredSource(Source):
     def pixel_format(self) -> PixelFormat:
         return self._below.pixel_format
 
+    @property
+    def in_python(self) -> bool:
+        return self._below.in_python
+
     def fingerprint(self) -> str | None:
         """That of the source below and of the choice, whatever is skipped of it."""
         below = self._below.fingerprint()

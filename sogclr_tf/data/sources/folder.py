@@ -12,9 +12,10 @@ from sogclr_tf.printable import printable
 
 
 class FolderSource(FileListSource):
-    """The JPEG, PNG, WebP, BMP and GIF files of a folder and the folders below.
+    """The JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF and HEIC files of a folder and the folders below.
 
-    They are known by their suffixes, those without a suffix by their first bytes. Hidden files and
+    They are known by their suffixes, those without a suffix by their first bytes; where there are
+    none, `.npy` files of one image each, [H, W] or [H, W, C]. Hidden files and
     what systems leave in folders are passed over; a warning counts other files, but for notes such
     as .txt and .json.
 
@@ -28,11 +29,11 @@ class FolderSource(FileListSource):
 
     Args:
         folder: a local path or gs://...
-        channels: C of the decoded images: 3, by default, for colors, and for gray that is repeated;
-            or 1 for gray.
+        channels: C of the decoded images; by default that of the files, but 3 for gray, which is
+            repeated. 1 keeps gray as one, and makes gray of colors. Alpha is no channel.
         value_range: (low, high), the stored values that are black and white, such as (0, 4095) for
-            12 bits in PNG files of 16; all 16 bits are kept then. By default the whole range of 8
-            or 16 bits.
+            12 bits in files of 16; by default the whole range of 8 or 16 bits, and 0..1 of floats.
+            All 16 bits are kept, from the file to the encoder.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -53,6 +54,8 @@ class FolderSource(FileListSource):
             raise FileNotFoundError(f"there is no folder '{name}': give one that holds images")
         listing = list_images(folder)
         if not len(listing):
+            listing = list_images(folder, image_files.ARRAY_SUFFIXES)
+        if not len(listing):
             raise ValueError(_no_image(name, os.path.join(name, "*"), listing))
         image_files.warn_of(name, listing.left_out)
         labels = _labels(listing)
@@ -68,11 +71,11 @@ class FolderSource(FileListSource):
 
 
 def _no_image(name: str, pattern: str, listing: Listing) -> str:
-    suffixes = ", ".join(suffix.decode() for suffix in image_files.SUFFIXES)
+    suffixes = ", ".join(suffix.decode() for suffix in image_files.SUFFIXES[:6])
     others = image_files.counts(listing.left_out)
     return (
         f"folder '{name}' holds no image{f' (only {others})' if others else ''}: expected files "
-        f"{suffixes} (TFRecord files are given as a pattern, such as {pattern})"
+        f"{suffixes}, .tif or the like (TFRecord files are given as a pattern, such as {pattern})"
     )
 
 

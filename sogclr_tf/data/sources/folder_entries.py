@@ -29,7 +29,7 @@ def is_folder(path: str) -> bool:
     return tf.io.gfile.isdir(path) if "://" in path else os.path.isdir(path)
 
 
-def list_local(root: bytes, relative: bytes) -> Entries:
+def list_local(root: bytes, relative: bytes, suffixes: tuple[bytes, ...] = SUFFIXES) -> Entries:
     """Of the folder `relative` below `root`."""
     folder = os.path.join(root, relative)
     names, others = [], []
@@ -49,7 +49,7 @@ def list_local(root: bytes, relative: bytes) -> Entries:
                 if is_folder:
                     if not is_dropping(name) and not _leads_up(entry):
                         names.append(name + b"/")
-                elif name.endswith(SUFFIXES) or name.lower().endswith(SUFFIXES):
+                elif name.endswith(suffixes) or name.lower().endswith(suffixes):
                     names.append(name)
                 else:
                     others.append(name)
@@ -58,7 +58,7 @@ def list_local(root: bytes, relative: bytes) -> Entries:
     return _with_others(names, others, lambda name: _head(os.path.join(folder, name)))
 
 
-def list_remote(root: str, relative: bytes) -> Entries:
+def list_remote(root: str, relative: bytes, suffixes: tuple[bytes, ...] = SUFFIXES) -> Entries:
     """The same; only what has no suffix of an image is asked whether it is a folder."""
     folder = f"{root}/{os.fsdecode(relative)}"
     names, others = [], []
@@ -67,7 +67,7 @@ def list_remote(root: str, relative: bytes) -> Entries:
             bare = os.fsencode(name.rstrip("/"))
             if not bare or is_dropping(bare):
                 continue
-            if not name.endswith("/") and bare.lower().endswith(SUFFIXES):
+            if not name.endswith("/") and bare.lower().endswith(suffixes):
                 names.append(bare)
             elif name.endswith("/") or ("." not in name and tf.io.gfile.isdir(folder + name)):
                 names.append(bare + b"/")

@@ -3,6 +3,7 @@
 import collections
 import concurrent.futures
 import dataclasses
+import functools
 import json
 import os
 import time
@@ -40,7 +41,7 @@ class Listing:
         return len(self.starts) - 1
 
 
-def list_images(folder: str) -> Listing:
+def list_images(folder: str, suffixes: tuple[bytes, ...] = image_files.SUFFIXES) -> Listing:
     """The `Listing` of a folder; from its manifest where no folder below has changed since.
 
     A local folder's manifest holds the time of change of every folder below, which moves when a
@@ -51,14 +52,17 @@ def list_images(folder: str) -> Listing:
 
     Args:
         folder: str, a local path or one that tf.io.gfile knows (gs://...).
+        suffixes: of images, in lower case.
 
     Raises:
         PermissionError: a folder, or a file without suffix, may not be read; names it.
     """
     if "://" in folder:
-        return _Walk(folder.rstrip("/"), folder_entries.list_remote, _REQUESTS).listing()
+        remote = functools.partial(folder_entries.list_remote, suffixes=suffixes)
+        return _Walk(folder.rstrip("/"), remote, _REQUESTS).listing()
     folder = os.path.abspath(folder)
-    stored = file_cache.load("folder", folder)
+    kind = "folder" if suffixes is image_files.SUFFIXES else "folder of arrays"
+    stored = file_cache.load(kind, folder)
     if stored is not None and _is_current(folder, stored):
         return Listing(
             stored["text"].tobytes(),
@@ -68,10 +72,11 @@ def list_images(folder: str) -> Listing:
             json.loads(stored["left_out"].tobytes())["files"],
         )
     listed_at = time.time_ns()
-    walk = _Walk(os.fsencode(folder), folder_entries.list_local)
+    local = functools.partial(folder_entries.list_local, suffixes=suffixes)
+    walk = _Walk(os.fsencode(folder), local)
     listing = walk.listing()
     file_cache.save(
-        "folder",
+        kind,
         folder,
         text=np.frombuffer(listing.text, np.uint8),
         starts=listing.starts,

@@ -6,18 +6,21 @@ import logging
 import re
 from collections.abc import Mapping
 
-from sogclr_tf.data import image_header
+from sogclr_tf.data import image_header, python_files
 
 _LOG = logging.getLogger("sogclr_tf")
 
 # Another number for other rules, so that lists that were made by former ones are made anew.
-RULES = 2
+RULES = 3
 # The frequent ones first, because they are compared in turn.
 SUFFIXES = (
     *(b".jpg", b".jpeg", b".png", b".webp", b".bmp", b".gif"),
     *(b".jpe", b".jfif", b".jif", b".jfi", b".pjpeg", b".pjp"),
+    *(suffix for suffix in python_files.SUFFIXES if suffix != b".npy"),
 )
-KINDS = "JPEG, PNG, WebP, BMP or GIF"
+# Of files that hold images where there are no others, and beside others labels or the like.
+ARRAY_SUFFIXES = (b".npy",)
+KINDS = "JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF or HEIC"
 # Made by file managers, network disks, archives and file systems; in lower case.
 _DROPPINGS = {
     *(b"@eadir", b"@recycle", b"#recycle", b"#snapshot", b"@recently-snapshot", b"__macosx"),
@@ -66,7 +69,7 @@ def is_note(suffix: str, head: bytes = b"") -> bool:
 
 def is_image(head: bytes) -> bool:
     """Whether a file without a suffix is an image, by its first `image_header.HEAD` bytes."""
-    return image_header.is_known(head)
+    return image_header.is_known(head) or python_files.is_known(head)
 
 
 def counts(left_out: Mapping[str, int]) -> str:
