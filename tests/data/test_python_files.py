@@ -135,8 +135,9 @@ def test_bits_are_spread_over_eight():
     dark = values(1)[..., 0] < 80
     expected = np.where(dark, 0, 255).astype(np.uint8)
     check(tiff(~dark), expected)
+    check(tiff(dark, photometric="miniswhite", compression="zlib", tile=(16, 32)), expected)
     check(npy(~dark), expected)
-    for compression in ["raw", "group3", "group4", "tiff_lzw"]:
+    for compression in ["raw", "tiff_ccitt", "group3", "group4", "tiff_lzw"]:
         check(by_pillow(expected, "TIFF", "1", compression=compression), expected)
     four = values(1)[..., 0] >> 4
     data = bytearray(tiff(values(1)[:, : WIDTH // 2], rowsperstrip=HEIGHT))
@@ -144,6 +145,11 @@ def test_bits_are_spread_over_eight():
     place = tifffile.TiffFile(io.BytesIO(bytes(data))).pages.first.dataoffsets[0]
     data[place : place + len(packed)] = packed
     check(with_tag(with_tag(bytes(data), 256, WIDTH), 258, 4), four * np.uint8(17))
+
+
+def test_numbers_of_twelve_bits_keep_their_values():
+    stored = values(1, "uint16") % 4096
+    check(tiff(stored, bitspersample=12, rowsperstrip=7), stored)
 
 
 def test_white_that_is_stored_as_zero():
@@ -159,6 +165,10 @@ def test_palettes_are_looked_up():
     buffer = io.BytesIO()
     photo.save(buffer, "TIFF")
     check(buffer.getvalue(), np.asarray(photo.convert("RGB")))
+    # Of single bits, and of numbers that fill the lower bytes only.
+    two = [(320, "H", 6, (10, 20, 30, 40, 50, 60))]
+    data = with_tag(tiff(values(1)[..., 0] > 80, extratags=two), 262, 3)
+    check(data, np.where(values(1) > 80, [20, 40, 60], [10, 30, 50]).astype(np.uint8))
     table = np.random.default_rng(0).integers(0, 2**16, (3, 256), dtype=np.uint16)
     data = tiff(values(1), photometric="palette", colormap=table)
     check(data, (table >> 8).astype(np.uint8).T[values(1)[..., 0]])
@@ -275,12 +285,14 @@ def pyramid(kind, first=0):
     buffer = io.BytesIO()
     with tifffile.TiffWriter(buffer) as writer:
         writer.write(values(), photometric="rgb", subfiletype=first)
-        writer.write(values()[::2, ::2], photometric="rgb", subfiletype=kind)
+        beside = values(1)[..., 0] > 80 if kind == 4 else values()[::2, ::2]
+        photometric = "minisblack" if kind == 4 else "rgb"
+        writer.write(beside, photometric=photometric, subfiletype=kind)
     return buffer.getvalue()
 
 
 def test_smaller_versions_and_masks_are_no_stack():
-    for kind in [1, 4, 5]:
+    for kind in [1, 4]:
         check(pyramid(kind), values())
 
 
