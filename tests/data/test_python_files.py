@@ -1,6 +1,8 @@
 """Files decoded by Python libraries: the values that were written, nothing broken, nothing huge."""
 
 import concurrent.futures
+import contextlib
+import gc
 import importlib.util
 import io
 import itertools
@@ -9,7 +11,9 @@ import struct
 import sys
 import time
 import tracemalloc
+import zlib
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -383,6 +387,36 @@ def test_a_jpeg_that_claims_more_than_its_tile_is_refused_before_decoding():
         python_files.decode(claims, LIMIT)
     assert tracemalloc.get_traced_memory()[1] < 5_000_000
     tracemalloc.stop()
+
+
+@pytest.mark.parametrize("compression", [8, 50000, 32773])
+def test_segments_that_unpack_to_more_than_their_shape_are_not_unpacked(compression):
+    pack = {
+        8: zlib.compress,
+        50000: imagecodecs.zstd_encode,
+        32773: lambda zeros: b"\x81\0" * (len(zeros) // 128),
+    }
+    segment = pack[compression](bytes(1 << 26))
+    data = tiff(values(1), compression="zlib", rowsperstrip=HEIGHT) + segment
+    for tag, value in [(259, compression), (273, len(data) - len(segment)), (279, len(segment))]:
+        data = with_tag(data, tag, value)
+    tracemalloc.start()
+    with contextlib.suppress(UnreadableImageError):
+        python_files.decode(data, LIMIT)
+    assert tracemalloc.get_traced_memory()[1] < 5 * len(segment) + 1_000_000
+    tracemalloc.stop()
+
+
+def test_files_are_let_go_of_without_the_garbage_collector():
+    data = tiff(np.zeros([1000, 1000, 3], np.uint8), photometric="rgb")
+    gc.disable()
+    tracemalloc.start()
+    for _ in range(5):
+        python_files.decode(bytes(bytearray(data)), LIMIT)
+        python_files.header(bytes(bytearray(data)))
+    assert tracemalloc.get_traced_memory()[0] < len(data)
+    tracemalloc.stop()
+    gc.enable()
 
 
 def test_tags_that_would_be_read_many_times_over_are_refused():
