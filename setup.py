@@ -43,11 +43,15 @@ setup(
         # Asks for the package tensorflow itself: beside [cpu] install it with --no-deps instead.
         "serving": [f"tensorflow-serving-api{TENSORFLOW}"],
         "weights": ["safetensors"],
+        # Of image files that TensorFlow has no decoder for.
+        "tiff": ["tifffile", "imagecodecs"],
+        "heif": ["pillow-heif"],
         "peers": ["torch"],
         # For tools/compile_for_tpu.py, in an environment of its own: it holds a TPU's runtime.
         "tpu-compiler": ["jax==0.10.2", "libtpu==0.0.52"],
         "test": [
             *("hypothesis", "pytest", "pytest-xdist", "safetensors", "scipy"),
+            *("imagecodecs", "pillow-heif", "tifffile"),
             *("codespell", "import-linter", "mypy", "ruff"),
         ],
     },

@@ -4,7 +4,7 @@ import importlib.util
 import io
 
 import numpy as np
-from PIL import AvifImagePlugin, ExifTags
+from PIL import ExifTags, features
 
 from sogclr_tf.data import stored_image
 from sogclr_tf.data.decode_errors import UnreadableImageError
@@ -45,8 +45,10 @@ def opened(data: bytes) -> StoredImage:
 
 
 def _avif(data):
-    if not AvifImagePlugin.SUPPORTED:
-        raise UnreadableImageError("AVIF needs a Pillow that was built with libavif")
+    if not features.check("avif"):
+        raise UnreadableImageError("AVIF needs Pillow 11.3 or newer: pip install -U pillow")
+    from PIL import AvifImagePlugin
+
     # Not by Image.open, which has limits of its own and warns of them.
     image = AvifImagePlugin.AvifImageFile(io.BytesIO(data))
     orientation = stored_image.valid_orientation(image.getexif().get(ExifTags.Base.Orientation))

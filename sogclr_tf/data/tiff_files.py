@@ -45,12 +45,16 @@ def opened(data: bytes) -> StoredImage:
     """
     tifffile = _tifffile()
     tiff_pages.check(data)
-    with _quiet():
+    # Closed, as tifffile's objects refer to each other, and so would hold the bytes for long.
+    with _quiet(), io.BytesIO(data) as buffer:
         # Flags of microscopes: they would have tifffile look for more pages than the file lists.
         file = tifffile.TiffFile(
-            io.BytesIO(data), is_lsm=False, is_scanimage=False, is_ndpi=False, _multifile=False
+            buffer, is_lsm=False, is_scanimage=False, is_ndpi=False, _multifile=False
         )
-        return _page(data, file.pages.first)
+        image = _page(data, file.pages.first)
+        # It may look into the file, once.
+        file.pages.first.init_decode()
+    return image
 
 
 def _page(data, page):
@@ -65,7 +69,7 @@ def _page(data, page):
         stored = stored_image.stored_box(box, page.imagelength, page.imagewidth, orientation)
         with _quiet():
             values = tiff_segments.decode(data, page, kept, stored, max_pixels)
-        pixels = _levels(values, page) if palette is None else palette[values[..., 0].astype(int)]
+        pixels = _levels(values, page) if palette is None else palette[values[..., 0]]
         return stored_image.turn(pixels, orientation)
 
     return StoredImage(Header(*shape, channels, _dtype(page)), read)
@@ -149,7 +153,7 @@ def _dtype(page):
     if stored is not None and isinstance(bits, int):
         if stored.kind == "f":
             return np.dtype(np.float32)
-        if stored.kind in "bu" and bits in (1, 2, 4, 8):
+        if stored.kind in ("b", "u") and bits in (1, 2, 4, 8):
             return np.dtype(np.uint8)
         if stored.kind == "u" and bits in (10, 12, 14, 16):
             return np.dtype(np.uint16)
@@ -179,7 +183,7 @@ def _kept(page):
 
 def _palette(page):
     """Of its 16 bits the upper 8; some writers fill the lower 8 only: uint8 [2**bits, 3]."""
-    if page.dtype.kind not in "bu":
+    if page.dtype.kind not in ("b", "u"):
         raise ValueError("a palette for numbers with signs")
     table = np.asarray(page.tags.valueof(320), np.uint16)
     table = table.reshape(3, 1 << page.bitspersample).T
@@ -192,7 +196,6 @@ def _levels(values, page):
         return stored_image.float32(values)
     if values.dtype.kind == "i":
         return values
-    values = values.astype(_dtype(page), copy=False)
     if _photometric(page) == _WHITE_IS_ZERO:
         values = values.dtype.type((1 << bits) - 1) - values
     return values if bits >= 8 else values * np.uint8(255 // ((1 << bits) - 1))

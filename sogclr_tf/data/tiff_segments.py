@@ -28,6 +28,8 @@ def shape(page: Any) -> tuple[int, int]:
 def decode(data: bytes, page: Any, kept: list[int], box: Box, max_pixels: int) -> np.ndarray:
     """The values that are stored in a box: [height of the box, width of the box, len(kept)].
 
+    Single bits are uint8, other values of the page's dtype.
+
     Args:
         data: the whole file.
         page: tifffile's TiffPage.
@@ -46,7 +48,9 @@ def decode(data: bytes, page: Any, kept: list[int], box: Box, max_pixels: int) -
     stored_image.check_values(padded, max_pixels, "strips or tiles")
     separate = page.planarconfig == 2 and page.samplesperpixel > 1
     places = _places(data, page, grid[0] * grid[1] * (page.samplesperpixel if separate else 1))
-    values = np.empty((height, width, len(kept)), page.dtype)
+    # Bits as bytes, which CCITT's decoder gives in any case.
+    dtypes = (np.dtype(np.uint8), page.dtype) if page.dtype == bool else (page.dtype,)
+    values = np.empty((height, width, len(kept)), dtypes[0])
     for row, column in itertools.product(
         range(top // step_y, -(-(top + height) // step_y)),
         range(left // step_x, -(-(left + width) // step_x)),
@@ -59,7 +63,7 @@ def decode(data: bytes, page: Any, kept: list[int], box: Box, max_pixels: int) -
             block = _segment(data, page, places[index], index)[source_y, source_x]
             part = target[..., place : place + 1] if separate else target
             block = block if separate or block.shape[2] == len(kept) else block[..., kept]
-            if block.shape != part.shape or block.dtype != part.dtype:
+            if block.shape != part.shape or block.dtype not in dtypes:
                 raise ValueError("a segment of another shape or type")
             part[...] = block
     return values
