@@ -115,13 +115,18 @@ def _shape(data: bytes) -> np.ndarray:
     return np.array([header.height, header.width], np.int32)
 
 
+def _plain(value: Any) -> Any:
+    """The bytes of a scalar, which comes as an array outside of a graph."""
+    return value.item() if isinstance(value, np.ndarray) and not value.ndim else value
+
+
 def _called(function: Callable, arguments: list, spec: tf.TensorSpec) -> tf.Tensor:
     """What a function of Python gives; the line of an UnreadableImageError stops the pipeline."""
     nothing = np.zeros([side or 0 for side in spec.shape], spec.dtype.as_numpy_dtype)
 
     def guarded(*values: Any) -> tuple[np.ndarray, bytes]:
         try:
-            return function(*values), b""
+            return function(*map(_plain, values)), b""
         except UnreadableImageError as error:
             return nothing, str(error).encode()
 

@@ -50,9 +50,9 @@ def walks(monkeypatch):
     listed = []
     plain = folder_entries.list_local
 
-    def watched(root, relative):
+    def watched(root, relative, **options):
         listed.append(relative.decode())
-        return plain(root, relative)
+        return plain(root, relative, **options)
 
     monkeypatch.setattr(folder_entries, "list_local", watched)
     return listed
@@ -75,8 +75,23 @@ class TestPaths:
 
     def test_suffixes(self, tmp_path):
         good = ["a.jpg", "b.JPEG", "c.jpe", "d.png", "e.WebP", "f.bmp", "g.gif", "h.jfif", "i.JPG"]
-        touch(tmp_path, *good, "labels.csv", "k", "l.tif", ".j.png", "._k.jpg", ".git/l.png")
+        good += ["j.tif", "k.TIFF", "l.avif", "m.heic"]
+        touch(
+            tmp_path,
+            *good,
+            "labels.csv",
+            "boxes.npy",
+            "k",
+            "l.psd",
+            ".j.png",
+            "._k.jpg",
+            ".git/l.png",
+        )
         assert paths(tmp_path) == good
+
+    def test_arrays_are_images_where_there_are_no_others(self, tmp_path):
+        assert FolderSource(touch(tmp_path, "a/0.npy", "b/1.NPY", "k.txt")).size == 2
+        assert FolderSource(touch(tmp_path, "b/2.png")).size == 1
 
     def test_links_are_followed_but_not_into_themselves(self, tmp_path):
         touch(tmp_path / "elsewhere", "cat/1.png", "dog/2.png")
@@ -125,7 +140,7 @@ class TestOtherFiles:
         files = {
             **self.heads(),
             "1.2.840.113": self.heads()["jpeg"],
-            **{"README": b"BMW, a collection", "empty": b"", "tiff": b"II*\0" + bytes(9)},
+            **{"README": b"BMW, a collection", "empty": b"", "psd": b"8BPS\0" + bytes(9)},
         }
         folder = f"ram://{tmp_path.name}-{remote}" if remote else str(tmp_path)
         tf.io.gfile.makedirs(folder)
@@ -153,13 +168,13 @@ class TestOtherFiles:
     def test_others_are_counted_once_in_a_process_and_from_the_manifest(
         self, tmp_path, caplog, walks
     ):
-        others = ["a/0.tif", "a/1.TIF", "b/2.tif", "b/3.avif", "a/4.HEIC"]
+        others = ["a/0.psd", "a/1.PSD", "b/2.psd", "b/3.svg", "a/4.JXL"]
         notes = ["a/labels.csv", "README.md", "b/5.json", "b/6.xml", "b/desktop.ini"]
         touch(tmp_path, "a/0.jpg", "b/0.jpg", *others, *notes)
         settle(tmp_path)
         expected = (
-            f"{tmp_path}: left out 5 files that are no JPEG, PNG, WebP, BMP or GIF: .tif 3, "
-            ".avif 1, .heic 1: convert them to use them"
+            f"{tmp_path}: left out 5 files that are no JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF "
+            "or HEIC: .psd 3, .jxl 1, .svg 1: convert them to use them"
         )
         for _ in range(2):
             assert FolderSource(tmp_path).size == 2
@@ -438,8 +453,8 @@ class TestErrors:
         touch(tmp_path, "a/notes.txt")
         with pytest.raises(ValueError, match=r"holds no image: expected files \.jpg, .* pattern"):
             FolderSource(tmp_path)
-        touch(tmp_path, "a/1.tif", "a/2.tif")
-        with pytest.raises(ValueError, match=r"holds no image \(only \.tif 2\): expected files"):
+        touch(tmp_path, "a/1.psd", "a/2.psd")
+        with pytest.raises(ValueError, match=r"holds no image \(only \.psd 2\): expected files"):
             FolderSource(tmp_path)
 
 
