@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from sogclr_tf.data import pixel_range
-from sogclr_tf.data.sources import repeatable
+from sogclr_tf.data.sources import repeatable, shuffle_bound
 from sogclr_tf.data.sources.base import Source, as_int32
 
 
@@ -20,15 +20,23 @@ class DatasetSource(Source):
             to the training stream. The first 64 examples are read twice to see to it. A shuffle
             with `reshuffle_each_iteration=False` and a seed keeps to one order.
         shuffle_buffer: how many examples the order of an epoch is drawn from at a time.
+        buffer_bytes: how many bytes these may take, decoded, if each is as large as the largest of
+            the first; where fewer fit, the order is drawn from fewer at a time.
 
     Raises:
         ValueError: the data set is endless, empty, or its elements are no single images; it gives
             other examples, or the same in another order, when it is read again; a float image
-            among the first lies outside 0..1. (One further on stops the stream that comes to it.)
+            among the first lies outside 0..1 (one further on stops the stream that comes to it);
+            a buffer is no whole number >= 1.
     """
 
     def __init__(
-        self, dataset: tf.data.Dataset, *, shuffle_buffer: int = 10_000, name: str = "the data set"
+        self,
+        dataset: tf.data.Dataset,
+        *,
+        shuffle_buffer: int = 10_000,
+        buffer_bytes: int = shuffle_bound.BUFFER_BYTES,
+        name: str = "the data set",
     ) -> None:
         parts = _image_and_label(dataset.element_spec, name)
         _check_specs(parts, name)
@@ -43,9 +51,12 @@ class DatasetSource(Source):
             labeled="label" in parts,
             has_text="text" in parts,
         )
+        self._largest = 0
         repeatable.check_passes(dataset, self.size, self._checked_parts, name)
         self._dataset = dataset
-        self._shuffle_buffer = min(shuffle_buffer, self.size)
+        self._shuffle_buffer = shuffle_bound.bounded(
+            shuffle_buffer, buffer_bytes, [self._largest * self.size], [self.size], name
+        )
 
     def examples(
         self, seed: int | tf.Tensor | None = None, first: int | tf.Tensor = 0
@@ -60,6 +71,7 @@ class DatasetSource(Source):
     def _checked_parts(self, place, element):
         parts = _image_and_label(element, self.name)
         images = parts["image"].numpy()[np.newaxis]
+        self._largest = max(self._largest, images.nbytes)
         pixel_range.check_array(images, self.name, np.array([place]))
         return parts
 

@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
+from sogclr_tf.data.sources import shuffle_bound
 from sogclr_tf.data.sources.base import EncodedSource, as_int32
 from sogclr_tf.example_names import ExampleNames
 
@@ -22,10 +23,13 @@ class TfdsSource(EncodedSource):
         data_dir: where the data set is prepared; None for TFDS's own folder.
         shuffle_buffer: how many examples the order of an epoch is drawn from at a time, after the
             files themselves are shuffled.
+        buffer_bytes: how many bytes these may take, by the size of the prepared split; where fewer
+            examples fit, the order is drawn from fewer at a time.
         text: the name of the feature that holds each image's text; None to leave texts out.
 
     Raises:
-        ValueError: the name or the split is unknown, or there is no image or no such text.
+        ValueError: the name or the split is unknown, or there is no image or no such text; a
+            buffer is no whole number >= 1.
         FileNotFoundError: `data_dir` does not exist.
     """
 
@@ -36,6 +40,7 @@ class TfdsSource(EncodedSource):
         data_dir: str | None = None,
         *,
         shuffle_buffer: int = 16_384,
+        buffer_bytes: int = shuffle_bound.BUFFER_BYTES,
         text: str | None = None,
     ) -> None:
         builder = _tfds_builder(name, data_dir)
@@ -61,7 +66,10 @@ class TfdsSource(EncodedSource):
             class_names=getattr(builder.info.features["label"], "names", None) if labeled else None,
         )
         self._builder, self._split, self._text = builder, split, text
-        self._shuffle_buffer = min(shuffle_buffer, self.size)
+        mean = _largest_mean(builder, instructions)
+        self._shuffle_buffer = shuffle_bound.bounded(
+            shuffle_buffer, buffer_bytes, [mean * self.size], [self.size], self.name
+        )
         # No lookup table: a data service could not send it to its workers.
         self._files = tf.constant(list(first_index))
         self._first_indices = tf.constant(list(first_index.values()), tf.int32)
@@ -170,6 +178,17 @@ def _check_no_overlap(instructions, split):
                 f"split '{split}' holds examples more than once: give parts that do not overlap"
             )
         end[part.filename] = part.skip + part.take
+
+
+def _largest_mean(builder, instructions):
+    """Bytes of an example: the mean of the split in use where that is the largest."""
+    used = {pathlib.Path(i.filename).name for i in instructions.file_instructions}
+    infos = [builder.info.splits[split] for split in builder.info.splits]
+    return max(
+        info.num_bytes / info.num_examples
+        for info in infos
+        if info.num_examples and not used.isdisjoint(info.filenames)
+    )
 
 
 def _first_indices(builder, instructions):
