@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from sogclr_tf.data import pixel_format, pixel_range
-from sogclr_tf.data.sources import repeatable
+from sogclr_tf.data.sources import repeatable, shuffle_bound
 from sogclr_tf.data.sources.base import Source, as_int32
 
 
@@ -20,13 +20,16 @@ class DatasetSource(Source):
             to the training stream. The first 64 examples are read twice to see to it. A shuffle
             with `reshuffle_each_iteration=False` and a seed keeps to one order.
         shuffle_buffer: how many examples the order of an epoch is drawn from at a time.
+        buffer_bytes: how many bytes these may take, decoded, if each is as large as the largest of
+            the first; where fewer fit, the order is drawn from fewer at a time.
         channels, value_range: as for `sogclr_tf.ArraySource`.
 
     Raises:
         ValueError: the data set is endless, empty, or its elements are no single images; it gives
             other examples, or the same in another order, when it is read again; an image among the
             first lies outside 0..1, or `value_range`, or those of uint16 use a small part of its
-            range, and none is stated. (One further on stops the stream that comes to it.)
+            range, and none is stated (one further on stops the stream that comes to it); a buffer
+            is no whole number >= 1.
     """
 
     def __init__(
@@ -34,6 +37,7 @@ class DatasetSource(Source):
         dataset: tf.data.Dataset,
         *,
         shuffle_buffer: int = 10_000,
+        buffer_bytes: int = shuffle_bound.BUFFER_BYTES,
         channels: int | None = None,
         value_range: pixel_format.ValueRange | None = None,
         name: str = "the data set",
@@ -55,12 +59,14 @@ class DatasetSource(Source):
             has_text="text" in parts,
             pixel_format=kind,
         )
-        self._largest = 0.0
+        self._largest, self._most_bytes = 0.0, 0
         repeatable.check_passes(dataset, self.size, self._checked_parts, name)
         if kind.value_range is None:
             pixel_format.check_used(self._largest, image.dtype, name)
         self._dataset = dataset
-        self._shuffle_buffer = min(shuffle_buffer, self.size)
+        self._shuffle_buffer = shuffle_bound.bounded(
+            shuffle_buffer, buffer_bytes, [self._most_bytes * self.size], [self.size], name
+        )
 
     def examples(
         self, seed: int | tf.Tensor | None = None, first: int | tf.Tensor = 0
@@ -76,8 +82,9 @@ class DatasetSource(Source):
         parts = _image_and_label(element, self.name)
         images = parts["image"].numpy()[np.newaxis]
         stated = self.pixel_format.value_range
-        pixel_range.check_array(images, self.name, np.array([place]), stated)
         self._largest = max(self._largest, float(images.max(initial=0)))
+        self._most_bytes = max(self._most_bytes, images.nbytes)
+        pixel_range.check_array(images, self.name, np.array([place]), stated)
         return parts
 
     def _example(self, position, element):

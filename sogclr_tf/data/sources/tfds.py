@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from sogclr_tf.data import pixel_format
 from sogclr_tf.data.pixel_format import PixelFormat
+from sogclr_tf.data.sources import shuffle_bound
 from sogclr_tf.data.sources.base import Source, as_int32
 from sogclr_tf.data.sources.encoded import EncodedSource
 from sogclr_tf.example_names import ExampleNames
@@ -30,13 +31,16 @@ class TfdsSource(EncodedSource):
         data_dir: where the data set is prepared; None for TFDS's own folder.
         shuffle_buffer: how many examples the order of an epoch is drawn from at a time, after the
             files themselves are shuffled.
+        buffer_bytes: how many bytes these may take, by the size of the prepared split; where fewer
+            examples fit, the order is drawn from fewer at a time.
         text: the name of the feature that holds each image's text; None to leave texts out.
         image: the name of the feature that holds the images, such as "sentinel2" of "eurosat/all".
         channels, value_range: as for `sogclr_tf.FolderSource`, and of arrays as for
             `sogclr_tf.ArraySource`.
 
     Raises:
-        ValueError: the name or the split is unknown, or there is no such image or text.
+        ValueError: the name or the split is unknown, there is no such image or text, or a buffer is
+            no whole number >= 1.
         FileNotFoundError: `data_dir` does not exist.
     """
 
@@ -47,6 +51,7 @@ class TfdsSource(EncodedSource):
         data_dir: str | None = None,
         *,
         shuffle_buffer: int = 16_384,
+        buffer_bytes: int = shuffle_bound.BUFFER_BYTES,
         text: str | None = None,
         image: str = "image",
         channels: int | None = None,
@@ -72,7 +77,10 @@ class TfdsSource(EncodedSource):
         )
         self._builder, self._split, self._text, self._image = builder, split, text, image
         self._array_dtype = None if encoded else tf.as_dtype(feature.dtype)
-        self._shuffle_buffer = min(shuffle_buffer, self.size)
+        mean = _largest_mean(builder, instructions)
+        self._shuffle_buffer = shuffle_bound.bounded(
+            shuffle_buffer, buffer_bytes, [mean * self.size], [self.size], self.name
+        )
         # No lookup table: a data service could not send it to its workers.
         self._files = tf.constant(list(first_index))
         self._first_indices = tf.constant(list(first_index.values()), tf.int32)
@@ -235,6 +243,17 @@ def _check_no_overlap(instructions, split):
                 f"split '{split}' holds examples more than once: give parts that do not overlap"
             )
         end[part.filename] = part.skip + part.take
+
+
+def _largest_mean(builder, instructions):
+    """Bytes of an example: the mean of the split in use where that is the largest."""
+    used = {pathlib.Path(i.filename).name for i in instructions.file_instructions}
+    infos = [builder.info.splits[split] for split in builder.info.splits]
+    return max(
+        info.num_bytes / info.num_examples
+        for info in infos
+        if info.num_examples and not used.isdisjoint(info.filenames)
+    )
 
 
 def _first_indices(builder, instructions):

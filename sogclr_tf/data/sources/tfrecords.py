@@ -7,13 +7,15 @@ import numpy as np
 import tensorflow as tf
 
 from sogclr_tf.data.pixel_format import ValueRange
-from sogclr_tf.data.sources import tfrecord_count
+from sogclr_tf.data.sources import shuffle_bound, tfrecord_count
 from sogclr_tf.data.sources.encoded import EncodedSource
 from sogclr_tf.example_names import ExampleNames
 from sogclr_tf.printable import printable
 
 # Files that are read side by side, and records of one that come before the next one's.
 _FILES, _BLOCK = 16, 16
+# Records of compressed files whose length is taken for that of all.
+_MEASURED = 64
 _KINDS = {"bytes_list": "bytes", "int64_list": "int64", "float_list": "float"}
 
 
@@ -33,12 +35,15 @@ class TFRecordSource(EncodedSource):
         class_names: list of str, or None.
         shuffle_buffer: how many examples the order of an epoch is drawn from at a time, after the
             files themselves are shuffled. So many encoded images are held in memory.
+        buffer_bytes: how many bytes these may take, by the sizes of the files; where fewer examples
+            fit, the order is drawn from fewer at a time. A record of a compressed file counts as
+            many bytes as the first ones have on average, if that is more.
         channels, value_range: as for `sogclr_tf.FolderSource`.
 
     Raises:
         FileNotFoundError: no file matches.
         ValueError: a file is no whole TFRecord file; the first record lacks a feature, or has
-            several labels; the indices are not as above.
+            several labels; the indices are not as above; a buffer is no whole number >= 1.
     """
 
     def __init__(
@@ -50,6 +55,7 @@ class TFRecordSource(EncodedSource):
         *,
         class_names: list[str] | None = None,
         shuffle_buffer: int = 16_384,
+        buffer_bytes: int = shuffle_bound.BUFFER_BYTES,
         channels: int | None = None,
         value_range: ValueRange | None = None,
     ) -> None:
@@ -74,10 +80,21 @@ class TFRecordSource(EncodedSource):
         )
         self._features = {"image": image, "label": label, "index": index}
         self._names, self._counts, self._compression = names, counts, compression
-        self._shuffle_buffer = min(shuffle_buffer, self.size)
         self._check_features()
+        self._shuffle_buffer = shuffle_bound.bounded(
+            shuffle_buffer, buffer_bytes, self._bytes(), counts, self._name
+        )
         if index:
             tfrecord_count.once_per_files(names, f"index {index}", self._check_indices)
+
+    def _bytes(self):
+        """What the records of each file take in memory, int64 [files]."""
+        sizes = tfrecord_count.state(self._names)[:, 0]
+        if not self._compression:
+            return sizes
+        records = tf.data.TFRecordDataset(self._names, self._compression).take(_MEASURED)
+        lengths = [len(record) for record in records.as_numpy_iterator()]
+        return np.maximum(sizes, np.ceil(np.mean(lengths) * self._counts).astype(np.int64))
 
     def fingerprint(self) -> str:
         state = tfrecord_count.state(self._names)
