@@ -196,7 +196,7 @@ class Tiles(Source):
                 [
                     *("image ", number_text, f" of {self._source.name} has ", now_text),
                     *(" pixels, but had ", was_text, " when its tiles were laid out: remove "),
-                    f"'{self._remembered}', which remembers that, and start again",
+                    f"{self._remembered}, which remembers that, and start again",
                 ]
             )
 
