@@ -14,6 +14,7 @@ from .data.sources.open import register_source as register_source
 from .data.sources.tf_dataset import DatasetSource as DatasetSource
 from .data.sources.tfds import TfdsSource as TfdsSource
 from .data.sources.tfrecords import TFRecordSource as TFRecordSource
+from .data.sources.tiles import Tiles as Tiles
 from .data.training_views import training_views as training_views
 from .evaluation.evaluate_encoder import evaluate_encoder as evaluate_encoder
 from .evaluation.exact_objective import exact_global_objective as exact_global_objective

@@ -35,6 +35,7 @@ class ArraySource(Source):
     """
 
     in_range = True
+    any_order = True
 
     def __init__(
         self,
@@ -85,12 +86,19 @@ class ArraySource(Source):
         self, seed: int | tf.Tensor | None = None, first: int | tf.Tensor = 0
     ) -> tf.data.Dataset:
         rows = order(self.size, seed, first)
-        return tf.data.Dataset.from_tensor_slices(rows).map(
-            lambda row: {
-                "index": row,
-                **{name: tf.gather(column, row) for name, column in self._columns.items()},
-            }
-        )
+        return tf.data.Dataset.from_tensor_slices(rows).map(self.example_at)
+
+    def example_at(self, row: tf.Tensor) -> dict[str, tf.Tensor]:
+        columns = {name: tf.gather(column, row) for name, column in self._columns.items()}
+        return {"index": row, **columns}
+
+    def part_at(self, row: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
+        images = self._columns["image"]
+        top, left, height, width = tf.unstack(box)
+        channels = images.shape[3:]
+        start = tf.stack([row, top, left, *[0 for _ in channels]])
+        part = tf.slice(images, start, tf.stack([1, height, width, *channels]))
+        return self.decode(tf.ensure_shape(part[0], [None, None, *channels]))
 
 
 def digits(split: str) -> ArraySource:

@@ -29,9 +29,11 @@ class Source:
         skipped: {index: why} of examples that are left out, as `readable` does.
         in_python: whether `decode` calls Python, which no tf.data service can.
         in_range: whether float images are known to lie in 0..1, so that none is looked at again.
+        any_order: whether there is `example_at`, so that tiles can be cut of the images.
     """
 
     in_range = False
+    any_order = False
 
     skipped: dict[int, str] = {}  # noqa: RUF012 - never changed, replaced
 
@@ -86,6 +88,27 @@ class Source:
                 out. They are not read where the source can help it, and never decoded.
         """
         raise NotImplementedError
+
+    def example_at(self, row: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The example at a place of the fixed order, of sources that can read in `any_order`.
+
+        Args:
+            row: int32 scalar in [0, size).
+        """
+        raise NotImplementedError
+
+    def part_at(self, row: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
+        """The rectangle `box` (as for `crop`) of the decoded image at a place of the fixed order.
+
+        Apart from `example_at`, for sources that need not take hold of the rest of the image.
+        """
+        return self.crop(self.read(self.example_at(row)["image"]), box)
+
+    def indices(self) -> np.ndarray:
+        """int32 [size], those of the fixed order, of sources that can read in `any_order`."""
+        rows = tf.data.Dataset.range(self.size, output_type=tf.int32)
+        found = rows.map(lambda row: self.example_at(row)["index"]).batch(4096)
+        return np.concatenate(list(found.as_numpy_iterator()))
 
     def check_examples(self) -> None:
         """Raises ValueError of an example that `examples` fails at; called when that happened."""

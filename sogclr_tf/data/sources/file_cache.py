@@ -22,7 +22,7 @@ _LOG = logging.getLogger("sogclr_tf")
 def load(kind: str, place: str) -> dict[str, np.ndarray] | None:
     """What `save` stored under this name: {name: array}, or None."""
     try:
-        with np.load(_path(kind, place), allow_pickle=False) as stored:
+        with np.load(path_of(kind, place), allow_pickle=False) as stored:
             return dict(stored)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         return None
@@ -35,7 +35,7 @@ def save(kind: str, place: str, **arrays: Any) -> None:
         kind, place: str; what sort of manifest, and of which files.
         **arrays: arrays without Python objects.
     """
-    path = _path(kind, place)
+    path = path_of(kind, place)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
@@ -47,12 +47,13 @@ def save(kind: str, place: str, **arrays: Any) -> None:
 def forget(kind: str, place: str) -> None:
     """Removes what `save` stored under this name, if there is any."""
     try:
-        _path(kind, place).unlink(missing_ok=True)
+        path_of(kind, place).unlink(missing_ok=True)
     except OSError as error:
-        _LOG.info("%s could not be removed (%s)", _path(kind, place), error)
+        _LOG.info("%s could not be removed (%s)", path_of(kind, place), error)
 
 
-def _path(kind: str, place: str) -> pathlib.Path:
+def path_of(kind: str, place: str) -> pathlib.Path:
+    """The file that `save` writes under a name."""
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
     folder = pathlib.Path(os.environ.get("SOGCLR_TF_CACHE") or cache / "sogclr_tf")
     # A path may hold bytes that are no text.

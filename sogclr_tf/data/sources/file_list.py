@@ -61,6 +61,8 @@ class FileListSource(EncodedSource):
         channels, value_range: as for `EncodedSource`.
     """
 
+    any_order = True
+
     def __init__(
         self,
         name: str,
@@ -115,7 +117,16 @@ class FileListSource(EncodedSource):
         self, seed: int | tf.Tensor | None = None, first: int | tf.Tensor = 0
     ) -> tf.data.Dataset:
         rows = order(self.size, seed, first)
-        return tf.data.Dataset.from_tensor_slices(rows).map(self._example)
+        return tf.data.Dataset.from_tensor_slices(rows).map(self.example_at)
+
+    def example_at(self, row: tf.Tensor) -> dict[str, tf.Tensor]:
+        index = row if self._indices is None else self._indices[row]
+        example = {"image": self._paths[row], "index": index}
+        if self.labeled:
+            example["label"] = self._labels[row]  # type: ignore[index]
+        if self.has_text:
+            example["text"] = self._texts[row]  # type: ignore[index]
+        return example
 
     def read(self, image: tf.Tensor) -> tf.Tensor:
         return tf.io.read_file(self._root + image)
@@ -134,15 +145,6 @@ class FileListSource(EncodedSource):
     def _places(self, rows: np.ndarray) -> list[bytes]:
         """The whole paths at some places."""
         return [self._root + path for path in self._paths.some(rows)]
-
-    def _example(self, row):
-        index = row if self._indices is None else self._indices[row]
-        example = {"image": self._paths[row], "index": index}
-        if self.labeled:
-            example["label"] = self._labels[row]
-        if self.has_text:
-            example["text"] = self._texts[row]
-        return example
 
 
 def root_of(folder: str) -> str:

@@ -1,5 +1,6 @@
 """Some of the examples of a source, which keep their indices."""
 
+import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 
@@ -49,7 +50,7 @@ class FilteredSource(Source):
             class_names=source.class_names,
         )
         self.skipped = all_skipped
-        self.in_range = below.in_range
+        self.in_range, self.any_order = below.in_range, below.any_order
         self._below: Source = below
         self._chosen: np.ndarray = chosen
         for method in (
@@ -89,6 +90,20 @@ class FilteredSource(Source):
     ) -> tf.data.Dataset:
         kept = tf.constant(_without(self._chosen, self.skipped))
         return self._below.examples(seed).filter(lambda x: kept[x["index"]]).skip(first)
+
+    def example_at(self, row: tf.Tensor) -> dict[str, tf.Tensor]:
+        return self._below.example_at(self._rows[row])
+
+    def part_at(self, row: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
+        return self._below.part_at(self._rows[row], box)
+
+    @functools.cached_property
+    def _rows(self) -> tf.Tensor:
+        """Where in the source below those lie that are kept: int32 [size]."""
+        # It may be asked for first where a graph is made.
+        with tf.init_scope():
+            kept = _without(self._chosen, self.skipped)[self._below.indices()]
+            return tf.constant(np.flatnonzero(kept), tf.int32)
 
 
 def _without(chosen: np.ndarray, skipped: Mapping[int, str]) -> np.ndarray:

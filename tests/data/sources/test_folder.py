@@ -405,7 +405,7 @@ class TestManifest:
         touch(tmp_path, "1.png")
         settle(tmp_path)
         paths(tmp_path)
-        path = file_cache._path("folder", str(tmp_path))
+        path = file_cache.path_of("folder", str(tmp_path))
         for content in (b"", path.read_bytes()[:-40]):
             path.write_bytes(content)
             assert paths(tmp_path) == ["1.png"]
@@ -439,9 +439,9 @@ class TestManifest:
         for name in ("SOGCLR_TF_CACHE", "XDG_CACHE_HOME"):
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("HOME", str(tmp_path))
-        assert file_cache._path("a", "b").parent == tmp_path / ".cache" / "sogclr_tf"
+        assert file_cache.path_of("a", "b").parent == tmp_path / ".cache" / "sogclr_tf"
         monkeypatch.setenv("XDG_CACHE_HOME", "/x")
-        assert str(file_cache._path("a", "b").parent) == "/x/sogclr_tf"
+        assert str(file_cache.path_of("a", "b").parent) == "/x/sogclr_tf"
 
 
 class TestErrors:
