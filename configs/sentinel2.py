@@ -7,8 +7,9 @@
 tools/make_sentinel2.py says what the tiles are, what their six labels are worth, and how training
 and test tiles are kept apart: 1,467 and 566 real tiles of 32x32 pixels, made in seconds.
 
-The training has no figure yet; 30 epochs should take about 5 minutes on 2 CPU cores, evaluation
-included. To compare with: a logistic regression on the mean and the standard deviation of each band
+30 epochs, which take about 10 minutes on 2 CPU cores, evaluation included, gave 93.3% top-1 by the
+linear probe and 90.8% by 20 neighbors; the untrained encoder gives 92.0% and 89.4%, as the bands
+alone tell most of the labels. To compare with: a logistic regression on the mean and the standard deviation of each band
 has 91.7% top-1 on the test tiles, on those of red, green and blue alone 86.6%, and the commonest
 label 32.0%.
 """
@@ -44,6 +45,8 @@ def get_config():
     config.optimizer.scaling = "constant"
     config.optimizer.weight_decay = 0.0
     config.optimizer.warmup_epochs = 2.0
+
+    config.report.bands = (2, 1, 0)  # red, green, blue
 
     config.monitor.every_epochs = 5
     config.monitor.bank = 1024

@@ -4,6 +4,7 @@
     python tools/benchmark.py step [--encoder resnet18] [--batch 64]
     python tools/benchmark.py throughput [--encoder resnet18] [--batch 64]
     python tools/benchmark.py input [--size 224] [--seconds 3]
+    python tools/benchmark.py files [--seconds 3]
     python tools/benchmark.py monitors [--batch 64]
     python tools/benchmark.py scaling [--devices 1 2]
     python tools/benchmark.py memory
@@ -32,6 +33,7 @@ COMMANDS = (
     "step",
     "throughput",
     "input",
+    "files",
     "monitors",
     "scaling",
     "memory",

@@ -121,8 +121,9 @@ def checked_sets(
     for source in (train_source, test_source):
         check_labeled(source)
     check_usable(encoder)
-    input_checks.check_encoder("image", (None, *size, 3), encoder)
-    check_output(encoder(tf.zeros([1, *size, 3]), training=False))
+    shape = (*size, train_source.pixel_format.channels)
+    input_checks.check_encoder("image", (None, *shape), encoder)
+    check_output(encoder(tf.zeros([1, *shape]), training=False))
     train_labels = train_source.images_and_labels()[1]
     checked_labels(train_labels, f"labels of {train_source.name}", classes=2)
     return train_labels, evaluation_set(test_source, size)  # type: ignore[return-value]
