@@ -78,7 +78,7 @@ class RawPixels:
         checks = [
             tf.debugging.Assert(
                 tf.reduce_all(sides > 0),
-                ["raw pixels: the record gives height, width and channels as", sides],
+                ["raw pixels: height, width and channels are", sides, "(-1 where none is there)"],
             ),
             tf.debugging.Assert(
                 tf.cast(length, tf.int64) == expected,
