@@ -9,9 +9,9 @@ and test tiles are kept apart: 1,467 and 566 real tiles of 32x32 pixels, made in
 
 30 epochs, which take about 10 minutes on 2 CPU cores, evaluation included, gave 93.3% top-1 by the
 linear probe and 90.8% by 20 neighbors; the untrained encoder gives 92.0% and 89.4%, as the bands
-alone tell most of the labels. To compare with: a logistic regression on the mean and the standard deviation of each band
-has 91.7% top-1 on the test tiles, on those of red, green and blue alone 86.6%, and the commonest
-label 32.0%.
+alone tell most of the labels. To compare with: a logistic regression on the mean and the standard
+deviation of each band has 91.7% top-1 on the test tiles, on those of red, green and blue alone
+86.6%, and the commonest label 32.0%.
 """
 
 from ml_collections import ConfigDict

@@ -28,10 +28,11 @@ ERRORS = (
 
 # What stands before the line of an `UnreadableImageError` that stops a pipeline.
 UNREADABLE = "unreadable image: "
-# What the assertions of `sogclr_tf.data.decoding` begin with.
+# What the assertions of `sogclr_tf.data.decoding`, and of records of raw pixels, begin with.
 _OWN = (
     r"no image: |the file is empty|image too large: |damaged header: |animated WebP cannot |"
-    r"BMP that cannot be read: |truncated GIF|16 bits, but no value |an image of 8 bits, but "
+    r"BMP that cannot be read: |truncated GIF|16 bits, but no value |an image of 8 bits, but |"
+    r"raw pixels: "
 )
 # What TensorFlow's decoders say of each format.
 _DAMAGED = {

@@ -62,7 +62,8 @@ class Drawer:
         source = self._source
         image = source.read(example["image"])
         # All of an image in memory; of one that must be decoded no more than is shown.
-        whole = image.dtype.is_floating
+        # Stored values of another range than 0..1 are looked at once they are scaled.
+        whole = image.dtype.is_floating and source.pixel_format.value_range is None
         if whole:
             image = source.checked(image, example["index"])
         key = (self._seed, example["epoch"], example["index"])

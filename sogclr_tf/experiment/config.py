@@ -100,7 +100,13 @@ def _data() -> dict:
         "value_range": (),  # stored values of black and white, (0, 4095); empty: the dtype's
         # The features of TFRecord files, or columns of a table where they are named otherwise than
         # path and label; empty label: none; empty index: the place in the files.
-        "features": {"image": "image/encoded", "label": "image/class/label", "index": ""},
+        "features": {
+            "image": "image/encoded",
+            "label": "image/class/label",
+            "index": "",
+            "dtype": "",  # of raw pixels in TFRecord files, such as uint16; empty: encoded images
+            "shape": (),  # of those, (64, 64, 13), or with names of features in place of numbers
+        },
     }
 
 

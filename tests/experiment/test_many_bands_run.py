@@ -118,7 +118,9 @@ def test_channels_first_are_told_by_what_was_stated(tmp_path):
     for name in ("0.npy", "1.npy"):
         np.save(tmp_path / name, np.zeros((BANDS, SIDE, SIDE), np.uint8))
     with pytest.raises(ValueError, match="have 16 channels: expected 13"):
-        sogclr_tf.training_views(tmp_path, batch_size=2, channels=BANDS)
+        sogclr_tf.training_views(
+            tmp_path, batch_size=2, channels=BANDS, policy=sogclr_tf.data.policies.bands(8)[0]
+        )
 
 
 def test_an_export_is_for_any_size(tmp_path):

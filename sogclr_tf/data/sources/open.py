@@ -61,8 +61,9 @@ def from_name(
         split: for TFDS any split expression; for a path the name of the split, "." for the folder
             itself, or all rows of a table.
         data_dir: where TFDS keeps its data.
-        features: names of the features of TFRecord files, {"image", "label", "index"}, as
-            `TFRecordSource` takes them; or of the columns of a table.
+        features: of TFRecord files, the names {"image", "label", "index"} and the {"dtype",
+            "shape"} of raw pixels, as `TFRecordSource` takes them; or the names of the columns of a
+            table. Other collections have no use for them.
         text: the feature of a TFDS set, or the column of a table, that holds each image's text;
             None for images alone.
         channels, value_range: of the images, as for `sogclr_tf.FolderSource`; they belong inside a
@@ -175,7 +176,9 @@ def _manifest(
     value_range: ValueRange | None,
 ) -> ManifestSource:
     """The table of a config, with captions where these are asked for."""
-    names = {key: _COLUMNS.get(name, name) for key, name in (features or {}).items()}
+    stated = features or {}
+    names = {key: stated[key] for key in ("image", "label", "index") if key in stated}
+    names = {key: _COLUMNS.get(name, name) for key, name in names.items()}
     return ManifestSource(
         path,
         split,

@@ -15,7 +15,9 @@ _MIXED = 1_000
 _log = logging.getLogger("sogclr_tf")
 
 
-def examples_in(buffer_bytes: int, sizes: Sequence[int], counts: Sequence[int]) -> int:
+def examples_in(
+    buffer_bytes: int, sizes: Sequence[int] | np.ndarray, counts: Sequence[int] | np.ndarray
+) -> int:
     """How many examples fit, if those of the groups with the largest ones come first.
 
     Args:
@@ -32,7 +34,11 @@ def examples_in(buffer_bytes: int, sizes: Sequence[int], counts: Sequence[int]) 
 
 
 def bounded(
-    shuffle_buffer: int, buffer_bytes: int, sizes: Sequence[int], counts: Sequence[int], name: str
+    shuffle_buffer: int,
+    buffer_bytes: int,
+    sizes: Sequence[int] | np.ndarray,
+    counts: Sequence[int] | np.ndarray,
+    name: str,
 ) -> int:
     """The examples of a shuffle: at most `shuffle_buffer`, all there are, and what fits.
 

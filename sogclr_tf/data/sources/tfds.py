@@ -1,25 +1,20 @@
 """The data sets of tensorflow_datasets."""
 
 import difflib
-import functools
 import pathlib
 from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
 
-from sogclr_tf.data import pixel_format
-from sogclr_tf.data.pixel_format import PixelFormat
+from sogclr_tf.data.pixel_format import ValueRange
 from sogclr_tf.data.sources import shuffle_bound
-from sogclr_tf.data.sources.base import Source, as_int32
-from sogclr_tf.data.sources.encoded import EncodedSource
+from sogclr_tf.data.sources.base import as_int32
+from sogclr_tf.data.sources.files_or_arrays import FilesOrArraysSource
 from sogclr_tf.example_names import ExampleNames
 
-# Arrays that are looked at to tell which part of 16 bits they use.
-_LOOKED_AT = 8
 
-
-class TfdsSource(EncodedSource):
+class TfdsSource(FilesOrArraysSource):
     """A data set of tensorflow_datasets with a feature of images, or of arrays [H, W, C].
 
     The index is the example's place in the files of its split: the same whatever the order, the
@@ -55,7 +50,7 @@ class TfdsSource(EncodedSource):
         text: str | None = None,
         image: str = "image",
         channels: int | None = None,
-        value_range: pixel_format.ValueRange | None = None,
+        value_range: ValueRange | None = None,
     ) -> None:
         builder = _tfds_builder(name, data_dir)
         feature, encoded = _image_feature(builder, image)
@@ -76,7 +71,8 @@ class TfdsSource(EncodedSource):
             class_names=getattr(builder.info.features["label"], "names", None) if labeled else None,
         )
         self._builder, self._split, self._text, self._image = builder, split, text, image
-        self._array_dtype = None if encoded else tf.as_dtype(feature.dtype)
+        if not encoded:
+            self._hold_arrays(tf.as_dtype(feature.dtype), (*feature.shape, 1)[2])
         mean = _largest_mean(builder, instructions)
         self._shuffle_buffer = shuffle_bound.bounded(
             shuffle_buffer, buffer_bytes, [mean * self.size], [self.size], self.name
@@ -93,7 +89,7 @@ class TfdsSource(EncodedSource):
         examples = self._builder.as_dataset(
             self._split,
             shuffle_files=seed is not None,
-            decoders=None if self._array_dtype else {self._image: tfds.decode.SkipDecoding()},
+            decoders={self._image: tfds.decode.SkipDecoding()} if self._dtype is None else None,
             read_config=tfds.ReadConfig(
                 add_tfds_id=True,
                 shuffle_seed=seed,
@@ -114,31 +110,6 @@ class TfdsSource(EncodedSource):
         # TFDS says what they are.
         dtype = tf.as_dtype(self._builder.info.features[self._image].dtype)
         return super()._first_files() if dtype == tf.uint16 else iter(())
-
-    @functools.cached_property
-    def pixel_format(self) -> PixelFormat:
-        if self._array_dtype is None:
-            return super().pixel_format
-        shape = self._builder.info.features[self._image].shape
-        stored = 1 if len(shape) == 2 else shape[-1]
-        found = pixel_format.of_stored(
-            self._stated_channels, self._stated_range, stored, self._array_dtype, self.name
-        )
-        if self._array_dtype == tf.uint16 and found.value_range is None:
-            with tf.init_scope():
-                first = self.examples().take(_LOOKED_AT)
-                largest = max(int(tf.reduce_max(tf.cast(x["image"], tf.int32))) for x in first)
-            pixel_format.check_used(largest, tf.uint16, self.name)
-        return found
-
-    def decode(self, image: tf.Tensor) -> tf.Tensor:
-        return (Source if self._array_dtype else EncodedSource).decode(self, image)
-
-    def shape(self, image: tf.Tensor) -> tf.Tensor:
-        return (Source if self._array_dtype else EncodedSource).shape(self, image)
-
-    def crop(self, image: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
-        return (Source if self._array_dtype else EncodedSource).crop(self, image, box)
 
     def example_names(self) -> ExampleNames:
         """The ids that TFDS gives, with the set's name, config and version."""

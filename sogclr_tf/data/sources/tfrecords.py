@@ -1,14 +1,16 @@
-"""TFRecord files of encoded images."""
+"""TFRecord files of encoded images, or of raw pixels."""
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from sogclr_tf.data.pixel_format import ValueRange
 from sogclr_tf.data.sources import shuffle_bound, tfrecord_count
-from sogclr_tf.data.sources.encoded import EncodedSource
+from sogclr_tf.data.sources.files_or_arrays import FilesOrArraysSource
+from sogclr_tf.data.sources.raw_records import raw_pixels
 from sogclr_tf.example_names import ExampleNames
 from sogclr_tf.printable import printable
 
@@ -16,11 +18,12 @@ from sogclr_tf.printable import printable
 _FILES, _BLOCK = 16, 16
 # Records of compressed files whose length is taken for that of all.
 _MEASURED = 64
+_AS_BYTES = "; write pixels as bytes (array.tobytes()), and state their dtype and shape"
 _KINDS = {"bytes_list": "bytes", "int64_list": "int64", "float_list": "float"}
 
 
-class TFRecordSource(EncodedSource):
-    """Records of tf.train.Example, each with one encoded image.
+class TFRecordSource(FilesOrArraysSource):
+    """Records of tf.train.Example, each with one image, encoded or raw.
 
     The index is the record's place in the sorted files, or an integer that the records carry. How
     many records a file holds is kept in a manifest (see `sogclr_tf.data.sources.file_cache`), which
@@ -28,22 +31,32 @@ class TFRecordSource(EncodedSource):
 
     Args:
         files: str or list of str: paths, or patterns such as "gs://bucket/train-*.tfrecord".
-        image: name of the feature that holds the bytes of a JPEG, PNG, WebP, BMP or GIF file.
+        image: name of the feature that holds the bytes of a JPEG, PNG, WebP, BMP or GIF file, or
+            those of raw pixels where `dtype` and `shape` say what they are.
         label: name of the feature with the class, an integer >= 0; None for unlabeled images.
         index: name of the feature with the index, an integer; over all records they must be
             0, 1, 2 ... in any order. None to take the place in the sorted files.
         class_names: list of str, or None.
         shuffle_buffer: how many examples the order of an epoch is drawn from at a time, after the
-            files themselves are shuffled. So many encoded images are held in memory.
+            files themselves are shuffled. So many images are held in memory, as their bytes.
         buffer_bytes: how many bytes these may take, by the sizes of the files; where fewer examples
             fit, the order is drawn from fewer at a time. A record of a compressed file counts as
             many bytes as the first ones have on average, if that is more.
-        channels, value_range: as for `sogclr_tf.FolderSource`.
+        channels, value_range: as for `sogclr_tf.FolderSource`, and of raw pixels as for
+            `sogclr_tf.ArraySource`.
+        dtype: of raw pixels, which are the bytes of `array.tobytes()`: uint8, uint16, int16,
+            float16, bfloat16, float32 or float64; ">u2" and the like where the highest byte comes
+            first. None for encoded images.
+        shape: of raw pixels, (height, width, channels), each a number or the name of the integer
+            feature that holds it; (height, width) for one channel. All images have the channels
+            of the first.
 
     Raises:
         FileNotFoundError: no file matches.
         ValueError: a file is no whole TFRecord file; the first record lacks a feature, or has
-            several labels; the indices are not as above; a buffer is no whole number >= 1.
+            several labels; the indices, `dtype` or `shape` are not as above; a buffer is no whole
+            number >= 1; raw int16 without a range. (Raw uint16 of which the first records use a
+            small part, without one, are refused where `pixel_format` is first asked for.)
     """
 
     def __init__(
@@ -58,7 +71,10 @@ class TFRecordSource(EncodedSource):
         buffer_bytes: int = shuffle_bound.BUFFER_BYTES,
         channels: int | None = None,
         value_range: ValueRange | None = None,
+        dtype: Any = None,
+        shape: Sequence[int | str] | None = None,
     ) -> None:
+        self._raw = raw_pixels(image, dtype, shape)
         patterns = [os.fspath(files)] if isinstance(files, (str, os.PathLike)) else [*files]
         self._name = printable(", ".join(patterns))
         names = matching(patterns)
@@ -73,6 +89,7 @@ class TFRecordSource(EncodedSource):
         super().__init__(
             self._name,
             counts.sum(),
+            image_size=self._raw and self._raw.image_size,
             labeled=bool(label),
             class_names=class_names,
             channels=channels,
@@ -80,10 +97,14 @@ class TFRecordSource(EncodedSource):
         )
         self._features = {"image": image, "label": label, "index": index}
         self._names, self._counts, self._compression = names, counts, compression
-        self._check_features()
+        first = self._check_features()
         self._shuffle_buffer = shuffle_bound.bounded(
             shuffle_buffer, buffer_bytes, self._bytes(), counts, self._name
         )
+        if self._raw:
+            channels = self._raw.channels_of(first, self._name)
+            self._raw = self._raw.with_channels(channels)
+            self._hold_arrays(self._raw.dtype, channels)
         if index:
             tfrecord_count.once_per_files(names, f"index {index}", self._check_indices)
 
@@ -99,6 +120,10 @@ class TFRecordSource(EncodedSource):
     def fingerprint(self) -> str:
         state = tfrecord_count.state(self._names)
         return f"{super().fingerprint()} {self._names} {state.tolist()}"
+
+    def _decoded_as(self) -> str:
+        stated = super()._decoded_as()
+        return f"{stated} {self._raw}" if self._raw else stated
 
     def example_names(self) -> ExampleNames:
         """The index that a record carries; else what it holds, in whatever file it lies."""
@@ -130,6 +155,8 @@ class TFRecordSource(EncodedSource):
         return examples.skip(first)
 
     def read(self, image: tf.Tensor) -> tf.Tensor:
+        if self._raw:
+            return self._raw.array(image)
         return self._parse(image, "image", tf.string, "")
 
     def locate(self, index: int) -> str:
@@ -185,6 +212,7 @@ class TFRecordSource(EncodedSource):
         return tf.io.parse_single_example(record, wanted)[feature]
 
     def _check_features(self):
+        """The features of the first record."""
         record = next(iter(tf.data.TFRecordDataset(self._names, self._compression)))
         try:
             found = tf.train.Example.FromString(record.numpy()).features.feature
@@ -203,9 +231,10 @@ class TFRecordSource(EncodedSource):
                     f"records of {self._name} have "
                     + (f"{there} in '{feature}'" if there else f"no feature '{feature}'")
                     + f": name the feature of the {part}, {kind}, among {listed}"
-                    + (", or none" if part != "image" else "")
+                    + (", or none" if part != "image" else _AS_BYTES)
                 )
         self._check_single(found, 0)
+        return found
 
     def _check_indices(self):
         """Raises ValueError unless the records carry 0, 1, 2 ..., each once."""
