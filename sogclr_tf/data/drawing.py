@@ -61,19 +61,19 @@ class Drawer:
         """The views of one example, of whose image only what they show is decoded."""
         source = self._source
         image = source.read(example["image"])
-        # All of an image in memory; of one that must be decoded no more than is shown.
-        # Stored values of another range than 0..1 are looked at once they are scaled.
-        whole = image.dtype.is_floating and source.pixel_format.value_range is None
+        # All of floats in memory; of an image that must be decoded no more than is shown.
+        whole = image.dtype.is_floating
         if whole:
-            image = source.checked(image, example["index"])
+            image = source.checked(source.decode(image), example["index"])
         key = (self._seed, example["epoch"], example["index"])
         rows, seeds = randomness.draws(*key), randomness.seeds(*key)
-        shape = source.shape(image)
+        shape = tf.shape(image)[:2] if whole else source.shape(image)
         boxes = [_box(shape, rows[place], policy) for place, policy in enumerate(self._policies)]
         around = _around(boxes)
-        shown = source.crop(image, around)
-        if not whole:
-            shown = source.checked(shown, example["index"])
+        if whole:
+            shown = augment.part(image, around)
+        else:
+            shown = source.checked(source.crop(image, around), example["index"])
         corner = tf.concat([around[:2], [0, 0]], 0)
         views = []
         for place, (box, policy) in enumerate(zip(boxes, self._policies, strict=True)):

@@ -51,6 +51,8 @@ def evaluation_sample(
 
 
 def _resized(source: Source, examples: tf.data.Dataset, size: tuple[int, int]) -> tf.data.Dataset:
+    # Its errors would be buried in those of a traced function.
+    _ = source.pixel_format
     # In one step, so that no decoded image waits for the next.
     return examples.map(
         lambda example: augment.whole(source.pixels(example), size),

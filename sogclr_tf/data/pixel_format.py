@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import numbers
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ ValueRange = tuple[float, float]
 
 # What images in memory, and raw ones in files, may be.
 DTYPES = ("uint8", "uint16", "int16", "float16", "bfloat16", "float32", "float64")
+# The least and the greatest positive number that a float32 holds with all its digits.
+_TINY, _HUGE = (float(getattr(np.finfo(np.float32), name)) for name in ("tiny", "max"))
 # Of the whole range of a dtype the part that images use at least, where no range is stated.
 _USED = 0.5
 
@@ -65,14 +68,17 @@ class PixelFormat:
     def scaled(self, image: tf.Tensor, full: Any) -> tf.Tensor:
         """Stored values as float32, 0..1 within the stated range, or within `full`: (low, high)."""
         low, high = self.value_range or full
-        return (tf.cast(image, tf.float32) - low) / (high - low)
+        # Of float64 the levels may lie closer than those of float32 do so far from 0.
+        exact = tf.float64 if image.dtype == tf.float64 else tf.float32
+        return tf.cast((tf.cast(image, exact) - low) / (high - low), tf.float32)
 
     def _with_channels(self, image):
         found = image.shape[-1]
         if found == self.channels:
             return image
         if found == 1 and self.channels == 3:
-            return tf.repeat(image, 3, axis=-1)
+            # Not repeat, which TensorFlow has not for uint16.
+            return tf.concat([image] * 3, axis=-1)
         raise ValueError(f"images have {found} channels: {expected_channels(self.channels)}")
 
 
@@ -106,6 +112,30 @@ def of_stored(
             "black and white, such as value_range=(-1024, 3071)"
         )
     return PixelFormat(channels, value_range, deep=dtype != tf.uint8)
+
+
+def check_axes(shape: Sequence[int | None], channels: int | None, name: str) -> None:
+    """Raises ValueError where the axes of images look like others than they are taken for.
+
+    Args:
+        shape: [H, W] or [H, W, C] of an image; an unknown side is None.
+        channels: as somebody stated them, which settles what the last of three axes is.
+        name: what to call the images in messages.
+    """
+    if None in shape:
+        return
+    height, width, stored = (*shape, 1)[:3]
+    if len(shape) == 2 and width in (3, 4) and height > width:
+        raise ValueError(
+            f"images of {name} are {list(shape)}, which is images without channels, of {width} "
+            f"columns: give [N, H, W, 1] where they are that narrow; for one image [1, H, W, C]"
+        )
+    if len(shape) == 3 and channels is None and stored > 4 and height < min(width, stored):
+        raise ValueError(
+            f"images of {name} are {list(shape)}, which is {height} rows, {width} columns and "
+            f"{stored} channels: expected the channels last, as np.moveaxis(images, 1, -1) puts "
+            f"them; state channels={stored} where there are so many"
+        )
 
 
 def known_dtype(dtype: Any, name: str) -> tf.DType:
@@ -169,7 +199,8 @@ def checked_range(value_range: Any) -> ValueRange | None:
     """A stated range as two floats; None, or nothing in it, for none.
 
     Raises:
-        ValueError: it is not two finite numbers, the lower one first.
+        ValueError: it is not two numbers that a float32 can hold, as well as their difference, the
+            lower one first.
     """
     if value_range is None or (np.ndim(value_range) == 1 and len(value_range) == 0):
         return None
@@ -177,7 +208,7 @@ def checked_range(value_range: Any) -> ValueRange | None:
         low, high = (float(value) for value in value_range)
     except (TypeError, ValueError):
         low, high = math.nan, math.nan
-    if not (low < high and math.isfinite(high - low)):
+    if not (low < high and high - low >= _TINY and max(-low, high, high - low) <= _HUGE):
         raise ValueError(
             f"value_range is {value_range!r}: expected (low, high), the stored values that are "
             "black and white, such as (0, 4095)"

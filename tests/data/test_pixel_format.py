@@ -72,6 +72,31 @@ class TestInMemory:
         ):
             holder(stored(-1_024, 3_071, np.int16))
 
+    def test_gray_of_16_bits_is_repeated(self, holder):
+        images = stored(0, 65_535, np.uint16, (N, 8, 8))
+        expected = np.stack([images / 65_535] * 3, axis=-1)
+        assert_close(pixels(holder(images)), expected, terms=4)
+
+    def test_levels_far_from_0(self, holder):
+        """Closer than those of float32 are there."""
+        images = 1e8 + np.linspace(0, 100, N * 8 * 8 * 2).reshape(N, 8, 8, 2)
+        got = pixels(holder(images, value_range=(1e8, 1e8 + 100)))
+        assert_close(got, (images - 1e8) / 100, terms=4)
+
+    @pytest.mark.parametrize(
+        ("shape", "line"),
+        [
+            ((N, 3, 8, 9), r"are \[3, 8, 9\], which is 3 rows, .* expected the channels last"),
+            ((N, 9, 3), r"are \[9, 3\], which is images without channels, of 3 columns: give \[N"),
+        ],
+    )
+    def test_axes_in_another_order(self, holder, shape, line):
+        images = stored(0, 255, np.uint8, shape)
+        with pytest.raises(ValueError, match=line):
+            holder(images)
+        stated = holder(images, channels=9) if len(shape) == 4 else holder(images[..., None])
+        assert stated.image_size == shape[1:3]
+
     @pytest.mark.parametrize("beyond", [-1, 4_096])
     def test_a_value_outside(self, holder, beyond):
         images = stored(0, 4_095, np.int16)
@@ -83,11 +108,36 @@ class TestInMemory:
 
 
 @pytest.mark.parametrize(
-    "stated", [5, (1, 1), (4_095, 0), (0, np.inf), (0, np.nan), (0, 1, 2), "ab", (None, 1)]
+    "stated",
+    [5, (1, 1), (4_095, 0), (0, np.inf), (0, np.nan), (0, 1, 2), "ab", (None, 1)]
+    + [(0, 1e39), (-3e38, 3e38), (0, 1e-40)],
 )
 def test_a_range_that_is_none(stated):
     with pytest.raises(ValueError, match=r"value_range is .*: expected \(low, high\)"):
         ArraySource(stored(0, 1, np.float32), value_range=stated)
+
+
+@pytest.mark.parametrize("last", [5, 6])
+def test_floats_of_differing_sizes_in_a_stated_range(last):
+    """Beyond the first of a data set each is checked as it is seen, in its own values."""
+    images = [np.full((8, 8 + place % 2, 3), -30, np.float32) for place in range(66)]
+    images[65][0, 0] = last
+    spec = tf.TensorSpec([None, None, 3], tf.float32)
+    data = tf.data.Dataset.from_generator(lambda: iter(images), output_signature=spec)
+    source = DatasetSource(data, value_range=(-30, 5))
+
+    def corner(image, seed):  # noqa: ARG001
+        return tf.ensure_shape(image[:8, :8], [8, 8, 3])
+
+    views = sogclr_tf.training_views(source, batch_size=66, policy=corner).epoch(0)
+    if last > 5:
+        with pytest.raises(
+            tf.errors.InvalidArgumentError, match="example 65 .* value 6, but value"
+        ):
+            list(views)
+    else:
+        got = next(iter(views))["view_a"].numpy()
+        assert sorted(got.max(axis=(1, 2, 3))) == [0] * 65 + [1]
 
 
 class TestFiles:
@@ -106,8 +156,14 @@ class TestFiles:
 
     def test_12_bits_that_nobody_stated(self, tmp_path):
         write_folder(tmp_path, stored(0, 4_095, np.uint16, (N, 6, 7, 1)))
-        with pytest.raises(ValueError, match=r"above 4095: .*value_range=\(0, 4095\)"):
-            sogclr_tf.training_views(tmp_path, batch_size=2, policy=WHOLE)
+        for use in (
+            lambda: sogclr_tf.training_views(tmp_path, batch_size=2, policy=WHOLE),
+            lambda: sogclr_tf.evaluation_set(FolderSource(tmp_path), 8),
+        ):
+            with pytest.raises(
+                ValueError, match=r"^images .* above 4095: .*value_range=\(0, 4095\)"
+            ):
+                use()
 
     def test_a_dark_one_among_those_of_8_bits(self):
         """Beyond the first files, which tell what a collection holds."""

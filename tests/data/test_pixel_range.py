@@ -1,5 +1,6 @@
 """Float images outside 0..1 stop whatever would train on them, wherever they stand."""
 
+import ml_dtypes
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -50,6 +51,22 @@ def test_arrays_and_pipelines_say_the_same(value, advice):
     with pytest.raises(tf.errors.InvalidArgumentError) as pipeline:
         list(checked(tf.data.Dataset.from_tensor_slices((images, index)).batch(16)))
     assert line_of(pipeline.value) == str(array.value)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "stated"),
+    [
+        (ml_dtypes.bfloat16, np.nan, None),
+        (ml_dtypes.bfloat16, 5, None),
+        (np.float16, np.inf, (0, 1e5)),
+        (np.float16, 0.0999, (0.1, 1)),
+    ],
+)
+def test_arrays_of_2_bytes(dtype, value, stated):
+    images = np.full((2, 4, 4, 3), 0.5, dtype)
+    images[1, 2, 2] = value
+    with pytest.raises(ValueError, match="example 1 of x has the value"):
+        pixel_range.check_array(images, "x", value_range=stated)
 
 
 def test_half_floats_one_by_one():

@@ -31,10 +31,11 @@ def write_table(path, /, **columns):
 
 
 def example(**features):
-    """A serialized tf.train.Example of bytes, ints and lists of ints; "__" stands for "/"."""
+    """A serialized tf.train.Example of bytes, ints, floats and lists of ints; "__" is for "/"."""
     kinds = {
         bytes: lambda value: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value])),
         int: lambda value: tf.train.Feature(int64_list=tf.train.Int64List(value=[value])),
+        float: lambda value: tf.train.Feature(float_list=tf.train.FloatList(value=[value])),
         list: lambda value: tf.train.Feature(int64_list=tf.train.Int64List(value=value)),
     }
     feature = {name.replace("__", "/"): kinds[type(v)](v) for name, v in features.items()}

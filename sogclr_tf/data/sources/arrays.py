@@ -14,6 +14,7 @@ from sogclr_tf.example_names import ExampleNames
 
 # Bytes of a row's digest that are kept.
 _DIGEST = 16
+_LARGEST_LABEL = 2**31 - 2
 
 
 class ArraySource(Source):
@@ -48,7 +49,7 @@ class ArraySource(Source):
         name: str = "the array",
         class_names: list[str] | None = None,
     ) -> None:
-        images, kind = _checked_images(np.asarray(images), channels, value_range, name)
+        images, kind = _checked_images(_unmasked(images, name), channels, value_range, name)
         super().__init__(
             name,
             len(images),
@@ -126,6 +127,16 @@ def digits(split: str) -> ArraySource:
     )
 
 
+def _unmasked(images: Any, name: str) -> np.ndarray:
+    """The images as an array; a mask is not dropped, as what lies below it may be anything."""
+    if np.ma.is_masked(images):
+        raise ValueError(
+            f"{name} has {np.ma.count_masked(images)} masked values: fill them, such as with "
+            "images.filled(0)"
+        )
+    return np.asarray(images)
+
+
 def _checked_images(
     images: np.ndarray, channels: int | None, value_range: Any, name: str
 ) -> tuple[np.ndarray, pixel_format.PixelFormat]:
@@ -136,12 +147,15 @@ def _checked_images(
     if 0 in shape:
         raise ValueError(f"{name} is empty: its shape is {shape}")
     dtype = pixel_format.known_dtype(images.dtype, name)
+    pixel_format.check_axes(shape[1:], channels, name)
     stored = shape[-1] if images.ndim == 4 else 1
     kind = pixel_format.of_stored(channels, value_range, stored, dtype, name)
     if kind.value_range is None:
         pixel_format.check_used(images.max(), dtype, name)
     pixel_range.check_array(images, name, value_range=kind.value_range)
-    return images.astype(np.float32) if dtype.is_floating else images, kind
+    # float64 is kept where its values are yet to be scaled.
+    is_scaled = kind.value_range is None or dtype != tf.float64
+    return images.astype(np.float32) if dtype.is_floating and is_scaled else images, kind
 
 
 def _checked_labels(labels: Any, size: int, name: str) -> np.ndarray:
@@ -152,6 +166,10 @@ def _checked_labels(labels: Any, size: int, name: str) -> np.ndarray:
         )
     if labels.min() < 0:
         raise ValueError(f"labels of {name} include {labels.min()}: expected 0 and up")
+    if labels.max() > _LARGEST_LABEL:
+        raise ValueError(
+            f"labels of {name} include {labels.max()}: expected at most {_LARGEST_LABEL}"
+        )
     return labels.astype(np.int32)
 
 

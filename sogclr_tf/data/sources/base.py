@@ -10,6 +10,9 @@ from sogclr_tf.data.pixel_format import PixelFormat
 from sogclr_tf.example_names import ExampleNames
 from sogclr_tf.printable import check_printable
 
+# What stands for all labels that int32 cannot hold.
+_TOO_LARGE = 2**31 - 1
+
 
 class Source:
     """A finite collection of images, each with an index that never changes.
@@ -191,6 +194,8 @@ class Source:
             ValueError: a label is below 0, or has no class name where there are class names.
         """
         labels = self._read_labels() if self.labeled else None
+        # Its errors would be buried in those of a traced function.
+        _ = self.pixel_format
         images = self.examples().map(
             self.pixels,
             num_parallel_calls=tf.data.AUTOTUNE,
@@ -221,7 +226,7 @@ class Source:
     def _read_labels(self) -> np.ndarray:
         pairs = self.indices_and_labels()
         count = len(self.class_names) if self.class_names else np.inf
-        wrong = np.flatnonzero((pairs[:, 1] < 0) | (pairs[:, 1] >= count))
+        wrong = np.flatnonzero((pairs[:, 1] < 0) | (pairs[:, 1] >= min(count, _TOO_LARGE)))
         if len(wrong):
             index, label = pairs[wrong[0]]
             expected = f"in [0, {count}), a class" if self.class_names else ">= 0"
@@ -248,6 +253,10 @@ def order(size: int, seed: int | tf.Tensor | None, first: int | tf.Tensor) -> tf
 
 
 def as_int32(parts: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """An example with its label as int32; one that is too large for it is not wrapped to another.
+
+    It becomes the largest, which no class can have.
+    """
     if "label" in parts:
-        parts["label"] = tf.cast(parts["label"], tf.int32)
+        parts["label"] = tf.saturate_cast(parts["label"], tf.int32)
     return parts

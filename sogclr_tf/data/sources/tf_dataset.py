@@ -45,6 +45,7 @@ class DatasetSource(Source):
         parts = _image_and_label(dataset.element_spec, name)
         _check_specs(parts, name)
         image = parts["image"]
+        pixel_format.check_axes(image.shape.as_list(), channels, name)
         stored = 1 if image.shape.rank == 2 else image.shape[-1]
         kind = pixel_format.of_stored(channels, value_range, stored, image.dtype, name)
         if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from sogclr_tf.data.pixel_format import ValueRange
 from sogclr_tf.data.sources import shuffle_bound, tfrecord_count
+from sogclr_tf.data.sources.base import as_int32
 from sogclr_tf.data.sources.files_or_arrays import FilesOrArraysSource
 from sogclr_tf.data.sources.raw_records import raw_pixels
 from sogclr_tf.example_names import ExampleNames
@@ -203,8 +204,8 @@ class TFRecordSource(FilesOrArraysSource):
         if self._features["index"]:
             index = self._parse(record, "index", tf.int64, -1)
         if self.labeled:
-            example["label"] = tf.cast(self._parse(record, "label", tf.int64, -1), tf.int32)
-        return {**example, "index": tf.cast(index, tf.int32)}
+            example["label"] = self._parse(record, "label", tf.int64, -1)
+        return {**as_int32(example), "index": tf.cast(index, tf.int32)}
 
     def _parse(self, record, part, dtype, missing):
         feature = self._features[part]

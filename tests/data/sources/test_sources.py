@@ -244,6 +244,16 @@ class TestArraySource:
         with pytest.raises(ValueError, match="labels of the array include -1: expected 0 and up"):
             ArraySource(images(), labels() - 1)
 
+    def test_labels_that_are_too_large(self):
+        with pytest.raises(ValueError, match="array include 4294967297: expected at most 21474836"):
+            ArraySource(images(2), [0, 2**32 + 1])
+
+    def test_masked_values(self):
+        pictures = np.ma.masked_less(images(), 1)
+        with pytest.raises(ValueError, match=r"the array has \d+ masked values: fill them"):
+            ArraySource(pictures)
+        assert ArraySource(pictures.filled(0)).size == N
+
 
 class TestDatasetSource:
     @pytest.mark.parametrize("count", [lambda data: data, uncounted])
@@ -328,6 +338,17 @@ class TestLabelsOutOfRange:
         source = DatasetSource(dataset(images(), labels() - 1))
         with pytest.raises(ValueError, match=r"example 0 of the data set has label -1 \(5 such"):
             source.images_and_labels()
+
+    def test_too_large_for_int32(self, tmp_path):
+        """No other class, as the lower bits would be."""
+        large = labels() + 2**32
+        records = write_shards(tmp_path, images(), large)
+        for source in (
+            DatasetSource(dataset(images(), large)),
+            TFRecordSource(records, label="image/class/label"),
+        ):
+            with pytest.raises(ValueError, match=r"has label 2147483647 \(\d+ such in all\)"):
+                source.images_and_labels()
 
     def test_more_than_there_are_classes(self, tmp_path):
         source = tfrecords(tmp_path, class_names=["cat", "dog", "emu", "fox", "gnu"])
