@@ -145,6 +145,7 @@ class TestViews:
         files = write(tmp_path, raw(stored()), compression=compression)
         return TFRecordSource(files, "image", "label", dtype="uint16", shape=shape)
 
+    @SLOW
     def test_are_those_of_the_same_array(self, source):
         """Whichever way they are drawn, one at a time or many together."""
         views = training_views(source, batch_size=4, policy=POLICY)
@@ -250,7 +251,14 @@ class TestDamaged:
         "heights": ({"image": bytes(120), "height": [6, 6]}, "Key: height"),
     }
 
-    @pytest.mark.parametrize("name", CASES)
+    @pytest.mark.parametrize(
+        "name",
+        ["short", "no height"]
+        + [
+            pytest.param(x, marks=SLOW)
+            for x in ("none", "missing", "other channels", "no pixels", "heights")
+        ],
+    )
     def test_is_named_or_left_out(self, tmp_path, name):
         features, message = self.CASES[name]
         features = {"height": 6, "width": 5, "depth": 2, **features}
