@@ -122,9 +122,10 @@ def check_axes(shape: Sequence[int | None], channels: int | None, name: str) -> 
         channels: as somebody stated them, which settles what the last of three axes is.
         name: what to call the images in messages.
     """
-    if None in shape:
+    known = [side for side in shape if side is not None]
+    if len(known) < len(shape):
         return
-    height, width, stored = (*shape, 1)[:3]
+    height, width, stored = (*known, 1)[:3]
     if len(shape) == 2 and width in (3, 4) and height > width:
         raise ValueError(
             f"images of {name} are {list(shape)}, which is images without channels, of {width} "

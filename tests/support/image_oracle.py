@@ -15,9 +15,9 @@ from support.image_kinds import FLOATS, KINDS, USABLE
 # What a refusal says.
 REASONS = {
     "channels that are none": r"channels is .*: expected a whole number >= 1",
-    "channels of no file": r"channels is \d+ for .*: JPEG, PNG, WebP, BMP and GIF files give 1 or 3",
+    "channels of no file": r"channels is \d+ for .*: .*files give 1 or 3",
     "other channels": r"have \d+ channels: expected \d+; state how many",
-    "channels first": r"which is \d+ rows, \d+ columns and \d+ channels: expected the channels last",
+    "channels first": r"which is \d+ rows, .* \d+ channels: expected the channels last",
     "one image": r"which is images without channels, of 3 columns: give",
     "dtype": r" are \w+( \(.*\))?: expected .*uint8, uint16, int16 or float",
     "range that is none": r"value_range is .*: expected \(low, high\)",

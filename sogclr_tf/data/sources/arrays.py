@@ -22,17 +22,19 @@ class ArraySource(Source):
 
     Args:
         images: uint8, uint16, int16, or float in 0..1: [N, H, W, C], or [N, H, W] for one channel.
-        labels: int [N], or None.
+        labels: int [N], below 2**31 - 1, or None.
         texts: N strings, or None.
         channels: C of the images as they are trained on; by default their own, but 3 for gray,
-            which is repeated. 1 keeps gray as one.
+            which is repeated. 1 keeps gray as one. More than 4 must be stated where images have
+            fewer rows than columns and channels, as those have whose channels stand first.
         value_range: (low, high), the values of `images` that are black and white, such as
             (0, 4095); it must hold all of them. By default the whole range of uint8 and uint16, and
             0..1 of floats; for int16 it must be stated.
 
     Raises:
-        ValueError: shape, dtype, range, labels or texts are not as above, there are no images, or
-            those of uint16 use a small part of its range, and none is stated.
+        ValueError: shape, dtype, range, labels or texts are not as above, there are no images, some
+            values are masked, or those of uint16 use a small part of its range, and none is stated;
+            [N, H, W] has 3 or 4 columns, as if N were the rows of one image.
     """
 
     in_range = True
