@@ -114,7 +114,7 @@ def of_stored(
     return PixelFormat(channels, value_range, deep=dtype != tf.uint8)
 
 
-def check_axes(shape: Sequence[int | None], channels: int | None, name: str) -> None:
+def check_axes(shape: Sequence[Any], channels: int | None, name: str) -> None:
     """Raises ValueError where the axes of images look like others than they are taken for.
 
     Args:

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from sogclr_tf.data import refusal
+from sogclr_tf.data.pixel_format import PixelFormat
 from sogclr_tf.data.sources import file_cache
 from sogclr_tf.data.sources.base import Source, order
 from sogclr_tf.data.sources.image_sizes import image_sizes
@@ -83,6 +84,14 @@ class Tiles(Source):
         self._columns = tf.constant(grids[:, 1], tf.int32)
         self._ends = tf.constant(np.cumsum(counts), tf.int32)
         self._remembered = printable(file_cache.path_of("sizes", source.fingerprint() or ""))
+
+    @property
+    def pixel_format(self) -> PixelFormat:
+        return self._source.pixel_format
+
+    @property
+    def in_python(self) -> bool:
+        return self._source.in_python
 
     def fingerprint(self) -> str | None:
         below = self._source.fingerprint()
