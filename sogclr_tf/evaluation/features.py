@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from sogclr_tf.data.decode_errors import in_plain_words
+from sogclr_tf.data.files.decode_errors import in_plain_words
 from sogclr_tf.models.encoder_checks import check_usable
 
 

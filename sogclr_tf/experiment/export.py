@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 from ml_collections import ConfigDict
 
-from sogclr_tf.data.decoding import FILE_CHANNELS
+from sogclr_tf.data.files.decoding import FILE_CHANNELS
 from sogclr_tf.data.sources.base import Source
 from sogclr_tf.data.view_size import height_and_width
 from sogclr_tf.experiment.config import pixel_format

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 import keras
 import tensorflow as tf
 
-from sogclr_tf.data import decoding
-from sogclr_tf.data.decoding import FILE_CHANNELS
+from sogclr_tf.data.files import decoding
+from sogclr_tf.data.files.decoding import FILE_CHANNELS
 from sogclr_tf.data.pixel_format import PixelFormat
 from sogclr_tf.data.view_size import Size, height_and_width
 from sogclr_tf.export import warmup
@@ -45,8 +45,8 @@ def export_encoder(
     `classify`         `images` -> `probabilities` float32 [B, K]; with a head
     `classify_bytes`   `image_bytes` -> `probabilities` float32 [B, K]; with a head
 
-    Files are decoded as `sogclr_tf.data.decoding` does, and the largest part in their middle that
-    has the encoder's proportions is resized, as in evaluation. `tf.saved_model.load` gives an
+    Files are decoded as `sogclr_tf.data.files.decoding` does, and the largest part in their middle
+    that has the encoder's proportions is resized, as in evaluation. `tf.saved_model.load` gives an
     object with `trainable_variables`, called as `loaded(images, training=False)`; neither it nor a
     server needs this package or Keras.
 

@@ -9,7 +9,8 @@
 | `classify_bytes` | `image_bytes` | `probabilities`, float32 [B, K] |
 
 Images and files are checked in the graph: an empty batch, images of another shape and a file that
-`sogclr_tf.data.decoding` refuses raise tf.errors.InvalidArgumentError, which a server sends back.
+`sogclr_tf.data.files.decoding` refuses raise tf.errors.InvalidArgumentError, which a server sends
+back.
 """
 
 import inspect
@@ -19,7 +20,8 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from sogclr_tf.data import augment, decoding, pixel_range
+from sogclr_tf.data import augment, pixel_range
+from sogclr_tf.data.files import decoding
 from sogclr_tf.data.pixel_format import PixelFormat
 from sogclr_tf.data.view_size import Size, height_and_width
 from sogclr_tf.models.keras_hooks import one_replica

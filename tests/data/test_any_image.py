@@ -19,8 +19,8 @@ from support.image_oracle import REASONS, expected, order
 
 import sogclr_tf
 from sogclr_tf.data import augment
-from sogclr_tf.data.decode_errors import why
 from sogclr_tf.data.drawing import Drawer
+from sogclr_tf.data.files.decode_errors import why
 from sogclr_tf.data.refusal import line_of
 
 CASES, AT_ONCE = 1_000, 100

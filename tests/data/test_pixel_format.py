@@ -9,7 +9,7 @@ from support.numerics import assert_close
 
 import sogclr_tf
 from sogclr_tf import ArraySource, DatasetSource, FolderSource, PixelFormat, Policy
-from sogclr_tf.data import decoding
+from sogclr_tf.data.files import decoding
 
 N = 4
 WHOLE = Policy(8, min_area=1, max_aspect=1, flip=0, jitter=0, grayscale=0)

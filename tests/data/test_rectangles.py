@@ -10,8 +10,9 @@ from support.numerics import assert_close
 
 import sogclr_tf
 from sogclr_tf import Policy
-from sogclr_tf.data import augment, decoding, image_text
+from sogclr_tf.data import augment, image_text
 from sogclr_tf.data.evaluation_images import evaluation_sample, evaluation_set
+from sogclr_tf.data.files import decoding
 from sogclr_tf.data.randomness import GEOMETRY, draws
 
 N, SEED = 8, 5

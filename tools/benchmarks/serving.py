@@ -10,7 +10,8 @@ from benchmarks import report
 from benchmarks.measure import interleaved
 
 import sogclr_tf
-from sogclr_tf.data import augment, decoding
+from sogclr_tf.data import augment
+from sogclr_tf.data.files import decoding
 from sogclr_tf.networks import resnet
 
 

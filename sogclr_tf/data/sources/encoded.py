@@ -7,8 +7,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from sogclr_tf.data import decoding, python_decoding
-from sogclr_tf.data.decode_errors import ERRORS
+from sogclr_tf.data.files import decoding, python_decoding
+from sogclr_tf.data.files.decode_errors import ERRORS
 from sogclr_tf.data.pixel_format import PixelFormat, ValueRange, checked_channels, checked_range
 from sogclr_tf.data.sources import first_files
 from sogclr_tf.data.sources.base import Source

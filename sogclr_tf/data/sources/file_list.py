@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import tensorflow as tf
 
-from sogclr_tf.data import python_files
+from sogclr_tf.data.files import python_files
 from sogclr_tf.data.pixel_format import ValueRange
 from sogclr_tf.data.sources.base import order
 from sogclr_tf.data.sources.encoded import EncodedSource

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from sogclr_tf.data import decoding, image_header, png, python_files
 from sogclr_tf.data import pixel_format as formats
-from sogclr_tf.data.decode_errors import UnreadableImageError
+from sogclr_tf.data.files import decoding, image_header, png, python_files
+from sogclr_tf.data.files.decode_errors import UnreadableImageError
 from sogclr_tf.data.pixel_format import PixelFormat, ValueRange
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from sogclr_tf.data import image_header
+from sogclr_tf.data.files import image_header
 from sogclr_tf.data.sources.image_files import SUFFIXES, is_dropping, is_image, is_note, suffix
 from sogclr_tf.error_line import first_line
 from sogclr_tf.printable import printable

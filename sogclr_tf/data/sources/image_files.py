@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Mapping
 
-from sogclr_tf.data import image_header, python_files
+from sogclr_tf.data.files import image_header, python_files
 
 _LOG = logging.getLogger("sogclr_tf")
 

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from sogclr_tf.data import refusal
-from sogclr_tf.data.decode_errors import ERRORS, in_one_line
+from sogclr_tf.data.files.decode_errors import ERRORS, in_one_line
 from sogclr_tf.data.sources import file_cache
 from sogclr_tf.data.sources.base import Source
 from sogclr_tf.data.sources.filtered import FilteredSource

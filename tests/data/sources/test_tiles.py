@@ -11,7 +11,7 @@ from support.files import write_folder, write_table
 
 import sogclr_tf
 from sogclr_tf import ArraySource, FolderSource, ManifestSource, Policy, Tiles
-from sogclr_tf.data import decoding
+from sogclr_tf.data.files import decoding
 from sogclr_tf.data.sources import image_sizes
 from sogclr_tf.data.sources.filtered import FilteredSource
 from sogclr_tf.data.sources.readable import readable

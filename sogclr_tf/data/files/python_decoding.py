@@ -1,7 +1,7 @@
 """Image files that Python libraries decode, in a pipeline beside those that TensorFlow decodes.
 
-The same functions as of `sogclr_tf.data.decoding`, for collections that hold TIFF, `.npy`, AVIF or
-HEIC files. They call Python, which a tf.data service and a SavedModel cannot.
+The same functions as of `decoding`, for collections that hold TIFF, `.npy`, AVIF or HEIC files. They
+call Python, which a tf.data service and a SavedModel cannot.
 """
 
 from collections.abc import Callable
@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from sogclr_tf.data import decoding, image_header, python_files
-from sogclr_tf.data.decode_errors import UNREADABLE, UnreadableImageError
+from sogclr_tf.data.files import decoding, image_header, python_files
+from sogclr_tf.data.files.decode_errors import UNREADABLE, UnreadableImageError
 from sogclr_tf.data.pixel_format import PixelFormat, expected_channels, full_range
 
 

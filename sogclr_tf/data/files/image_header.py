@@ -9,9 +9,9 @@ import re
 import numpy as np
 import tensorflow as tf
 
-from sogclr_tf.data import bmp, exif, gif, webp
-from sogclr_tf.data.little_endian import whole
-from sogclr_tf.data.outlined import outlined
+from sogclr_tf.data.files import bmp, exif, gif, webp
+from sogclr_tf.data.files.little_endian import whole
+from sogclr_tf.data.files.outlined import outlined
 
 JPEG, PNG, GIF, BMP, WEBP, UNKNOWN = range(6)
 _SIGNATURES = [b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"RIFF????WEBP"]

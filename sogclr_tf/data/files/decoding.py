@@ -10,8 +10,8 @@ kinds that TensorFlow has no decoder for: animated WebP, compressed or 1, 2, 4 a
 
 import tensorflow as tf
 
-from sogclr_tf.data import bmp, exif, gif, image_header, png, webp
-from sogclr_tf.data.outlined import outlined
+from sogclr_tf.data.files import bmp, exif, gif, image_header, png, webp
+from sogclr_tf.data.files.outlined import outlined
 from sogclr_tf.data.pixel_format import PixelFormat
 
 # 100 million pixels decode to 300 MB.
@@ -46,8 +46,8 @@ def decode(
     """The pixels of an image file: uint8, or where the format is deep float32, [height, width, C].
 
     Gray is repeated for 3 channels and colors are weighted for 1, an alpha channel is dropped, a
-    palette looked up. The image is turned as its Exif data says (see `sogclr_tf.data.exif`). Of 16
-    bits all are kept where the format is deep, else the upper 8.
+    palette looked up. The image is turned as its Exif data says (see `exif`). Of 16 bits all are kept
+    where the format is deep, else the upper 8.
 
     Args:
         encoded: scalar string, the bytes of an image file.

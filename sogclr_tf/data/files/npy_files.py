@@ -5,9 +5,9 @@ import math
 
 import numpy as np
 
-from sogclr_tf.data import stored_image
-from sogclr_tf.data.decode_errors import UnreadableImageError
-from sogclr_tf.data.stored_image import Header, StoredImage
+from sogclr_tf.data.files import stored_image
+from sogclr_tf.data.files.decode_errors import UnreadableImageError
+from sogclr_tf.data.files.stored_image import Header, StoredImage
 
 SIGNATURE = b"\x93NUMPY"
 _HEADERS = {

@@ -3,14 +3,14 @@
 Functions of bytes that know nothing of TensorFlow's graphs; a pipeline calls them through
 tf.numpy_function, from any number of threads. The format is told by the bytes, never by a name.
 
-What cannot be read raises `sogclr_tf.data.decode_errors.UnreadableImageError`, and nothing else.
+What cannot be read raises `decode_errors.UnreadableImageError`, and nothing else.
 """
 
 import numpy as np
 
-from sogclr_tf.data import heif_files, npy_files, tiff_files
-from sogclr_tf.data.decode_errors import UnreadableImageError
-from sogclr_tf.data.stored_image import Box, Header
+from sogclr_tf.data.files import heif_files, npy_files, tiff_files
+from sogclr_tf.data.files.decode_errors import UnreadableImageError
+from sogclr_tf.data.files.stored_image import Box, Header
 
 # Of file names, in lower case.
 SUFFIXES = (

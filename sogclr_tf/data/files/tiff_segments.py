@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from sogclr_tf.data import stored_image
-from sogclr_tf.data.stored_image import Box
+from sogclr_tf.data.files import stored_image
+from sogclr_tf.data.files.stored_image import Box
 
 JPEG = 7
 # Frames of JPEG, beside tables that have numbers among theirs.

@@ -19,8 +19,8 @@ import pytest
 import tifffile
 from PIL import Image, ImageOps
 
-from sogclr_tf.data import python_files
-from sogclr_tf.data.decode_errors import UnreadableImageError
+from sogclr_tf.data.files import python_files
+from sogclr_tf.data.files.decode_errors import UnreadableImageError
 
 HEIGHT, WIDTH = 45, 70
 LIMIT = 1_000_000

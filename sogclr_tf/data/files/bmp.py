@@ -2,8 +2,8 @@
 
 import tensorflow as tf
 
-from sogclr_tf.data.little_endian import whole
-from sogclr_tf.data.outlined import outlined
+from sogclr_tf.data.files.little_endian import whole
+from sogclr_tf.data.files.outlined import outlined
 
 
 def shape(head: tf.Tensor) -> tf.Tensor:

@@ -11,9 +11,9 @@ import threading
 
 import numpy as np
 
-from sogclr_tf.data import stored_image, tiff_pages, tiff_segments
-from sogclr_tf.data.decode_errors import UnreadableImageError
-from sogclr_tf.data.stored_image import Header, StoredImage
+from sogclr_tf.data.files import stored_image, tiff_pages, tiff_segments
+from sogclr_tf.data.files.decode_errors import UnreadableImageError
+from sogclr_tf.data.files.stored_image import Header, StoredImage
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # No compression, CCITT, LZW, JPEG, deflate, PackBits, Zstandard. Other codecs decode what their

@@ -6,9 +6,9 @@ import io
 import numpy as np
 from PIL import ExifTags, features
 
-from sogclr_tf.data import stored_image
-from sogclr_tf.data.decode_errors import UnreadableImageError
-from sogclr_tf.data.stored_image import Header, StoredImage
+from sogclr_tf.data.files import stored_image
+from sogclr_tf.data.files.decode_errors import UnreadableImageError
+from sogclr_tf.data.files.stored_image import Header, StoredImage
 
 _AVIF = (b"avif", b"avis")
 _HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs")

@@ -28,7 +28,7 @@ ERRORS = (
 
 # What stands before the line of an `UnreadableImageError` that stops a pipeline.
 UNREADABLE = "unreadable image: "
-# What the assertions of `sogclr_tf.data.decoding`, and of records of raw pixels, begin with.
+# What the assertions of `sogclr_tf.data.files.decoding`, and of records of raw pixels, begin with.
 _OWN = (
     r"no image: |the file is empty|image too large: |damaged header: |animated WebP cannot |"
     r"BMP that cannot be read: |truncated GIF|16 bits, but no value |an image of 8 bits, but |"

@@ -11,7 +11,7 @@ import tensorflow as tf
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from sogclr_tf.data import decoding
+from sogclr_tf.data.files import decoding
 
 HEIGHT, WIDTH = 61, 90
 

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from sogclr_tf.data.little_endian import whole
+from sogclr_tf.data.files.little_endian import whole
 
 
 def shape(head: tf.Tensor) -> tf.Tensor:

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from sogclr_tf.data.outlined import outlined
+from sogclr_tf.data.files.outlined import outlined
 
 # The value from which on an image uses the highest of its 16 bits.
 _HIGH = 2**15

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sogclr_tf.data.decode_errors import UnreadableImageError
+from sogclr_tf.data.files.decode_errors import UnreadableImageError
 
 # top, left, height, width in pixels
 Box = tuple[int, int, int, int]

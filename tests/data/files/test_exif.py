@@ -11,7 +11,7 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 from sklearn.datasets import load_sample_images
 
-from sogclr_tf.data import decoding, exif
+from sogclr_tf.data.files import decoding, exif
 
 HEIGHT, WIDTH = 33, 48
 OPTIONS = {"JPEG": {"subsampling": 0}, "PNG": {}, "WEBP": {"lossless": True}}

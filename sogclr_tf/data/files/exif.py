@@ -9,7 +9,7 @@ XMP data only, unlike in Pillow.
 import numpy as np
 import tensorflow as tf
 
-from sogclr_tf.data.outlined import outlined
+from sogclr_tf.data.files.outlined import outlined
 
 UPRIGHT = 1
 

@@ -5,7 +5,7 @@ import re
 import struct
 from typing import Any
 
-from sogclr_tf.data.decode_errors import UnreadableImageError
+from sogclr_tf.data.files.decode_errors import UnreadableImageError
 
 _MOST_PAGES = 1000
 _MOST_TAGS = 4096

@@ -11,7 +11,7 @@ from support.numerics import assert_close
 
 import sogclr_tf
 from sogclr_tf import FolderSource, PixelFormat
-from sogclr_tf.data import decoding, python_decoding
+from sogclr_tf.data.files import decoding, python_decoding
 from sogclr_tf.data.policies import bands
 from sogclr_tf.data.sources.readable import clear_errors, readable
 
