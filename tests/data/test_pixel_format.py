@@ -235,6 +235,7 @@ class TestLevels:
         ):
             assert len(np.unique(image)) == 4_096
 
+    @pytest.mark.slow(reason="an export with its decoding")
     def test_encoder_and_export(self, source, tmp_path):
         encoder = sogclr_tf.small_resnet(widths=(4,), input_shape=(64, 64, 1))
         seen = []

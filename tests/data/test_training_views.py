@@ -184,6 +184,7 @@ class TestIndexStability:
             )
         return sogclr_tf.TfdsSource("cifar10", "test[1%:2%]", request.getfixturevalue("data_dir"))
 
+    @pytest.mark.slow(reason="several passes of several hosts")
     def test_whatever_the_order_and_the_workers(self, source):
         policy = self.WHOLE
         rows = draws(0, 0, 0)

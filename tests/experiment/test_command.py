@@ -142,6 +142,7 @@ def test_sigterm_saves_and_exits_with_a_status_of_its_own(tmp_path):
     assert not (folder.parent / "run.lock").exists()
 
 
+@pytest.mark.slow(reason="two runs of the command")
 def test_killed_it_goes_on_from_the_last_checkpoint(tmp_path):
     """A real process, and a real kill; what comes of many is in `tests/tools/test_soak.py`."""
     arguments = ["--mode=train", *SMALL, "--config.checkpoint.every_steps=2"]

@@ -46,8 +46,8 @@ def decode(
     """The pixels of an image file: uint8, or where the format is deep float32, [height, width, C].
 
     Gray is repeated for 3 channels and colors are weighted for 1, an alpha channel is dropped, a
-    palette looked up. The image is turned as its Exif data says (see `exif`). Of 16 bits all are kept
-    where the format is deep, else the upper 8.
+    palette looked up. The image is turned as its Exif data says (see `exif`). Of 16 bits all are
+    kept where the format is deep, else the upper 8.
 
     Args:
         encoded: scalar string, the bytes of an image file.

@@ -1,7 +1,7 @@
 """Image files that Python libraries decode, in a pipeline beside those that TensorFlow decodes.
 
-The same functions as of `decoding`, for collections that hold TIFF, `.npy`, AVIF or HEIC files. They
-call Python, which a tf.data service and a SavedModel cannot.
+The same functions as of `decoding`, for collections that hold TIFF, `.npy`, AVIF or HEIC files.
+They call Python, which a tf.data service and a SavedModel cannot.
 """
 
 from collections.abc import Callable

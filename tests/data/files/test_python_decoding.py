@@ -88,6 +88,7 @@ class TestPipeline:
         np.testing.assert_array_equal(source.crop(tf.constant(data), box), got[0])
         assert source.shape(tf.constant(data)).numpy().tolist() == [20, 24]
 
+    @pytest.mark.slow(reason="both kinds of decoding traced")
     def test_beside_files_of_tensorflow(self, tmp_path):
         images = stored(np.uint8, 3)
         write(tmp_path, images[:3], compression="lzw")
@@ -97,6 +98,7 @@ class TestPipeline:
         views = sogclr_tf.training_views(source, batch_size=3, policy=sogclr_tf.Policy(8))
         assert next(iter(views.epoch(0)))["view_a"].dtype == tf.uint8
 
+    @pytest.mark.slow(reason="views traced twice")
     def test_views_are_those_of_an_array(self, tmp_path):
         images = stored(np.uint16, 13)
         arrays = sogclr_tf.training_views(images, batch_size=3, policy=bands(8)[0])

@@ -160,6 +160,7 @@ class TestViews:
         for index in range(N):
             np.testing.assert_allclose(seen[views][index], seen[array][index], atol=1e-6)
 
+    @pytest.mark.slow(reason="streams traced several times")
     def test_go_on_where_they_stopped(self, source):
         views = training_views(source, batch_size=4, policy=POLICY)
         whole = list(views.stream().take(5))

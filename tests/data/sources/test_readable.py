@@ -97,6 +97,7 @@ class TestFuzz:
 
 
 class TestSkip:
+    @pytest.mark.slow(reason="a training on what is left")
     def test_the_others_keep_their_indices(self, tmp_path):
         source = broken_folder(tmp_path / "images")
         made = training_views(source, batch_size=5, policy=POLICY, on_error="skip")

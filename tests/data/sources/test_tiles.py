@@ -118,6 +118,7 @@ def test_the_grid_is_that_of_loops(sizes, tile, stride):
 
 
 class TestOfAFolder:
+    @pytest.mark.slow(reason="decoding traced for every kind of tile")
     def test_pixels_labels_and_where(self, folder, caplog):
         source = FolderSource(folder)
         tiles = Tiles(source, 32, (16, 32))
@@ -154,6 +155,7 @@ class TestOfAFolder:
         assert len(labels) == tiles.size
 
 
+@pytest.mark.slow(reason="streams traced several times")
 def test_streams_begin_anywhere_and_repeat():
     views = sogclr_tf.training_views(Tiles(Ramps(SIZES), 16), batch_size=5, policy=POLICY, seed=3)
     assert views.num_examples == 8 + 4 + 5 + 8
