@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+import tifffile
 from support import processes
 from support.files import write_folder, write_shards, write_table
 from support.paths import ROOT
@@ -113,6 +114,19 @@ def test_the_method_names_what_exists(name):
     assert callable(pkgutil.resolve_name(f"sogclr_tf.{name}"))
 
 
+def write_other_kinds(folder):
+    """X-rays of 12 bits, scenes of 13 bands and spectrograms."""
+    random = np.random.default_rng(1)
+    write_folder(folder / "xrays", random.integers(0, 4096, (70, 32, 32, 1), np.uint16))
+    for name in ("scenes", "spectrograms"):
+        (folder / name).mkdir()
+    for number in range(70):
+        scene = random.integers(0, 10_001, (40, 50, 13), np.uint16)
+        options = {"photometric": "minisblack", "planarconfig": "contig", "compression": "zlib"}
+        tifffile.imwrite(folder / "scenes" / f"{number}.tif", scene, **options)
+        np.save(folder / "spectrograms" / f"{number}.npy", random.uniform(-80, 0, (40, 120)))
+
+
 @pytest.mark.slow(reason="programs run in processes of their own")
 def test_own_collections(tmp_path, data_dir):
     images = np.random.default_rng(0).integers(0, 256, (70, 32, 32, 3), np.uint8)
@@ -124,6 +138,7 @@ def test_own_collections(tmp_path, data_dir):
     for path in (tmp_path / "records").iterdir():
         path.rename(path.with_name(path.name.replace("part", "train")))
     (tmp_path / "tfds").symlink_to(data_dir)
+    write_other_kinds(tmp_path)
     # Each makes a stream; to draw one batch of it is to run it.
     draw = "next(iter(views.stream()))\n"
     program = draw.join([*snippets(DATA, "python"), ""])
