@@ -3,11 +3,13 @@
 A kind that is added to `KINDS` takes part in every test of generated cases.
 """
 
+import io
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+import tifffile
 from support.files import example, write_records
 
 import sogclr_tf
@@ -30,6 +32,8 @@ class Kind(NamedTuple):
         sizes_differ: whether images may be of several sizes.
         names_classes: whether any label is the name of a class, by which images are sorted.
         numbers_names: whether labels that are text are classes.
+        axes_known: whether it says itself which axis is which.
+        sees_bits: whether 8 bits are refused where a range is stated that is wider.
     """
 
     make: Callable
@@ -41,6 +45,8 @@ class Kind(NamedTuple):
     sizes_differ: bool = True
     names_classes: bool = False
     numbers_names: bool = False
+    axes_known: bool = False
+    sees_bits: bool = False
 
 
 def _stated(case):
@@ -125,6 +131,50 @@ def _records(case, folder):
     return sogclr_tf.TFRecordSource(pattern, label=label, **_stated(case))
 
 
+def _raw_records(case, folder):
+    """Sides that each record says, as images may differ in them."""
+    records = []
+    for place, image in enumerate(case.images):
+        sides = dict(zip(("height", "width", "channels"), (*image.shape, 1)[:3], strict=True))
+        label = {} if case.labels is None else {"label": case.labels[place]}
+        label = {key: x.encode() if isinstance(x, str) else x for key, x in label.items()}
+        records.append(example(image__encoded=image.tobytes(), **sides, **label))
+    folder.mkdir(parents=True)
+    path = str(write_records(folder / "raw.tfrecord", records))
+    label = None if case.labels is None else "label"
+    form = {"dtype": case.images[0].dtype, "shape": ("height", "width", "channels")}
+    return sogclr_tf.TFRecordSource(path, label=label, **form, **_stated(case))
+
+
+def _npy(image):
+    file = io.BytesIO()
+    np.save(file, image)
+    return file.getvalue()
+
+
+def _tiff(image):
+    file = io.BytesIO()
+    image = image[..., np.newaxis] if image.ndim == 2 else image
+    rgb, many = image.shape[-1] == 3, image.shape[-1] > 1
+    options = {"planarconfig": "contig"} if many else {}
+    tifffile.imwrite(
+        file,
+        image if many else image[..., 0],
+        photometric="rgb" if rgb else "minisblack",
+        **options,
+    )
+    return file.getvalue()
+
+
+def _list_of(encode, suffix):
+    def make(case, folder):
+        paths = _files(case._replace(labels=None), folder, encode, suffix)
+        table = paths if case.labels is None else {"path": paths, "label": case.labels}
+        return sogclr_tf.ManifestSource(table, **_stated(case))
+
+    return make
+
+
 _ANY_CHANNELS = tuple(range(1, 14))
 _PNG = {"encoded": True, "dtypes": ("uint8", "uint16"), "stored": (1, 2, 3, 4)}
 _JPEG = {"encoded": True, "dtypes": ("uint8",), "stored": (1, 3), "lossy": 3}
@@ -136,4 +186,26 @@ KINDS = {
     "list of PNG": Kind(_listed, weight=8, numbers_names=True, **_PNG),
     "columns of JPEG": Kind(_columns, weight=7, numbers_names=True, **_JPEG),
     "TFRecords of PNG": Kind(_records, weight=8, **_PNG),
+    "raw TFRecords": Kind(
+        _raw_records, False, USABLE + UNUSABLE, _ANY_CHANNELS, 10, axes_known=True
+    ),
+    "list of .npy": Kind(
+        _list_of(_npy, ".npy"),
+        False,
+        ("uint8", "uint16", "int16", "float16", "float32", "float64"),
+        _ANY_CHANNELS,
+        10,
+        numbers_names=True,
+        sees_bits=True,
+    ),
+    "list of TIFF": Kind(
+        _list_of(_tiff, ".tif"),
+        False,
+        ("uint8", "uint16", "int16", "float32"),
+        (1, 3, 5, 13),
+        10,
+        numbers_names=True,
+        axes_known=True,
+        sees_bits=True,
+    ),
 }

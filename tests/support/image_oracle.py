@@ -19,7 +19,7 @@ REASONS = {
     "other channels": r"have \d+ channels: expected \d+; state how many",
     "channels first": r"which is \d+ rows, .* \d+ channels: expected the channels last",
     "one image": r"which is images without channels, of 3 columns: give",
-    "dtype": r" are \w+( \(.*\))?: expected .*uint8, uint16, int16 or float",
+    "dtype": r"( are \w+( \(.*\))?|^dtype is .*): expected .*uint8, uint16, int16",
     "range that is none": r"value_range is .*: expected \(low, high\)",
     "signed": r"are int16, of which no range is usual: state the values",
     "dark": r"16 bits, but no value (is )?above \d+.*state",
@@ -113,7 +113,7 @@ def _misfit(case):
     if type(channels) is int and channels != stored and (stored, channels) != (1, 3):
         found["other channels"] = None
     sides = {image.shape[:2] for image in case.images}
-    if len(sides) == 1:
+    if len(sides) == 1 and not KINDS[case.kind].axes_known:
         ((height, width),) = sides
         if image.ndim == 3 and channels is None and stored > 4 and height < min(width, stored):
             found["channels first"] = None
@@ -147,6 +147,8 @@ def _of_memory(case, value_range):
     if dtype == np.uint16 and value_range is None and max(map(np.max, images)) < 65_535 / 2:
         result.refusals["dark"] = None
     slack = 1e-6 * (high - low) if value_range else 1e-3
+    if KINDS[case.kind].sees_bits and dtype == np.uint8 and value_range and high > 255:
+        result.refusals["8 bits"] = None
     if outside := _outside(images, low - slack, high + slack):
         result.refusals["outside"] = outside
     return result

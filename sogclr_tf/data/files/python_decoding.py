@@ -106,8 +106,10 @@ def _in_format(image: np.ndarray, pixel_format: PixelFormat) -> np.ndarray:
         )
     if image.dtype == np.int16 and not pixel_format.value_range:
         raise UnreadableImageError("it is int16: state value_range=(low, high)")
-    low, high = np.float32(low), np.float32(high)
-    return (image.astype(np.float32) - low) / (high - low)
+    # float64 far from 0 has levels that float32 has not.
+    image = image if image.dtype == np.float64 else image.astype(np.float32)
+    ends = np.array([low, high], image.dtype)
+    return ((image - ends[0]) / (ends[1] - ends[0])).astype(np.float32, copy=False)
 
 
 def _shape(data: bytes) -> np.ndarray:

@@ -47,7 +47,8 @@ def decode(data: bytes, max_pixels: int) -> np.ndarray:
     """The pixels of a file.
 
     Alpha is dropped, a palette looked up, the image turned as the file says. Booleans and single
-    bits become 0 and 255, floats of 16 and 64 bits float32; other values are those of the file.
+    bits become 0 and 255, floats of 16 bits and those of a TIFF float32; other values are those of
+    the file.
 
     Args:
         data: the whole file.
@@ -55,8 +56,8 @@ def decode(data: bytes, max_pixels: int) -> np.ndarray:
             several bands, height * width * bands may be four times as many, or 16 million.
 
     Returns:
-        uint8, uint16, int16 or float32 [height, width, channels], contiguous, of native byte order;
-        it may be read-only.
+        uint8, uint16, int16, float32 or float64 [height, width, channels], contiguous, of native
+        byte order; it may be read-only.
 
     Raises:
         UnreadableImageError: the file cannot be read or is too large; one line that says why.

@@ -22,7 +22,7 @@ class Header:
         height: in pixels, as shown.
         width: in pixels, as shown.
         channels: without alpha, a palette looked up.
-        dtype: uint8, uint16, int16 or float32.
+        dtype: uint8, uint16, int16, float32 or float64.
     """
 
     height: int

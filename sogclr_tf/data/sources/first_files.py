@@ -6,7 +6,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from sogclr_tf.data import pixel_format as formats
-from sogclr_tf.data.files import decoding, image_header, png, python_files
+from sogclr_tf.data.files import decoding, image_header, npy_files, png, python_files
 from sogclr_tf.data.files.decode_errors import UnreadableImageError
 from sogclr_tf.data.pixel_format import PixelFormat, ValueRange
 
@@ -29,6 +29,7 @@ class _Stored(NamedTuple):
     channels: int
     dtype: tf.DType
     data: bytes
+    shape: tuple[int, ...] = ()
     in_python: bool = False
 
 
@@ -47,6 +48,10 @@ def look_at(
             usual and none is stated.
     """
     found = [stored for stored in map(_stored, files) if stored is not None]
+    for stored in found:
+        # A TIFF says which of its axes is which.
+        if stored.data.startswith(npy_files.SIGNATURE):
+            formats.check_axes(stored.shape, channels, name)
     channels = channels or _channels(found)
     for stored in found:
         if stored.in_python and stored.channels not in (channels, 1 if channels == 3 else 0):
@@ -89,7 +94,8 @@ def _stored(data: bytes) -> _Stored | None:
         header = python_files.header(data)
     except UnreadableImageError:
         return None
-    return _Stored(header.channels, tf.as_dtype(header.dtype), data, in_python=True)
+    shape = (header.height, header.width, header.channels)
+    return _Stored(header.channels, tf.as_dtype(header.dtype), data, shape, in_python=True)
 
 
 def _largest(stored: _Stored) -> float | None:
