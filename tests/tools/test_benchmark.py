@@ -175,6 +175,14 @@ def test_input(benchmark):
     assert "| all: sogclr_tf |" in written
 
 
+@pytest.mark.slow(reason="programs run in processes of their own")
+def test_files(benchmark):
+    found, written = benchmark("files", "--rounds", "1", "--seconds", "0.1")
+    assert {"JPEG, folder", "JPEG, list of paths", "TIFF", ".npy"} <= found["kinds"].keys()
+    assert all(min(turns) > 0 for turns in found["kinds"].values())
+    assert "| 13 bands, TIFF, deflate |" in written
+
+
 @pytest.mark.usefixtures("tools")
 def test_a_table_goes_to_its_place_on_the_page(tmp_path):
     from benchmarks import report

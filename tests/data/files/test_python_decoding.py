@@ -133,6 +133,13 @@ class TestRefusals:
                 write(tmp_path, images), batch_size=2, policy=bands(8)[0], **options
             )
 
+    def test_channels_that_stand_first(self, tmp_path):
+        write(tmp_path, stored(np.uint8, 13).transpose(0, 3, 1, 2), ".npy")
+        with pytest.raises(
+            ValueError, match="which is 13 rows, 20 columns and 24 channels: expected"
+        ):
+            pixels(FolderSource(tmp_path))
+
     @pytest.mark.parametrize(
         ("odd", "stated", "message"),
         [
