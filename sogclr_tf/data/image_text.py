@@ -2,7 +2,7 @@
 
 Any tf.data.Dataset whose elements are batches
 
-    {"image": uint8 or float in 0..1 [B, H, W, 3], "text": string [B], "index": int [B]}
+    {"image": uint8 or float in 0..1 [B, H, W, C], "text": string [B], "index": int [B]}
 
 trains a `TwoTowerSogCLR` model; further keys are ignored. "text" may hold token ids int [B, L]
 instead, for a text encoder without a tokenizer. Index i must always mean the same pair, and lie in

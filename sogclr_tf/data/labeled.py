@@ -1,6 +1,6 @@
 """Streams with labels: for supervised training, and beside a training stream for its probe.
 
-{"image": uint8 [B, H, W, 3], "label": int32 [B], "index": int32 [B]}
+{"image": uint8 or float32 [B, H, W, C], "label": int32 [B], "index": int32 [B]}
 """
 
 import dataclasses
@@ -68,7 +68,7 @@ def crops_and_flips(size: Size, *, min_area: float = 0.08, flip: float = 0.5) ->
 class ProbedViews(Views):
     """Views of one collection, and in every batch some labeled images of another.
 
-    As `Views`; batches have "probe_image" uint8 [P, H, W, 3] and "probe_label" int32 [P] too, of
+    As `Views`; batches have "probe_image" uint8 [P, H, W, C] and "probe_label" int32 [P] too, of
     which a step's are a function of the step.
     """
 

@@ -2,7 +2,7 @@
 
 Any tf.data.Dataset whose elements are batches
 
-    {"view_a": uint8 or float in 0..1 [B, H, W, 3], "view_b": the same, "index": int [B]}
+    {"view_a": uint8 or float in 0..1 [B, H, W, C], "view_b": the same, "index": int [B]}
 
 trains a `SogCLR` model; "label" int [B] teaches its probe, if it has one, and further keys are
 ignored. Index i must always mean the same example, and lie in [0, num_examples). A batch holds

@@ -53,7 +53,7 @@ def evaluate_encoder(
         print(scores.knn_top1[200], scores.linear.top1)
 
     Args:
-        encoder: images [B, H, W, 3] in 0..1 -> features [B, C]: a Keras model, or what
+        encoder: images [B, H, W, C] in 0..1 -> features [B, C]: a Keras model, or what
             `sogclr_tf.load_encoder` gives.
         train_images: N images, in a form that `extract_features` takes.
         train_labels: integers [N] from 0.

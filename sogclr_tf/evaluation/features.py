@@ -62,7 +62,7 @@ class CompiledEncoder:
     """An encoder in inference mode, traced once however often it is handed to this module.
 
     Args:
-        encoder: images [B, H, W, 3] in 0..1 -> features [B, C], called with training=False; or a
+        encoder: images [B, H, W, C] in 0..1 -> features [B, C], called with training=False; or a
             `CompiledEncoder`, which is taken as it is. One that rescales 0..255 is warned of.
     """
 

@@ -36,7 +36,7 @@ def fine_tune(
     0.05 * batch_size / 256. It falls to 0 along a cosine here. The paper's batch is 4,096.
 
     Args:
-        encoder: Keras model, images [B, H, W, 3] in 0..1 -> features [B, C]; left as it is.
+        encoder: Keras model, images [B, H, W, C] in 0..1 -> features [B, C]; left as it is.
         train_source: `sogclr_tf.Source` with labels of at least two classes.
         test_source: `Source` with labels, whose images are seen whole.
         policy: `Policy` of the training images, such as `sogclr_tf.crops_and_flips(size)`; test

@@ -44,7 +44,7 @@ def linear_evaluation(
     views; the paper cuts off another eighth.
 
     Args:
-        encoder: images [B, H, W, 3] in 0..1 -> features [B, C]: a Keras model, or what
+        encoder: images [B, H, W, C] in 0..1 -> features [B, C]: a Keras model, or what
             `sogclr_tf.load_encoder` gives.
         train_source: `sogclr_tf.Source` with labels of at least two classes.
         test_source: `Source` with labels.
@@ -77,7 +77,7 @@ class Classifier(keras.Model):
     """An encoder and a linear head: images uint8, or float in 0..1 -> scores float32 [B, K].
 
     Args:
-        encoder: images [B, H, W, 3] in 0..1 -> features [B, C].
+        encoder: images [B, H, W, C] in 0..1 -> features [B, C].
         classes: K.
         frozen: whether the encoder is in inference mode always, and none of its weights trained.
     """

@@ -40,7 +40,7 @@ def load_encoder(
 
     Returns:
         A Keras model, which can be trained, or of a SavedModel a `ServedEncoder`, which cannot.
-        Both are called as `encoder(images, training=False)`, float32 [B, H, W, 3] in 0..1, and
+        Both are called as `encoder(images, training=False)`, float32 [B, H, W, C] in 0..1, and
         give features [B, C].
 
     Raises:
@@ -66,7 +66,7 @@ class ServedEncoder:
 
     Attributes:
         path: pathlib.Path of its version folder.
-        input_shape: (None, H, W, 3), as of a Keras model; H and W may be None.
+        input_shape: (None, H, W, C), as of a Keras model; H and W may be None.
 
     Raises:
         ValueError: the folder cannot be read, or its endpoint is not one of `export_encoder`.
@@ -92,7 +92,7 @@ class ServedEncoder:
         self.input_shape = tuple(inputs["images"].shape)
 
     def __call__(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Features float32 [B, C] of images, float in 0..1, [B, H, W, 3].
+        """Features float32 [B, C] of images, float in 0..1, [B, H, W, C].
 
         Raises:
             ValueError: images of another size, or `training` is True.

@@ -192,7 +192,7 @@ def _check_images(key: str, view: Any) -> None:
     dtype = tf.as_dtype(view.dtype)
     if rank != 4 or not (dtype == tf.uint8 or dtype.is_floating):
         raise ValueError(
-            f"{key} is {dtype.name} {tuple(view.shape)}: expected batches [B, H, W, 3], uint8 or "
+            f"{key} is {dtype.name} {tuple(view.shape)}: expected batches [B, H, W, C], uint8 or "
             "float in 0..1"
         )
 

@@ -26,13 +26,13 @@ class SogCLR(ContrastiveModel):
     `.keras` files keep it. Under a `tf.distribute` strategy, build the model in its scope.
 
     Args:
-        encoder: any Keras model from images [B, H, W, 3] in 0..1 to features [B, C].
+        encoder: any Keras model from images [B, H, W, C] in 0..1 to features [B, C].
         loss: a loss, such as `GlobalContrastiveLoss` or `NTXentLoss`.
         projector: a Keras layer or model from features [B, C] to projections [B, D]; None for
             `projection_head(C)`, SimCLR's two layers to 128.
         probe: `sogclr_tf.OnlineProbe`, a linear classifier that learns beside the encoder without
             changing it; None for none. Its batches have "label" int [B], those of both views; or,
-            where other images have the labels, "probe_image" uint8 or float in 0..1 [P, H, W, 3]
+            where other images have the labels, "probe_image" uint8 or float in 0..1 [P, H, W, C]
             and "probe_label" int [P]. A negative label is none.
         encoder_range: the largest value of the pixels that `encoder` was made for: 255 for many of
             `keras.applications`, which rescale by themselves, or 1. By default 1, unless the first
@@ -92,7 +92,7 @@ class SogCLR(ContrastiveModel):
             self.build(elements["view_a"].shape)
 
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Features float32 [B, C] of images uint8, or float in 0..1, [B, H, W, 3]."""
+        """Features float32 [B, C] of images uint8, or float in 0..1, [B, H, W, C]."""
         return self.encoder(augment.as_float(images), training=training)
 
     def project(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:

@@ -29,7 +29,7 @@ class TwoTowerSogCLR(ContrastiveModel):
     scope.
 
     Args:
-        image_encoder: any Keras model from images [B, H, W, 3] in 0..1 to features [B, C].
+        image_encoder: any Keras model from images [B, H, W, C] in 0..1 to features [B, C].
         text_encoder: `sogclr_tf.TextEncoder`, or any Keras model from token ids int [B, L] to
             features [B, C]. For texts that are strings it needs a method `tokenize`, from strings
             [B] to token ids; where that reads a lookup table, the layer that holds it is its
@@ -79,7 +79,7 @@ class TwoTowerSogCLR(ContrastiveModel):
     def build(
         self, image_shape: tuple[int | None, ...], text_shape: tuple[int | None, ...]
     ) -> None:
-        """Makes all weights, for images [B, H, W, 3] and token ids [B, L] of these shapes."""
+        """Makes all weights, for images [B, H, W, C] and token ids [B, L] of these shapes."""
         widths = []
         for encoder, projector, shape, dtype in (
             (self.image_encoder, self.image_projector, image_shape, "float32"),

@@ -36,7 +36,7 @@ def ResNet(  # noqa: N802
 ) -> keras.Model:
     """Returns a residual network without classifier, as a functional model.
 
-    The model maps images float [B, H, W, 3] in 0..1 (no mean or deviation is subtracted unless
+    The model maps images float [B, H, W, C] in 0..1 (no mean or deviation is subtracted unless
     `input_normalization` says so) to features float32 [B, C], the average over positions after the
     last ReLU. C is 512 for depths 18 and 34 and 2048 for the others, times `width_multiplier`.
     Features are float32 under mixed precision too. Layers have fixed names such as
@@ -89,7 +89,7 @@ def small_resnet(
 ) -> keras.Model:
     """Returns a small residual network of basic blocks, of a size that a CPU can train.
 
-    The model maps images float [B, H, W, 3] in 0..1 to features float32 [B, widths[-1]], as
+    The model maps images float [B, H, W, C] in 0..1 to features float32 [B, widths[-1]], as
     `ResNet` does: a 3x3 stem, then one stage per width, each but the first of stride 2.
 
     Args:
@@ -128,7 +128,7 @@ def encoder_names() -> tuple[str, ...]:
 
 
 def build_encoder(name: str, /, input_shape: Sequence[int | None], **options: Any) -> keras.Model:
-    """Returns the encoder called `name`: images float [B, H, W, 3] in 0..1 to float32 [B, C].
+    """Returns the encoder called `name`: images float [B, H, W, C] in 0..1 to float32 [B, C].
 
     Args:
         name: one of `encoder_names()`.
