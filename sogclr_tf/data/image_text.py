@@ -16,7 +16,6 @@ from typing import Any
 import tensorflow as tf
 
 from sogclr_tf.data import stream_arguments
-from sogclr_tf.data.pixel_format import ValueRange
 from sogclr_tf.data.policies import Policy
 from sogclr_tf.data.single_view import SingleViewStream
 from sogclr_tf.data.sources.arrays import ArraySource
@@ -24,6 +23,7 @@ from sogclr_tf.data.sources.base import Source
 from sogclr_tf.data.sources.manifest_table import is_table, lists_paths
 from sogclr_tf.data.sources.open import as_source
 from sogclr_tf.data.sources.readable import usable
+from sogclr_tf.data.stated_pixels import ValueRange
 from sogclr_tf.data.view_size import Size
 
 

@@ -1,20 +1,15 @@
 """What the pixels of a collection are: how many channels, and which stored values are 0 and 1."""
 
 import dataclasses
-import math
-import numbers
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
-ValueRange = tuple[float, float]
+from sogclr_tf.data.stated_pixels import ValueRange, checked_channels, checked_range
 
 # What images in memory, and raw ones in files, may be.
 DTYPES = ("uint8", "uint16", "int16", "float16", "bfloat16", "float32", "float64")
-# The least and the greatest positive number that a float32 holds with all its digits.
-_TINY, _HUGE = (float(getattr(np.finfo(np.float32), name)) for name in ("tiny", "max"))
 # Of the whole range of a dtype the part that images use at least, where no range is stated.
 _USED = 0.5
 
@@ -182,36 +177,3 @@ def small_part(largest: int) -> str:
 def expected_channels(channels: int) -> str:
     """Of messages about images with another number of channels."""
     return f"expected {channels}; state how many they are (channels=, --config.data.channels=)"
-
-
-def checked_channels(channels: Any) -> int:
-    """A number of channels.
-
-    Raises:
-        ValueError: it is no whole number >= 1.
-    """
-    whole = isinstance(channels, numbers.Integral) and not isinstance(channels, bool)
-    if not whole or channels < 1:
-        raise ValueError(f"channels is {channels!r}: expected a whole number >= 1")
-    return int(channels)
-
-
-def checked_range(value_range: Any) -> ValueRange | None:
-    """A stated range as two floats; None, or nothing in it, for none.
-
-    Raises:
-        ValueError: it is not two numbers that a float32 can hold, as well as their difference, the
-            lower one first.
-    """
-    if value_range is None or (np.ndim(value_range) == 1 and len(value_range) == 0):
-        return None
-    try:
-        low, high = (float(value) for value in value_range)
-    except (TypeError, ValueError):
-        low, high = math.nan, math.nan
-    if not (low < high and high - low >= _TINY and max(-low, high, high - low) <= _HUGE):
-        raise ValueError(
-            f"value_range is {value_range!r}: expected (low, high), the stored values that are "
-            "black and white, such as (0, 4095)"
-        )
-    return low, high

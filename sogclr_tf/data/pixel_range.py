@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from sogclr_tf.data import refusal
-from sogclr_tf.data.pixel_format import ValueRange
+from sogclr_tf.data.stated_pixels import ValueRange
 
 # A quarter of the step between two bytes: what rounding and resampling may add, and no other scale.
 SLACK = 1e-3

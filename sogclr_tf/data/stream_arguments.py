@@ -7,11 +7,11 @@ from typing import Any
 import tensorflow as tf
 
 from sogclr_tf.data import policies
-from sogclr_tf.data.pixel_format import ValueRange
 from sogclr_tf.data.policies import Policy
 from sogclr_tf.data.sources.base import Source
 from sogclr_tf.data.sources.open import as_source, from_name, from_path, is_path
 from sogclr_tf.data.sources.readable import usable
+from sogclr_tf.data.stated_pixels import ValueRange
 
 
 def checked_source(

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 from sogclr_tf.data import data_service, policies, stream_arguments
-from sogclr_tf.data.pixel_format import ValueRange
 from sogclr_tf.data.policies import Policy
 from sogclr_tf.data.sources.base import Source
+from sogclr_tf.data.stated_pixels import ValueRange
 from sogclr_tf.data.views import Views
 
 

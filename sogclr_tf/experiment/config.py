@@ -8,7 +8,7 @@ from typing import Any
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from sogclr_tf.data.pixel_format import PixelFormat
+from sogclr_tf.data.stated_pixels import checked_channels, checked_range
 from sogclr_tf.data.view_size import height_and_width
 from sogclr_tf.experiment.size_field import size_field
 
@@ -216,17 +216,13 @@ def check_config(config: ConfigDict) -> None:
         if _is_below(key, unread):
             raise ValueError(f"the config sets '{key}', which a run of {kind} does not read")
     height_and_width(config.data.image_size, "data.image_size")
-    channels = pixel_format(config).channels
+    channels = checked_channels(config.data.channels)
+    checked_range(config.data.value_range)
     bands = config.report.bands
     if bands and (len(bands) not in (1, 3) or not all(0 <= band < channels for band in bands)):
         raise ValueError(
             f"report.bands is {bands}: expected one or three channels in [0, {channels})"
         )
-
-
-def pixel_format(config: ConfigDict) -> PixelFormat:
-    """What the config states of the images' pixels."""
-    return PixelFormat(config.data.channels, config.data.value_range)
 
 
 def differences(config: ConfigDict) -> dict[str, Any]:

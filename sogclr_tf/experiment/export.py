@@ -7,9 +7,9 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from sogclr_tf.data.files.decoding import FILE_CHANNELS
+from sogclr_tf.data.pixel_format import PixelFormat
 from sogclr_tf.data.sources.base import Source
 from sogclr_tf.data.view_size import height_and_width
-from sogclr_tf.experiment.config import pixel_format
 from sogclr_tf.experiment.folder import RunFolder
 from sogclr_tf.export import warmup
 from sogclr_tf.export.files import export_keras, export_tflite
@@ -63,7 +63,7 @@ def export_images(
             model,
             folder.saved_model,
             version=version,
-            pixel_format=pixel_format(config) if source is None else source.pixel_format,
+            pixel_format=source.pixel_format if source else _stated_format(config),
             image_size=_file_size(model, height_and_width(config.data.image_size)),
             **_head(folder, owner, model, probe_source),
             weights=settings.weights,
@@ -73,6 +73,10 @@ def export_images(
     export_keras(model, folder.keras_file)
     if settings.tflite:
         export_tflite(model, folder.tflite_file)
+
+
+def _stated_format(config):
+    return PixelFormat(config.data.channels, config.data.value_range)
 
 
 def _file_size(model, size):

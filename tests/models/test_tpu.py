@@ -217,6 +217,7 @@ def assert_fit_for_a_core(nodes):
     assert [t.name for t in outputs(nodes) if not t.shape.is_fully_defined()] == []
 
 
+@pytest.mark.slow(reason="steps of a ResNet-50, traced for many cores")
 class TestTrace:
     """The step under TPUStrategy and its own collectives, traced but not run."""
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from sogclr_tf.data import pixel_format, pixel_range
 from sogclr_tf.data.sources.base import Source, order
+from sogclr_tf.data.stated_pixels import ValueRange
 from sogclr_tf.example_names import ExampleNames
 
 # Bytes of a row's digest that are kept.
@@ -47,7 +48,7 @@ class ArraySource(Source):
         *,
         texts: Sequence | np.ndarray | None = None,
         channels: int | None = None,
-        value_range: pixel_format.ValueRange | None = None,
+        value_range: ValueRange | None = None,
         name: str = "the array",
         class_names: list[str] | None = None,
     ) -> None:

@@ -9,9 +9,10 @@ import tensorflow as tf
 
 from sogclr_tf.data.files import decoding, python_decoding
 from sogclr_tf.data.files.decode_errors import ERRORS
-from sogclr_tf.data.pixel_format import PixelFormat, ValueRange, checked_channels, checked_range
+from sogclr_tf.data.pixel_format import PixelFormat
 from sogclr_tf.data.sources import first_files
 from sogclr_tf.data.sources.base import Source
+from sogclr_tf.data.stated_pixels import ValueRange, checked_channels, checked_range
 
 # Files that are looked at to tell the bits and channels of a collection.
 _LOOKED_AT = 8

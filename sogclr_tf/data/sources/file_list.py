@@ -8,9 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from sogclr_tf.data.files import python_files
-from sogclr_tf.data.pixel_format import ValueRange
 from sogclr_tf.data.sources.base import order
 from sogclr_tf.data.sources.encoded import EncodedSource
+from sogclr_tf.data.stated_pixels import ValueRange
 from sogclr_tf.example_names import ExampleNames
 from sogclr_tf.printable import printable
 

@@ -8,7 +8,8 @@ import tensorflow as tf
 from sogclr_tf.data import pixel_format as formats
 from sogclr_tf.data.files import decoding, image_header, npy_files, png, python_files
 from sogclr_tf.data.files.decode_errors import UnreadableImageError
-from sogclr_tf.data.pixel_format import PixelFormat, ValueRange
+from sogclr_tf.data.pixel_format import PixelFormat
+from sogclr_tf.data.stated_pixels import ValueRange
 
 
 class FirstFiles(NamedTuple):

@@ -4,10 +4,10 @@ import os
 
 import numpy as np
 
-from sogclr_tf.data.pixel_format import ValueRange
 from sogclr_tf.data.sources import folder_entries, image_files
 from sogclr_tf.data.sources.file_list import FileListSource, Strings, root_of
 from sogclr_tf.data.sources.folder_listing import Listing, list_images
+from sogclr_tf.data.stated_pixels import ValueRange
 from sogclr_tf.printable import printable
 
 

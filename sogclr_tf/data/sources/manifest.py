@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from sogclr_tf.data.pixel_format import ValueRange
 from sogclr_tf.data.sources import manifest_columns as columns
 from sogclr_tf.data.sources.file_list import FileListSource, Strings
 from sogclr_tf.data.sources.manifest_table import Table, read_table
 from sogclr_tf.data.sources.missing_files import missing
+from sogclr_tf.data.stated_pixels import ValueRange
 from sogclr_tf.example_names import ExampleNames
 
 _LOG = logging.getLogger("sogclr_tf")

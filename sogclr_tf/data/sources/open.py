@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from sogclr_tf.data.pixel_format import PixelFormat, ValueRange, checked_range
+from sogclr_tf.data.pixel_format import PixelFormat
 from sogclr_tf.data.sources.arrays import ArraySource, digits
 from sogclr_tf.data.sources.base import Source
 from sogclr_tf.data.sources.folder import FolderSource
@@ -17,6 +17,7 @@ from sogclr_tf.data.sources.manifest_table import is_manifest, is_table, lists_p
 from sogclr_tf.data.sources.tf_dataset import DatasetSource
 from sogclr_tf.data.sources.tfds import TfdsSource
 from sogclr_tf.data.sources.tfrecords import TFRecordSource, matching
+from sogclr_tf.data.stated_pixels import ValueRange, checked_range
 from sogclr_tf.printable import printable
 
 # Collections with a name of their own: name -> function of a split.

@@ -8,6 +8,7 @@ import tensorflow as tf
 from sogclr_tf.data import pixel_format, pixel_range
 from sogclr_tf.data.sources import repeatable, shuffle_bound
 from sogclr_tf.data.sources.base import Source, as_int32
+from sogclr_tf.data.stated_pixels import ValueRange
 
 
 class DatasetSource(Source):
@@ -39,7 +40,7 @@ class DatasetSource(Source):
         shuffle_buffer: int = 10_000,
         buffer_bytes: int = shuffle_bound.BUFFER_BYTES,
         channels: int | None = None,
-        value_range: pixel_format.ValueRange | None = None,
+        value_range: ValueRange | None = None,
         name: str = "the data set",
     ) -> None:
         parts = _image_and_label(dataset.element_spec, name)

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from sogclr_tf.data.pixel_format import ValueRange
 from sogclr_tf.data.sources import shuffle_bound, tfrecord_count
 from sogclr_tf.data.sources.base import as_int32
 from sogclr_tf.data.sources.files_or_arrays import FilesOrArraysSource
 from sogclr_tf.data.sources.raw_records import raw_pixels
+from sogclr_tf.data.stated_pixels import ValueRange
 from sogclr_tf.example_names import ExampleNames
 from sogclr_tf.printable import printable
 

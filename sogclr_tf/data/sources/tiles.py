@@ -37,9 +37,10 @@ class Tiles(Source):
     The grid is made of the sizes that the headers of the files tell. They are read at the first
     start and remembered; an image that has another size later stops the training.
 
-    Of a JPEG only the part around a tile is turned into pixels, of other kinds the whole image. As
-    tiles come in random order, a file is read again for each; a thread that makes views holds one
-    file and one tile. docs/data.md has measurements.
+    Of a JPEG only the part around a tile is turned into pixels, of a TIFF only the strips or tiles
+    that it touches, of other kinds the whole image. As tiles come in random order, a file is read
+    again for each; a thread that makes views holds one file and one tile. docs/data.md has
+    measurements.
 
     Args:
         source: image files (`FolderSource`, `ManifestSource`), an `ArraySource`, or some of their

@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.files import write_folder, write_table
@@ -372,3 +373,19 @@ def test_files_are_looked_for_by_their_tiles(folder):
     tiles.check_files(np.array([0, 7, 12]))
     assert asked[0] is None
     assert asked[1].tolist() == [0, 2]
+
+
+@pytest.mark.slow(reason="decoding traced for another kind of file")
+def test_of_a_tiff_of_many_bands(tmp_path):
+    """Whose levels are kept, and of which only the segments around a tile are decoded."""
+    scene = np.random.default_rng(1).integers(0, 4096, (100, 130, 13), np.uint16)
+    path = tmp_path / "scene.tif"
+    options = {"photometric": "minisblack", "planarconfig": "contig", "tile": (32, 32)}
+    tifffile.imwrite(path, scene, **options)
+    tiles = Tiles(FolderSource(tmp_path, value_range=(0, 4095)), 24, 40)
+    found, indices = all_of(tiles)
+    assert indices == list(range(2 * 3))
+    expected = np.stack(tiles_of(scene, (24, 24), (40, 40))).astype(np.float32) / 4095
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert tiles.pixel_format.channels == 13
+    assert tiles.in_python
