@@ -1,13 +1,12 @@
 """Images per second of the training stream, by the kind of file that holds the images."""
 
 import pathlib
-import statistics
 import tempfile
 
 import numpy as np
 import sklearn.datasets
 import tensorflow as tf
-from benchmarks.input import BATCH, measure
+from benchmarks.input import BATCH, measure, table
 
 import sogclr_tf
 from sogclr_tf.data.policies import bands
@@ -31,7 +30,7 @@ def run(options):
     with tempfile.TemporaryDirectory() as folder:
         made = contenders(pathlib.Path(folder))
         speeds = measure(made, options.rounds, options.seconds)
-    return {"batch": BATCH, "kinds": speeds}, table(speeds)
+    return {"batch": BATCH, "kinds": speeds}, table("files", speeds, "JPEG, folder")
 
 
 def contenders(folder):
@@ -124,16 +123,3 @@ def tiff(compression=None):
         )
 
     return write
-
-
-def table(speeds):
-    """Medians, spread and ratio to a folder of JPEG files; as Markdown."""
-    base = statistics.median(next(iter(speeds.values())))
-    lines = ["| files | img/s | least to most | to a JPEG folder |", "|---|---|---|---|"]
-    for name, values in speeds.items():
-        middle = statistics.median(values)
-        lines.append(
-            f"| {name} | {middle:,.0f} | {min(values):,.0f} to {max(values):,.0f} "
-            f"| {middle / base:.2f} |"
-        )
-    return "\n".join(lines) + "\n"

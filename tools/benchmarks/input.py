@@ -32,7 +32,7 @@ def run(options):
     for size in [options.size] if options.size else [32, 224]:
         speeds = measure(contenders(size), options.rounds, options.seconds)
         found[size] = speeds
-        tables.append(table(size, speeds))
+        tables.append(table(f"{size}x{size}, two views", speeds, "tf.image"))
     return {"batch": BATCH, "sizes": found}, "\n".join(tables)
 
 
@@ -184,17 +184,17 @@ def speed(dataset, seconds):
     return count / (time.perf_counter() - began)
 
 
-def table(size, speeds):
-    """Medians, spread, ratio to tf.image, milliseconds per image; as Markdown."""
-    base = statistics.median(speeds["tf.image"])
+def table(title, speeds, base):
+    """Medians, spread, ratio to the contender `base`, milliseconds per image; as Markdown."""
+    compared = statistics.median(speeds[base])
     lines = [
-        f"| {size}x{size}, two views | img/s | least to most | to tf.image | ms per image |",
+        f"| {title} | img/s | least to most | to {base} | ms per image |",
         "|---|---|---|---|---|",
     ]
     for name, values in speeds.items():
         middle = statistics.median(values)
         lines.append(
             f"| {name} | {middle:,.0f} | {min(values):,.0f} to {max(values):,.0f} "
-            f"| {middle / base:.2f} | {1000 / middle:.3f} |"
+            f"| {middle / compared:.2f} | {1000 / middle:.3f} |"
         )
     return "\n".join(lines) + "\n"
