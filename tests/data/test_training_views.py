@@ -104,6 +104,7 @@ class TestStream:
         assert counts.min() >= 28
         assert counts.max() <= 40
 
+    @pytest.mark.slow(reason="streams begun at every step")
     def test_starts_anywhere(self, stream_views):
         steps = stream_views.steps_per_epoch
         whole = take(stream_views.stream(), 2 * steps + 1)

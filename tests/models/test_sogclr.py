@@ -253,7 +253,7 @@ class TestBadInput:
 
     def test_views_of_the_wrong_rank(self):
         stream = views().epoch(0).unbatch()
-        with pytest.raises(ValueError, match=r"expected batches \[B, H, W, 3\]"):
+        with pytest.raises(ValueError, match=r"expected batches \[B, H, W, C\]"):
             model().fit(stream)
 
     def test_batch_of_one(self):

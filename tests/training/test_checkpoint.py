@@ -170,6 +170,7 @@ class TestResume:
         with pytest.raises(ValueError, match="3 steps of the epoch are behind, and steps_per_exec"):
             train(tmp_path, initial_step=3, steps_per_execution=2)
 
+    @pytest.mark.slow(reason="a training that begins anew several times")
     def test_a_run_that_is_over_stays_as_it_is(self, tmp_path, whole):
         train(tmp_path)
         before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}

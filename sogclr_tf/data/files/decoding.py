@@ -16,7 +16,7 @@ from sogclr_tf.data.pixel_format import PixelFormat
 
 # 100 million pixels decode to 300 MB.
 MAX_PIXELS = 100_000_000
-RGB = PixelFormat()
+_RGB = PixelFormat()
 # What images of these kinds can be decoded to.
 FILE_CHANNELS = (1, 3)
 
@@ -41,7 +41,7 @@ def shape(encoded: tf.Tensor) -> tf.Tensor:
 def decode(
     encoded: tf.Tensor,
     max_pixels: int = MAX_PIXELS,
-    pixel_format: PixelFormat = RGB,
+    pixel_format: PixelFormat | None = None,
 ) -> tf.Tensor:
     """The pixels of an image file: uint8, or where the format is deep float32, [height, width, C].
 
@@ -52,13 +52,15 @@ def decode(
     Args:
         encoded: scalar string, the bytes of an image file.
         max_pixels: height * width above which an image is refused.
-        pixel_format: of the result, with 3 channels or 1.
+        pixel_format: of the result, with 3 channels or 1; by default 3 of 8 bits.
 
     Raises:
         tf.errors.InvalidArgumentError: the file cannot be read, or is too large; it has 16 bits of
             which only lower ones are used, and the format is not deep; or 8 bits, and the format
             has a range that is wider.
     """
+    # No default of its own, which a SavedModel could not hold.
+    pixel_format = pixel_format or _RGB
     head, kind, size, orientation = image_header.read(encoded)
     encoded = _allowed(encoded, size, max_pixels)
     pixels, full = _stored_pixels(encoded, head, kind, pixel_format)
@@ -69,7 +71,7 @@ def decode_crop(
     encoded: tf.Tensor,
     box: tf.Tensor,
     max_pixels: int = MAX_PIXELS,
-    pixel_format: PixelFormat = RGB,
+    pixel_format: PixelFormat | None = None,
 ) -> tf.Tensor:
     """A rectangle of an image, equal bit for bit to the same rectangle of `decode(encoded)`.
 
@@ -88,6 +90,7 @@ def decode_crop(
     Raises:
         tf.errors.InvalidArgumentError: as `decode`, or the image lacks the box.
     """
+    pixel_format = pixel_format or _RGB
     head, kind, size, orientation = image_header.read(encoded)
     encoded = _allowed(encoded, size, max_pixels)
     box = tf.unstack(exif.stored_box(tf.convert_to_tensor(box), size, orientation))

@@ -68,6 +68,7 @@ def test_all_that_is_left_out_says_why(source):
         assert re.match(expected, why), why
 
 
+@pytest.mark.slow(reason="a pipeline traced for each kind of damage")
 @pytest.mark.parametrize("place", range(len(BAD)), ids=BAD)
 def test_pipelines_say_why(source, place):
     _, expected = BAD[[*BAD][place]]
