@@ -282,7 +282,9 @@ class TestTwoSteps:
             config.data.data_dir = str(request.getfixturevalue("emoji_dir"))
             config.data.train_split = f"train[:{2 * BATCH}]"
             return image_text_task.ImageTextTask(config, "train")
-        images = np.random.default_rng(0).integers(0, 256, (2 * BATCH, 40, 40, 3), np.uint8)
+        images = np.random.default_rng(0).integers(
+            0, 256, (2 * BATCH, 40, 40, config.data.channels), np.uint8
+        )
         source = sogclr_tf.ArraySource(images, np.arange(2 * BATCH) % 2)
         monkeypatch.setattr(image_task, "open_source", lambda *_: source)
         return image_task.ImageTask(config, "train")

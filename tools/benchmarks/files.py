@@ -22,6 +22,7 @@ def add_arguments(parser):
         "paths and in TFRecords; the same pixels as PNG, TIFF and .npy files; and 13 bands of 16 "
         "bits, 128x128, as TIFF and .npy. tifffile and imagecodecs must be installed."
     )
+    parser.add_argument("--kinds", nargs="+", help='some alone, such as "TIFF" ".npy"')
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0, help="of every turn")
 
@@ -29,6 +30,8 @@ def add_arguments(parser):
 def run(options):
     with tempfile.TemporaryDirectory() as folder:
         made = contenders(pathlib.Path(folder))
+        if options.kinds:
+            made = {name: made[name] for name in ("JPEG, folder", *options.kinds)}
         speeds = measure(made, options.rounds, options.seconds)
     return {"batch": BATCH, "kinds": speeds}, table("files", speeds, "JPEG, folder")
 
