@@ -60,15 +60,26 @@ def look_at(
                 f"images of {name} have {stored.channels} channels: "
                 f"{formats.expected_channels(channels)}"
             )
-        if not stored.in_python and channels not in decoding.FILE_CHANNELS:
-            raise ValueError(
-                f"channels is {channels} for {name}: JPEG, PNG, WebP, BMP and GIF files give 1 or 3"
-            )
+        if not stored.in_python:
+            check_channels(channels, name)
     if value_range is None:
         _check_range(found, name)
     deep = any(stored.dtype != tf.uint8 for stored in found)
     in_python = any(stored.in_python for stored in found)
     return FirstFiles(PixelFormat(channels, value_range, deep), in_python)
+
+
+def check_channels(channels: int, name: str) -> None:
+    """Raises ValueError where files that TensorFlow decodes cannot have so many channels.
+
+    Args:
+        channels: of decoded images.
+        name: what to call the collection in the message.
+    """
+    if channels not in decoding.FILE_CHANNELS:
+        raise ValueError(
+            f"channels is {channels} for {name}: JPEG, PNG, WebP, BMP and GIF files give 1 or 3"
+        )
 
 
 def _channels(found: list[_Stored]) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from sogclr_tf.data.sources import shuffle_bound
+from sogclr_tf.data.sources import first_files, shuffle_bound
 from sogclr_tf.data.sources.base import as_int32
 from sogclr_tf.data.sources.files_or_arrays import FilesOrArraysSource
 from sogclr_tf.data.stated_pixels import ValueRange
@@ -73,6 +73,8 @@ class TfdsSource(FilesOrArraysSource):
         self._builder, self._split, self._text, self._image = builder, split, text, image
         if not encoded:
             self._hold_arrays(tf.as_dtype(feature.dtype), (*feature.shape, 1)[2])
+        elif channels is not None:
+            first_files.check_channels(channels, self.name)
         mean = _largest_mean(builder, instructions)
         self._shuffle_buffer = shuffle_bound.bounded(
             shuffle_buffer, buffer_bytes, [mean * self.size], [self.size], self.name
