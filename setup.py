@@ -31,7 +31,7 @@ setup(
         "ml_collections>=1.0",
         "matplotlib",
         "numpy",
-        "pillow",
+        "pillow>=11.3",  # the first with a decoder of AVIF
         "scikit-learn",
         "tensorboard>=2.20",
         "threadpoolctl",
