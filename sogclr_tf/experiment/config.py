@@ -25,7 +25,8 @@ FREE_KEYS = (
 # Sections and keys that a run of the other kind does not read.
 _IMAGES_ALONE = (
     *("data.features", "data.on_error", "data.service", "augment_b", "projector.layers"),
-    *("report", "monitor", "evaluation", "export.weights", "export.warmup", "export.tflite"),
+    *("projector.normalization", "report", "monitor", "evaluation"),
+    *("export.weights", "export.warmup", "export.tflite"),
 )
 _IMAGES_WITH_TEXTS = ("text_encoder",)
 # Sections whose further keys are arguments of what their `name` names, and checked there.
@@ -51,7 +52,7 @@ def default_config() -> ConfigDict:
             "augment_b": {key: placeholder(float) for key in _augment()},
             "encoder": {"name": "resnet50"},  # and the arguments that it takes
             "text_encoder": _text_encoder(),
-            "projector": {"layers": 2, "output": 128},
+            "projector": {"layers": 2, "output": 128, "normalization": "batch"},  # or layer
             "loss": _loss(),
             "batch_size": 64,
             "epochs": 100,

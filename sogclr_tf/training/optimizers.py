@@ -21,7 +21,7 @@ def build_optimizer(
 ) -> keras.optimizers.Optimizer:
     """Returns the Keras optimizer called `name`, by which kernels alone decay.
 
-    Biases, batch normalization and a learned temperature never do.
+    Biases, normalizations (gamma and beta of every kind) and a learned temperature never do.
 
     "lars" and "sgd" have momentum 0.9, without Nesterov; "adam", "adamw" and "lamb" have Keras's
     defaults. The decay of "lars" is coupled (added to the gradient, as in SimCLR); that of "sgd",

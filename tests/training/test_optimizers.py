@@ -17,6 +17,8 @@ def network():
             keras.Input((3,)),
             keras.layers.Dense(4, name="beta_dense"),
             keras.layers.BatchNormalization(name="bn"),
+            keras.layers.GroupNormalization(2, name="gn"),
+            keras.layers.LayerNormalization(name="ln"),
         ]
     )
     for weight in model.trainable_variables:
