@@ -61,9 +61,12 @@ def default_config() -> ConfigDict:
             "optimizer": {
                 "name": "lars",
                 "learning_rate": 0.075,
-                "scaling": "sqrt",  # of the rate with the batch size; or linear, constant
+                # Of the rate with the examples of an update; or linear, constant.
+                "scaling": "sqrt",
                 "weight_decay": 1e-6,
                 "warmup_epochs": 10.0,
+                # Batches whose gradients are averaged for one update of the weights; 1: each.
+                "gradient_accumulation_steps": 1,
             },
             "checkpoint": {
                 "every_epochs": 10,
@@ -219,6 +222,12 @@ def check_config(config: ConfigDict) -> None:
     height_and_width(config.data.image_size, "data.image_size")
     channels = checked_channels(config.data.channels)
     checked_range(config.data.value_range)
+    accumulated = config.optimizer.gradient_accumulation_steps
+    if accumulated < 1:
+        raise ValueError(
+            f"optimizer.gradient_accumulation_steps is {accumulated}: give the batches that make "
+            "one update, 1 for none to be accumulated"
+        )
     bands = config.report.bands
     if bands and (len(bands) not in (1, 3) or not all(0 <= band < channels for band in bands)):
         raise ValueError(
