@@ -8,7 +8,7 @@ import tensorflow as tf
 # The registry, so that Keras knows every loss that a saved model may have.
 from sogclr_tf.losses import registry, replica  # noqa: F401
 from sogclr_tf.losses.base import ContrastiveLoss
-from sogclr_tf.models import input_checks, replica_checks
+from sogclr_tf.models import input_checks, replica_checks, virtual_batch
 from sogclr_tf.models.metrics import FeatureStd, LogMeanExp
 from sogclr_tf.models.stream_fit import TrainsOnStreams
 from sogclr_tf.networks.image_format import check_channels_last
@@ -23,24 +23,29 @@ class ContrastiveModel(TrainsOnStreams):
 
     Args:
         loss: a `ContrastiveLoss`.
+        chunks: parts in which a training step takes each replica's batch.
         **kwargs: as for `keras.Model`.
 
     Raises:
         TypeError: `loss` is no `ContrastiveLoss`.
-        ValueError: Keras is set to images that are not channels_last, or another
+        ValueError: `chunks` is no whole number from 1 on, Keras is set to images that are not
+            channels_last, or another
             `MirroredStrategy` of this process has trained a model.
     """
 
-    def __init__(self, loss: ContrastiveLoss, **kwargs: Any) -> None:
+    def __init__(self, loss: ContrastiveLoss, chunks: int = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not isinstance(loss, ContrastiveLoss):
             raise TypeError(
                 f"loss is {loss!r}: expected a loss such as sogclr_tf.{self.batch_spec.example}"
             )
+        if isinstance(chunks, bool) or chunks != int(chunks) or chunks < 1:
+            raise ValueError(f"chunks is {chunks!r}: expected a whole number >= 1")
         check_channels_last()
         replica_checks.check_only_strategy(self.distribute_strategy)
         # Not `loss`, which is what Keras's compile() sets.
         self.contrastive_loss = loss
+        self.chunks = int(chunks)
         self._means = [_mean_of(name) for name in ("loss", *loss.metric_names)]
         self._feature_std: FeatureStd | None = None
 
@@ -72,38 +77,47 @@ class ContrastiveModel(TrainsOnStreams):
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         batch = input_checks.unpack(data)
-        with tf.GradientTape() as tape:
-            features, logged = self._contrast(batch, training=True)
-            total = self.optimizer.scale_loss(logged["loss"] + self._penalty())
-        weights = self.trainable_weights
-        gradients = tape.gradient(total, weights)
+        found = self._gradient(batch) if self.chunks == 1 else virtual_batch.gradient(self, batch)
         # Else both would count a batch that turned out not to exist, at the end of the data.
-        with tf.control_dependencies([total]):
-            self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
+        with tf.control_dependencies([found.logged["loss"]]):
+            self.optimizer.apply_gradients(
+                zip(found.by_weights, self.trainable_weights, strict=True)
+            )
             self._trained_steps.assign_add(1)
-        self.after_step(features, batch, training=True)
-        return self._log(features, logged)
+        self.after_step(found.features, batch, training=True)
+        return self._log(found.features, found.logged)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         batch = input_checks.unpack(data)
-        features, logged = self._contrast(batch, training=False)
+        features, a, b = self.encode_batch(batch, training=False)
+        logged = self.contrast(a, b, batch["index"], training=False)
         self.after_step(features, batch, training=False)
         return self._log(features, logged)
+
+    def penalty(self) -> tf.Tensor:
+        """The encoders' own losses at their last call, this replica's share: a float32 scalar."""
+        return tf.add_n(self.losses or [tf.zeros(())]) / replica.count()
 
     def after_step(self, features: tf.Tensor, batch: dict[str, tf.Tensor], training: bool) -> None:
         """What else takes part in a step, after it: `features` are as `encode_batch` gave them."""
 
-    def _contrast(self, batch, training):
-        """(features of the images, {name: float32 scalar} of the loss and what is read beside)."""
-        features, a, b = self.encode_batch(batch, training=training)
-        loss, logged = self.contrastive_loss.loss_and_metrics(
-            a, b, batch["index"], training=training
-        )
-        return features, {"loss": loss, **logged}
+    def contrast(
+        self, a: tf.Tensor, b: tf.Tensor, index: tf.Tensor, training: bool
+    ) -> dict[str, tf.Tensor]:
+        """{name: float32 scalar} of the loss and what is logged beside it, of raw projections."""
+        loss, logged = self.contrastive_loss.loss_and_metrics(a, b, index, training=training)
+        return {"loss": loss, **logged}
 
-    def _penalty(self):
-        """The encoders' own regularization losses; this replica's share of them."""
-        return tf.add_n(self.losses) / replica.count() if self.losses else 0.0
+    def _gradient(self, batch):
+        with tf.GradientTape() as tape:
+            features, a, b = self.encode_batch(batch, training=True)
+            # Before the exchange of projections, at which another replica may begin to encode: it
+            # adds its losses to the same layers.
+            penalty = self.penalty()
+            logged = self.contrast(a, b, batch["index"], training=True)
+            total = self.optimizer.scale_loss(logged["loss"] + penalty)
+        by_weights = tape.gradient(total, self.trainable_weights)
+        return virtual_batch.Gradient(features, logged, by_weights)
 
     def _log(self, features, logged):
         for mean in self._means:
@@ -119,7 +133,7 @@ class ContrastiveModel(TrainsOnStreams):
         """`get_config` of a model that is made of these parts and the loss."""
         parts["loss"] = self.contrastive_loss
         config = {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
-        return {**keras.Model.get_config(self), **config}
+        return {**keras.Model.get_config(self), **config, "chunks": self.chunks}
 
     @classmethod
     def from_config(

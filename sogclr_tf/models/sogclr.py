@@ -55,10 +55,11 @@ class SogCLR(ContrastiveModel):
         projector: keras.layers.Layer | None = None,
         probe: OnlineProbe | None = None,
         encoder_range: int | None = None,
+        chunks: int = 1,
         name: str = "sogclr",
         **kwargs: Any,
     ) -> None:
-        super().__init__(loss, name=name, **kwargs)
+        super().__init__(loss, chunks, name=name, **kwargs)
         encoder_checks.check_one_tensor(encoder)
         self.encoder = unit_range.in_unit_range(encoder, encoder_range)
         self.encoder_range = encoder_range

@@ -58,10 +58,11 @@ class TwoTowerSogCLR(ContrastiveModel):
         image_projector: keras.layers.Layer | None = None,
         text_projector: keras.layers.Layer | None = None,
         encoder_range: int | None = None,
+        chunks: int = 1,
         name: str = "two_tower",
         **kwargs: Any,
     ) -> None:
-        super().__init__(loss, name=name, **kwargs)
+        super().__init__(loss, chunks, name=name, **kwargs)
         encoder_checks.check_one_tensor(image_encoder)
         encoder_checks.check_one_tensor(text_encoder, "token ids")
         self.image_encoder = unit_range.in_unit_range(image_encoder, encoder_range)

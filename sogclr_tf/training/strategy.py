@@ -64,6 +64,16 @@ def jit_compile(strategy: tf.distribute.Strategy) -> str | bool:
     return "auto" if strategy.num_replicas_in_sync == 1 and not _is_tpu(strategy) else False
 
 
+def may_loop() -> bool:
+    """Whether the step at hand may hold a loop with updates of variables and exchanges in it.
+
+    Not where TensorFlow traces replicas in threads, which meet at each of these: a graph that is
+    traced inside the step, such as the body of a loop, is none that they could meet in.
+    """
+    single = (tf.distribute.OneDeviceStrategy, tf.distribute.TPUStrategy)
+    return not tf.distribute.has_strategy() or isinstance(tf.distribute.get_strategy(), single)
+
+
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
     """Whether this process is the one that writes files: the first of several workers."""
     if not spans_workers(strategy):
