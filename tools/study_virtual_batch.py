@@ -55,7 +55,7 @@ class Run(NamedTuple):
 
 
 IMAGES, MEASURED = 10_000, 2_000
-EPOCHS = 12
+EPOCHS = 8
 RATES = (1e-3, 2e-3, 4e-3)
 RATE_WAY, RATE_UPDATE = "batch 64", 64
 METHODS = ("SimCLR", "SogCLR 0.9")

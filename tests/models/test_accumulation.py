@@ -117,10 +117,11 @@ def trained_by(name, gradients, parts, wrap=lambda optimizer: optimizer):
     optimizer = build_optimizer(name, schedule, decay, gradient_accumulation_steps=parts)
     wrapped = wrap(optimizer)
     wrapped.build([kernel])
+    step = tf.function(lambda gradient: wrapped.apply([gradient], [kernel]))
     rates = []
     for gradient in gradients:
         rates.append(float(optimizer.learning_rate))
-        wrapped.apply([tf.constant(gradient)], [kernel])
+        step(tf.constant(gradient))
     return rates, kernel.numpy()
 
 
@@ -143,11 +144,10 @@ class TestOptimizers:
         def wrap(optimizer):
             return keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2.0)
 
-        # Overflow halves the scale of the losses behind it, which Keras gives `scale_loss` too.
+        # Overflow halves the scale of what comes behind it.
         scales = np.where(np.arange(11) < 4, 2.0, 1.0).reshape(-1, 1, 1).astype(np.float32)
         _, want = trained_by(name, gradients, 2)
         _, kernel = trained_by(name, overflowing * scales, 2, wrap)
-        # Its schedule ends with the calls that were counted on.
         assert_close(kernel, want)
 
     def test_what_waits_is_counted(self):
