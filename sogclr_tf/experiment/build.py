@@ -117,16 +117,36 @@ def image_text_model(config: ConfigDict, pairs: Stream, words: list[str]) -> Two
 def compile_model(
     config: ConfigDict, model: ContrastiveModel, stream: Stream, strategy: tf.distribute.Strategy
 ) -> None:
-    """Gives a model the optimizer and the way to run that the config says."""
+    """Gives a model the optimizer and the way to run that the config says.
+
+    Raises:
+        ValueError: a value is out of its range, or the whole of training is not one update.
+    """
     settings = config.optimizer
-    rate = scaled_learning_rate(settings.learning_rate, config.batch_size, settings.scaling)
+    accumulated = settings.gradient_accumulation_steps
+    rate = scaled_learning_rate(
+        settings.learning_rate, config.batch_size * accumulated, settings.scaling
+    )
+    steps = config.epochs * stream.steps_per_epoch
+    if steps < accumulated:
+        raise ValueError(
+            f"optimizer.gradient_accumulation_steps is {accumulated}, but all {config.epochs} "
+            f"epochs have {steps} batches, so that the weights would never be updated: "
+            "accumulate fewer, or train longer"
+        )
     schedule = warmup_cosine(
         rate,
-        total_steps=config.epochs * stream.steps_per_epoch,
-        warmup_steps=int(settings.warmup_epochs * stream.steps_per_epoch),
+        total_steps=steps // accumulated,
+        warmup_steps=int(settings.warmup_epochs * stream.steps_per_epoch / accumulated),
+        gradient_accumulation_steps=accumulated,
     )
     model.compile(
-        optimizer=build_optimizer(settings.name, schedule, settings.weight_decay),
+        optimizer=build_optimizer(
+            settings.name,
+            schedule,
+            settings.weight_decay,
+            gradient_accumulation_steps=accumulated,
+        ),
         steps_per_execution=config.steps_per_execution,
         jit_compile=jit_compile(strategy),
     )

@@ -25,7 +25,8 @@ FREE_KEYS = (
 # Sections and keys that a run of the other kind does not read.
 _IMAGES_ALONE = (
     *("data.features", "data.on_error", "data.service", "augment_b", "projector.layers"),
-    *("report", "monitor", "evaluation", "export.weights", "export.warmup", "export.tflite"),
+    *("projector.normalization", "report", "monitor", "evaluation"),
+    *("export.weights", "export.warmup", "export.tflite"),
 )
 _IMAGES_WITH_TEXTS = ("text_encoder",)
 # Sections whose further keys are arguments of what their `name` names, and checked there.
@@ -51,7 +52,7 @@ def default_config() -> ConfigDict:
             "augment_b": {key: placeholder(float) for key in _augment()},
             "encoder": {"name": "resnet50"},  # and the arguments that it takes
             "text_encoder": _text_encoder(),
-            "projector": {"layers": 2, "output": 128},
+            "projector": {"layers": 2, "output": 128, "normalization": "batch"},  # or layer
             "loss": _loss(),
             "batch_size": 64,
             "chunks": 1,  # parts in which a replica takes its batch, to need less memory
@@ -61,9 +62,12 @@ def default_config() -> ConfigDict:
             "optimizer": {
                 "name": "lars",
                 "learning_rate": 0.075,
-                "scaling": "sqrt",  # of the rate with the batch size; or linear, constant
+                # Of the rate with the examples of an update; or linear, constant.
+                "scaling": "sqrt",
                 "weight_decay": 1e-6,
                 "warmup_epochs": 10.0,
+                # Batches whose gradients are averaged for one update of the weights; 1: each.
+                "gradient_accumulation_steps": 1,
             },
             "checkpoint": {
                 "every_epochs": 10,
@@ -225,6 +229,12 @@ def check_config(config: ConfigDict) -> None:
     height_and_width(config.data.image_size, "data.image_size")
     channels = checked_channels(config.data.channels)
     checked_range(config.data.value_range)
+    accumulated = config.optimizer.gradient_accumulation_steps
+    if accumulated < 1:
+        raise ValueError(
+            f"optimizer.gradient_accumulation_steps is {accumulated}: give the batches that make "
+            "one update, 1 for none to be accumulated"
+        )
     bands = config.report.bands
     if bands and (len(bands) not in (1, 3) or not all(0 <= band < channels for band in bands)):
         raise ValueError(

@@ -27,6 +27,7 @@ from sogclr_tf.experiment.task import Task
 from sogclr_tf.experiment.train import train
 from sogclr_tf.experiment.verbosity import verbosity
 from sogclr_tf.export.load import ServedEncoder, load_encoder
+from sogclr_tf.models import replica_checks
 from sogclr_tf.models.contrastive import ContrastiveModel
 from sogclr_tf.networks.image_format import check_channels_last
 from sogclr_tf.report import figures
@@ -75,6 +76,7 @@ def run(job: Job, strategy: tf.distribute.Strategy) -> None:
 def _run(job: Job, strategy: tf.distribute.Strategy) -> None:
     check_channels_last()
     config, folder, chief = job.config, job.folder, is_chief(strategy)
+    replica_checks.check_accumulation(config.optimizer.gradient_accumulation_steps, strategy)
     build.set_precision(config.precision)
     task = (ImageTextTask if has_texts(config) else ImageTask)(config, job.mode)
     source = task.stream.source

@@ -103,6 +103,16 @@ def forget_backed_up_epoch(model: keras.Model) -> None:
     model._initial_epoch = None
 
 
+def accumulated_batches(optimizer: keras.optimizers.Optimizer) -> tuple[int, int]:
+    """(batches whose gradients wait for the next update, batches that make one); (0, 1) of most."""
+    # The one that scales losses in float16 holds the one that steps.
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    batches = getattr(optimizer, "gradient_accumulation_steps", None) or 1
+    # `iterations` counts updates.
+    calls = int(keras.ops.convert_to_numpy(optimizer._iterations)) if batches > 1 else 0
+    return calls % batches, batches
+
+
 @contextlib.contextmanager
 def one_replica(layer: keras.layers.Layer) -> Iterator[None]:
     """Batch statistics without the sum over replicas, whose gradient a SavedModel cannot hold."""

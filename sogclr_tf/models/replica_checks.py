@@ -35,13 +35,15 @@ def check_only_strategy(strategy: tf.distribute.Strategy, *, trains: bool = Fals
         _trained_on.append(strategy)
 
 
-def check_accumulation(optimizer: Any, strategy: tf.distribute.Strategy) -> None:
-    """Raises ValueError where Keras would have to accumulate gradients on several replicas."""
-    # The one that scales losses in float16 holds the one that steps.
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-    steps = getattr(optimizer, "gradient_accumulation_steps", None)
+def check_accumulation(steps: int, strategy: tf.distribute.Strategy) -> None:
+    """Raises ValueError where Keras would have to accumulate gradients on several replicas.
+
+    Args:
+        steps: batches that make one update.
+        strategy: of the model.
+    """
     replicas = strategy.num_replicas_in_sync
-    if steps and replicas > 1:
+    if steps > 1 and replicas > 1:
         raise ValueError(
             f"gradient_accumulation_steps is {steps} on {replicas} replicas of "
             f"{type(strategy).__name__}: Keras accumulates on one device alone, so leave it out "

@@ -1,6 +1,7 @@
 """`fit` and `evaluate` on training streams."""
 
 import functools
+import logging
 from typing import Any
 
 import keras
@@ -24,6 +25,7 @@ from sogclr_tf.models.training_memory import RemembersTraining
 from sogclr_tf.training.callbacks import in_order
 from sogclr_tf.training.optimizers import averages_weights
 
+_LOG = logging.getLogger("sogclr_tf")
 # Batches that a stream may have run ahead of the training, and more.
 _AHEAD = 100
 
@@ -97,7 +99,8 @@ class TrainsOnStreams(RemembersTraining):
         input_checks.check_initial_step(initial_step, x, kwargs)
         replica_checks.warn_of_batch_norm(self, self.distribute_strategy)
         chunk_checks.warn_of_batch_norm(self)
-        replica_checks.check_accumulation(self.optimizer, self.distribute_strategy)
+        _, accumulated = keras_hooks.accumulated_batches(self.optimizer)
+        replica_checks.check_accumulation(accumulated, self.distribute_strategy)
         if kwargs.get("validation_data") is not None:
             kwargs["validation_data"] = self._held_out(kwargs["validation_data"])
         if not isinstance(x, Stream):
@@ -139,6 +142,7 @@ class TrainsOnStreams(RemembersTraining):
             )
         if averages_weights(self.optimizer):
             self.averaged_step = self.trained_steps
+        _warn_of_accumulated(self.optimizer)
         return history
 
     def _prepare(self, x: Any) -> Any:
@@ -215,3 +219,15 @@ class TrainsOnStreams(RemembersTraining):
     @property
     def _replicas(self) -> int:
         return self.distribute_strategy.num_replicas_in_sync
+
+
+def _warn_of_accumulated(optimizer: keras.optimizers.Optimizer) -> None:
+    """Says that a fit ended between two updates of the weights."""
+    waiting, batches = keras_hooks.accumulated_batches(optimizer)
+    if waiting:
+        _LOG.warning(
+            "fit ended with the gradients of %d batches accumulated, of the %d that make an "
+            "update: the next fit of this model goes on with them, without one they are lost",
+            waiting,
+            batches,
+        )

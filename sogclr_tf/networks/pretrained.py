@@ -27,6 +27,7 @@ _OTHERS = (
     (r"(cls_token|pos_embed|patch_embed)", "a vision transformer"),
     (r"(preact|post)_bn", "a ResNet of version 2"),
     (r"conv\d_block\d+_2_conv/depthwise", "a ResNeXt"),
+    (r"^stem_gn/", "a ResNet of this package with group normalization, which needs no import"),
 )
 
 
@@ -154,6 +155,7 @@ def _network(origin, arrays, layout, prefix):
         )
     width = stem[-1]
     _check_width(origin, width, kernel("stage1_block1_conv2") or (3, 3, width, width))
+    _check_batch_norm(origin, arrays, layout, prefix)
     return {"depth": depth, "width_multiplier": width // 64, "stem": _STEMS[stem[:2]]}
 
 
@@ -194,6 +196,18 @@ def _check_width(origin, width, inner):
         raise ValueError(
             f"{origin} is a wide ResNet, with {fan_out} channels within a block after a stem of "
             f"{width}: expected {width} there too, as a width multiplier widens every layer"
+        )
+
+
+def _check_batch_norm(origin, arrays, layout, prefix):
+    """Refuses normalizations without statistics of batches, whose gamma and beta look the same."""
+    mean = layout.parameters["moving_mean"]
+    gamma = _name(layout, prefix, "stem_bn", "gamma")
+    if gamma in arrays and not any(name.endswith(mean) for name in arrays):
+        raise ValueError(
+            f"{origin} has {gamma} but no {mean.strip('./')} at all, so that its normalizations "
+            "are not those of batches (but of groups of channels, perhaps): only ResNets with "
+            "batch normalization can be imported"
         )
 
 

@@ -4,9 +4,10 @@ The layout is the one called v1.5: a bottleneck strides in its 3x3 convolution, 
 a 1x1 convolution only where the shape changes. Three details follow SimCLR (arXiv 2002.05709):
 the last batch normalization of a block starts with gamma = 0, so that every block starts as its
 shortcut; statistics are those of the global batch (`synchronized=True`); and convolutions start
-from a truncated normal of variance 1 / fan_in, which is half of He's 2 / fan_in. The options
-`padding`, `stride_in` and `input_normalization` are for weights of other libraries
-(`pretrained.py`).
+from a truncated normal of variance 1 / fan_in, which is half of He's 2 / fan_in. With
+`normalization="group"` there is group normalization (Wu and He, arXiv 1803.08494) in all of these
+places. The options `padding`, `stride_in` and `input_normalization` are for weights of other
+libraries (`pretrained.py`).
 """
 
 import functools
@@ -17,10 +18,13 @@ from typing import Any
 import keras
 
 from sogclr_tf.networks.image_format import check_channels_last
+from sogclr_tf.networks.normalization import normalization as normalization_layer
+from sogclr_tf.networks.normalization import require_one_of
 
 STEMS = ("imagenet", "cifar")
 PADDINGS = ("same", "symmetric")
 STRIDES_IN = ("3x3", "1x1")
+NORMALIZATIONS = ("batch", "group")
 
 
 def ResNet(  # noqa: N802
@@ -28,6 +32,7 @@ def ResNet(  # noqa: N802
     *,
     width_multiplier: int = 1,
     stem: str = "imagenet",
+    normalization: str = "batch",
     padding: str = "same",
     stride_in: str = "3x3",
     input_normalization: Sequence[Sequence[float]] | None = None,
@@ -47,6 +52,9 @@ def ResNet(  # noqa: N802
         width_multiplier: int >= 1, multiplies the channels of every layer, stem included.
         stem: "imagenet", a 7x7 convolution of stride 2 and a 3x3 max pooling of stride 2; or
             "cifar", a 3x3 convolution of stride 1, for images of about 32 pixels.
+        normalization: "batch", by the mean and variance of the global batch, in inference by
+            running averages of them; or "group", by those of each image alone, over groups of
+            channels: 32 groups, or as many as divide both 32 and the channels.
         padding: of convolutions and pooling of stride 2: "same", as TensorFlow pads, which for an
             even size is one row and column less before than behind; "symmetric", as PyTorch does.
         stride_in: the convolution of a bottleneck block that has its stride: "3x3", or "1x1",
@@ -57,14 +65,15 @@ def ResNet(  # noqa: N802
         name: the model's name, `resnet<depth>` unless given.
 
     Raises:
-        ValueError: for an unknown depth, stem, padding or stride_in, a width multiplier below 1,
-            an input_normalization that is not as above, an input shape that is not (height,
-            width, channels), or where Keras is set to channels_first.
+        ValueError: for an unknown depth, stem, normalization, padding or stride_in, a width
+            multiplier below 1, an input_normalization that is not as above, an input shape that
+            is not (height, width, channels), or where Keras is set to channels_first.
     """
-    _require_one_of("depth", depth, _LAYOUTS)
-    _require_one_of("stem", stem, STEMS)
-    _require_one_of("padding", padding, PADDINGS)
-    _require_one_of("stride_in", stride_in, STRIDES_IN)
+    require_one_of("depth", depth, _LAYOUTS)
+    require_one_of("stem", stem, STEMS)
+    require_one_of("normalization", normalization, NORMALIZATIONS)
+    require_one_of("padding", padding, PADDINGS)
+    require_one_of("stride_in", stride_in, STRIDES_IN)
     _require_positive_int("width_multiplier", width_multiplier)
     block, blocks = _LAYOUTS[depth]
     if block is _bottleneck_block:
@@ -73,9 +82,10 @@ def ResNet(  # noqa: N802
         raise ValueError(f"stride_in is {stride_in!r}; the blocks of depth {depth} take only 3x3.")
     widths = [64 * width_multiplier * 2**stage for stage in range(4)]
     images = _image_input(input_shape)
+    convolve = functools.partial(_convolve, normalization=normalization, padding=padding)
     x = _normalized(images, input_normalization)
-    x = _stem(x, widths[0], stem, padding)
-    x = _stages(x, functools.partial(block, padding=padding), widths, blocks)
+    x = _stem(x, convolve, widths[0], stem, padding)
+    x = _stages(x, functools.partial(block, convolve), widths, blocks)
     return keras.Model(images, _pool(x), name=name or f"resnet{depth}")
 
 
@@ -84,6 +94,7 @@ def small_resnet(
     widths: Sequence[int] = (32, 64, 128),
     blocks_per_stage: int = 1,
     stem_stride: int = 1,
+    normalization: str = "batch",
     input_shape: Sequence[int | None] = (32, 32, 3),
     name: str | None = None,
 ) -> keras.Model:
@@ -96,12 +107,13 @@ def small_resnet(
         widths: channels of each stage, ints >= 1; the stem has `widths[0]`.
         blocks_per_stage: basic blocks in each stage, int >= 1.
         stem_stride: stride of the stem, int >= 1; 2 makes the network about four times faster.
+        normalization: "batch" or "group", as in `ResNet`.
         input_shape: (height, width, channels); height and width may be None.
         name: the model's name, `small_resnet` unless given.
 
     Raises:
-        ValueError: if `widths` is empty, if a number is not an int >= 1, or for an input shape
-            that is not (height, width, channels).
+        ValueError: if `widths` is empty, if a number is not an int >= 1, for an unknown
+            normalization, or for an input shape that is not (height, width, channels).
     """
     if not widths:
         raise ValueError("widths is empty; give the channels of at least one stage.")
@@ -109,9 +121,12 @@ def small_resnet(
         _require_positive_int("each of widths", width)
     _require_positive_int("blocks_per_stage", blocks_per_stage)
     _require_positive_int("stem_stride", stem_stride)
+    require_one_of("normalization", normalization, NORMALIZATIONS)
+    convolve = functools.partial(_convolve, normalization=normalization, padding="same")
     images = _image_input(input_shape)
-    x = _conv_bn(images, widths[0], 3, stem_stride, "stem_", relu=True)
-    features = _pool(_stages(x, _basic_block, widths, [blocks_per_stage] * len(widths)))
+    x = convolve(images, widths[0], 3, stem_stride, "stem_", relu=True)
+    block = functools.partial(_basic_block, convolve)
+    features = _pool(_stages(x, block, widths, [blocks_per_stage] * len(widths)))
     return keras.Model(images, features, name=name or "small_resnet")
 
 
@@ -151,11 +166,6 @@ def build_encoder(name: str, /, input_shape: Sequence[int | None], **options: An
     return build(input_shape=input_shape, **options)
 
 
-def _require_one_of(what, value, valid):
-    if value not in valid:
-        raise ValueError(f"{what} is {value!r}; choose one of {', '.join(map(str, valid))}.")
-
-
 def _require_positive_int(what, value):
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{what} is {value!r}; give an int of at least 1.")
@@ -192,19 +202,20 @@ def _normalized(images, input_normalization):
     )(images)
 
 
-def _stem(x, width, stem, padding):
+def _stem(x, convolve, width, stem, padding):
     if stem == "cifar":
-        return _conv_bn(x, width, 3, 1, "stem_", relu=True)
-    x = _conv_bn(x, width, 7, 2, "stem_", relu=True, padding=padding)
+        return convolve(x, width, 3, 1, "stem_", relu=True)
+    x = convolve(x, width, 7, 2, "stem_", relu=True)
     if padding == "symmetric":
         # After a ReLU nothing is below zero, so that a border of zeros never changes a maximum.
         x, padding = keras.layers.ZeroPadding2D(1, name="stem_pool_pad")(x), "valid"
     return keras.layers.MaxPooling2D(3, 2, padding=padding, name="stem_pool")(x)
 
 
-def _conv_bn(
-    x, filters, kernel_size, stride, prefix, suffix="", *, relu, gamma="ones", padding="same"
+def _convolve(
+    x, filters, kernel_size, stride, prefix, suffix="", *, relu, normalization, padding, **options
 ):
+    """A convolution, its normalization (which takes the options) and, if asked, a ReLU."""
     if padding == "symmetric":
         # Where the stride is 1, "same" is symmetric; a 1x1 convolution needs no border.
         padding = "same"
@@ -220,34 +231,28 @@ def _conv_bn(
         kernel_initializer=keras.initializers.VarianceScaling(),
         name=f"{prefix}conv{suffix}",
     )(x)
-    x = keras.layers.BatchNormalization(
-        momentum=0.9,
-        epsilon=1e-5,
-        gamma_initializer=gamma,
-        synchronized=True,
-        name=f"{prefix}bn{suffix}",
-    )(x)
+    x = normalization_layer(normalization, prefix, suffix, channels=filters, **options)(x)
     return keras.layers.ReLU(name=f"{prefix}relu{suffix}")(x) if relu else x
 
 
-def _basic_block(x, width, stride, prefix, padding="same"):
-    residual = _conv_bn(x, width, 3, stride, prefix, 1, relu=True, padding=padding)
-    residual = _conv_bn(residual, width, 3, 1, prefix, 2, relu=False, gamma="zeros")
-    return _add_shortcut(x, residual, stride, prefix)
+def _basic_block(convolve, x, width, stride, prefix):
+    residual = convolve(x, width, 3, stride, prefix, 1, relu=True)
+    residual = convolve(residual, width, 3, 1, prefix, 2, relu=False, gamma_initializer="zeros")
+    return _add_shortcut(convolve, x, residual, stride, prefix)
 
 
-def _bottleneck_block(x, width, stride, prefix, padding="same", stride_in="3x3"):
+def _bottleneck_block(convolve, x, width, stride, prefix, stride_in="3x3"):
     strides = (1, stride) if stride_in == "3x3" else (stride, 1)
-    residual = _conv_bn(x, width, 1, strides[0], prefix, 1, relu=True)
-    residual = _conv_bn(residual, width, 3, strides[1], prefix, 2, relu=True, padding=padding)
-    residual = _conv_bn(residual, 4 * width, 1, 1, prefix, 3, relu=False, gamma="zeros")
-    return _add_shortcut(x, residual, stride, prefix)
+    residual = convolve(x, width, 1, strides[0], prefix, 1, relu=True)
+    residual = convolve(residual, width, 3, strides[1], prefix, 2, relu=True)
+    residual = convolve(residual, 4 * width, 1, 1, prefix, 3, relu=False, gamma_initializer="zeros")
+    return _add_shortcut(convolve, x, residual, stride, prefix)
 
 
-def _add_shortcut(x, residual, stride, prefix):
+def _add_shortcut(convolve, x, residual, stride, prefix):
     channels = residual.shape[-1]
     if stride != 1 or x.shape[-1] != channels:
-        x = _conv_bn(x, channels, 1, stride, f"{prefix}shortcut_", relu=False)
+        x = convolve(x, channels, 1, stride, f"{prefix}shortcut_", relu=False)
     x = keras.layers.Add(name=f"{prefix}add")([x, residual])
     return keras.layers.ReLU(name=f"{prefix}relu")(x)
 

@@ -1,6 +1,7 @@
 """Learning rates: their scaling with the batch size, and their course over training."""
 
 import math
+from typing import Any, Self
 
 import keras
 
@@ -35,8 +36,8 @@ def scaled_learning_rate(base: float, batch_size: int, rule: str) -> float:
 
 
 def warmup_cosine(
-    peak: float, *, total_steps: int, warmup_steps: int
-) -> keras.optimizers.schedules.CosineDecay:
+    peak: float, *, total_steps: int, warmup_steps: int, gradient_accumulation_steps: int = 1
+) -> keras.optimizers.schedules.LearningRateSchedule:
     """Returns a schedule: from 0 in a line up to `peak`, then along a half cosine down to 0.
 
     For peak=1.0, total_steps=100, warmup_steps=10:
@@ -49,11 +50,14 @@ def warmup_cosine(
 
     Args:
         peak: float > 0, the highest learning rate.
-        total_steps: optimizer steps in the whole of training, warm-up included, int >= 1.
-        warmup_steps: optimizer steps of the warm-up, int in 0..total_steps - 1.
+        total_steps: updates of the weights in the whole of training, warm-up included, int >= 1.
+        warmup_steps: updates of the weights in the warm-up, int in 0..total_steps - 1.
+        gradient_accumulation_steps: that of the optimizer, int >= 1: gradients of how many batches
+            make one update. Keras shows a schedule every batch; this one is held for as many.
 
     Returns:
-        A `keras.optimizers.schedules.CosineDecay`, serializable: step -> float32 scalar.
+        A `keras.optimizers.schedules.CosineDecay`, or a `PerUpdate` of it where gradients are
+        accumulated; both are serializable: step -> float32 scalar.
 
     Raises:
         ValueError: if a number is outside its range.
@@ -69,7 +73,54 @@ def warmup_cosine(
         )
     decay_steps = total_steps - warmup_steps
     if warmup_steps == 0:
-        return keras.optimizers.schedules.CosineDecay(float(peak), decay_steps)
-    return keras.optimizers.schedules.CosineDecay(
-        0.0, decay_steps, warmup_target=float(peak), warmup_steps=warmup_steps
-    )
+        schedule = keras.optimizers.schedules.CosineDecay(float(peak), decay_steps)
+    else:
+        schedule = keras.optimizers.schedules.CosineDecay(
+            0.0, decay_steps, warmup_target=float(peak), warmup_steps=warmup_steps
+        )
+    if gradient_accumulation_steps == 1:
+        return schedule
+    return PerUpdate(schedule, gradient_accumulation_steps)
+
+
+@keras.saving.register_keras_serializable(package="sogclr_tf")
+class PerUpdate(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule over the updates of an optimizer that accumulates gradients.
+
+    Keras asks schedules for the rate of every call of the optimizer, of which
+    `gradient_accumulation_steps` make one update: all of these have the rate that `schedule` gives
+    to the number of the update.
+
+    Args:
+        schedule: a `LearningRateSchedule` whose step is an update.
+        gradient_accumulation_steps: that of the optimizer, int >= 1.
+
+    Raises:
+        ValueError: the number of steps is out of range.
+    """
+
+    def __init__(
+        self,
+        schedule: keras.optimizers.schedules.LearningRateSchedule,
+        gradient_accumulation_steps: int,
+    ) -> None:
+        super().__init__()
+        steps = gradient_accumulation_steps
+        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+            raise ValueError(f"gradient_accumulation_steps is {steps!r}; give an int >= 1.")
+        self.schedule = schedule
+        self.gradient_accumulation_steps = steps
+
+    def __call__(self, step: Any) -> Any:
+        return self.schedule(keras.ops.floor_divide(step, self.gradient_accumulation_steps))
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "schedule": keras.saving.serialize_keras_object(self.schedule),
+            "gradient_accumulation_steps": self.gradient_accumulation_steps,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        schedule = keras.saving.deserialize_keras_object(config["schedule"])
+        return cls(schedule, config["gradient_accumulation_steps"])

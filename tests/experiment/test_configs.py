@@ -18,7 +18,7 @@ from support.paths import ROOT
 
 import sogclr_tf
 from sogclr_tf.data import policies
-from sogclr_tf.experiment import build, image_task, image_text_task
+from sogclr_tf.experiment import build, image_task, image_text_task, main
 from sogclr_tf.experiment.config import (
     check_config,
     default_config,
@@ -26,6 +26,7 @@ from sogclr_tf.experiment.config import (
     flat_keys,
     has_texts,
 )
+from sogclr_tf.experiment.folder import RunFolder
 
 CONFIGS = ROOT / "configs"
 NAMES = sorted(path.stem for path in CONFIGS.glob("*.py"))
@@ -246,6 +247,44 @@ class TestOptimizer:
         for step, rate in expected.items():
             optimizer.iterations.assign(step)
             assert_close(optimizer.learning_rate, rate, terms=10000)
+
+    @pytest.mark.parametrize(("parts", "steps"), [(4, 100), (16, 97), (1, 97)])
+    def test_accumulated_gradients(self, parts, steps):
+        """Scaling, warm-up and cosine are those of a run of as many updates of as many examples."""
+        config, _ = of("imagenet")
+        config.optimizer.gradient_accumulation_steps = parts
+        optimizer = optimizer_of(config, steps)
+        assert (optimizer.gradient_accumulation_steps or 1) == parts
+        peak, updates = 0.075 * math.sqrt(256 * parts), config.epochs * steps // parts
+        warmup = 10 * steps // parts
+        for update, rate in {0: 0.0, 1: peak / warmup, warmup: peak, updates: 0.0}.items():
+            for call in (update * parts, (update + 1) * parts - 1):
+                optimizer._iterations.assign(call)
+                assert int(optimizer.iterations) == update
+                assert_close(optimizer.learning_rate, rate, at_least=peak)
+
+    def test_more_batches_to_an_update_than_there_are_are_refused(self):
+        config, _ = of("imagenet")
+        config.epochs, config.optimizer.gradient_accumulation_steps = 2, 9
+        config.optimizer.warmup_epochs = 0.0
+        with pytest.raises(ValueError, match="steps is 9, but all 2 epochs have 8 batches, so"):
+            optimizer_of(config, 4)
+        config.optimizer.gradient_accumulation_steps = 8
+        assert optimizer_of(config, 4).gradient_accumulation_steps == 8
+
+    def test_no_batches_to_an_update_are_refused(self):
+        config = default_config()
+        config.optimizer.gradient_accumulation_steps = 0
+        with pytest.raises(ValueError, match="accumulation_steps is 0: give the batches that make"):
+            check_config(config)
+
+    def test_accumulation_on_replicas_is_refused_before_data_are_read(self, tmp_path):
+        config = default_config()
+        config.data.name = "./nowhere"
+        config.optimizer.gradient_accumulation_steps = 4
+        job = main.Job(config, RunFolder(tmp_path), "train", "", "mirrored")
+        with pytest.raises(ValueError, match="accumulation_steps is 4 on 2 replicas of Mirrored"):
+            main.run(job, tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
 
     @pytest.mark.parametrize("name", ["imagenet", "cifar10"])
     def test_moves_normalization_without_decay(self, name):

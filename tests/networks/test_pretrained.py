@@ -190,6 +190,16 @@ class TestPyTorch:
         assert_close(features(none, normalized), expected, terms=10000)
         assert_close(features(own, 0.25 * normalized + 0.5), expected, terms=10000)
 
+    def test_group_normalization_is_refused(self, state):
+        """Its gamma and beta are called as those of batch normalization are."""
+        arrays = {name: array for name, array in state.items() if "running_" not in name}
+        with pytest.raises(ValueError, match="has bn1.weight but no running_mean at all") as caught:
+            import_resnet(arrays, **SMALL)
+        assert "\n" not in str(caught.value)
+        own = sogclr_tf.ResNet(18, normalization="group", **SMALL)
+        with pytest.raises(ValueError, match="with group normalization, which needs no import"):
+            import_resnet(own, **SMALL)
+
 
 class TestKeras:
     @pytest.mark.parametrize("size", [(64, 64), (65, 90)])

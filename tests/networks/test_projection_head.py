@@ -56,6 +56,28 @@ def test_equals_the_formula_in_training_mode():
     assert_close(head(x, training=True), expected, terms=10000)
 
 
+def test_layer_normalization_in_the_same_places():
+    """The formula over the channels of each example, in training too; no beta at the end."""
+
+    def normalize(x):
+        mean, variance = (f(x, axis=1, keepdims=True) for f in (np.mean, np.var))
+        return (x - mean) / np.sqrt(variance + 1e-5)
+
+    head = projection_head(6, hidden=5, output=4, normalization="layer")
+    batch = projection_head(6, hidden=5, output=4)
+    assert trainable_shapes(head) == [
+        (path.replace("_bn/", "_ln/"), shape) for path, shape in trainable_shapes(batch)
+    ]
+    assert len(head.weights) == len(head.trainable_variables)
+    x = 100 * features(3, 6)
+    first, second = (
+        head.get_layer(name).kernel.numpy() for name in ("hidden1_dense", "output_dense")
+    )
+    expected = normalize(np.maximum(normalize(x @ first), 0) @ second)
+    for training in (False, True):
+        assert_close(head(x, training=training), expected, terms=10000)
+
+
 def test_kernels_start_with_deviation_one_hundredth():
     kernel = projection_head(256).get_layer("hidden1_dense").kernel
     assert float(np.std(kernel)) == pytest.approx(0.01, rel=0.03)
@@ -84,6 +106,10 @@ def test_projections_are_float32_under_mixed_precision(training):
         (lambda: projection_head(8, hidden=-1), r"hidden is -1; give a width"),
         (lambda: projection_head(8, output=2.5), r"output is 2\.5; give a width"),
         (lambda: projection_head(8, layers=0), r"layers is 0; choose 1 \(linear\), 2 or 3\."),
+        (
+            lambda: projection_head(8, normalization="group"),
+            r"normalization is 'group'; choose one of batch, layer\.",
+        ),
         (lambda: projection_head(8, layers=4), r"layers is 4; choose"),
     ],
 )

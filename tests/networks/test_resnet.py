@@ -1,10 +1,12 @@
+import re
+
 import keras
 import numpy as np
 import pytest
 from support.bfloat16 import needs_bfloat16
 from support.numerics import assert_close
 
-from sogclr_tf import ResNet, small_resnet
+from sogclr_tf import ResNet, projection_head, small_resnet
 from sogclr_tf.networks import resnet
 from sogclr_tf.networks.resnet import build_encoder, encoder_names
 
@@ -232,6 +234,68 @@ def test_no_bias_and_batch_normalization_as_in_simclr():
             assert (layer.momentum, layer.epsilon, layer.synchronized) == (0.9, 1e-5, True)
 
 
+class TestGroupNormalization:
+    def test_in_all_places_of_batch_normalization(self):
+        batch, group = (
+            build_encoder("resnet18", (8, 8, 3), stem="cifar", normalization=kind)
+            for kind in ("batch", "group")
+        )
+        trained = [weight.path for weight in batch.trainable_variables]
+        assert [w.path for w in group.weights] == [
+            re.sub(r"_bn(\d?)/", r"_gn\1/", path) for path in trained
+        ]
+        for ours, theirs in zip(group.trainable_variables, batch.trainable_variables, strict=True):
+            assert ours.shape == theirs.shape
+            if ours.name != "kernel":
+                np.testing.assert_array_equal(ours, theirs)
+
+    def test_groups_divide_the_channels(self):
+        model = small_resnet(widths=(48, 64, 6), normalization="group", input_shape=(8, 8, 3))
+        layers = [model.get_layer(name) for name in ("stem_gn", "stage2_block1_gn1")]
+        assert [layer.groups for layer in layers] == [16, 32]
+        assert model.get_layer("stage3_block1_shortcut_gn").groups == 2
+        assert {layer.epsilon for layer in layers} == {1e-5}
+
+    def test_formula(self):
+        """(x - mean) / sqrt(variance + 1e-5) over an image's positions and a group's channels."""
+        model = small_resnet(widths=(6,), normalization="group", input_shape=(None, None, 3))
+        outputs = [model.get_layer(f"stem_{layer}").output for layer in ("conv", "gn")]
+        before, after = keras.Model(model.input, outputs)(images(2, 5, 4, 3), training=True)
+        groups = np.reshape(before, (2, 5, 4, 2, 3))
+        mean, variance = (f(groups, axis=(1, 2, 4), keepdims=True) for f in (np.mean, np.var))
+        expected = (groups - mean) / np.sqrt(variance + 1e-5)
+        assert_close(after, expected.reshape(2, 5, 4, 6))
+
+    @pytest.mark.parametrize("training", [False, True])
+    def test_a_projection_depends_on_its_own_image_alone(self, training):
+        encoder = small_resnet(widths=(8, 12), normalization="group", input_shape=(8, 8, 3))
+        for weight in encoder.weights:
+            if weight.name == "gamma":
+                weight.assign(np.random.default_rng(1).normal(size=weight.shape))
+        model = keras.Sequential([encoder, projection_head(12, output=6, normalization="layer")])
+        batch = images(6, 8, 8, 3) * np.geomspace(0.01, 1, 6).reshape(6, 1, 1, 1)
+        batch = batch.astype("float32")
+        together = model(batch, training=training)
+        alone = [model(batch[i : i + 1], training=training)[0] for i in range(6)]
+        assert_close(together, alone, terms=10_000)
+        assert np.min(np.ptp(together, axis=0)) > 0.1
+        assert not model.non_trainable_variables
+
+    @needs_bfloat16
+    @pytest.mark.usefixtures("bfloat16_policy")
+    def test_under_mixed_precision(self):
+        model = small_resnet(widths=(4, 8), normalization="group", input_shape=(8, 8, 3))
+        assert model.get_layer("stem_gn").output.dtype == "bfloat16"
+        assert model(images(2, 8, 8, 3)).dtype == "float32"
+
+    def test_rebuilt_from_its_config(self):
+        model = small_resnet(widths=(4,), normalization="group", input_shape=(8, 8, 3))
+        again = keras.Model.from_config(model.get_config())
+        again.set_weights(model.get_weights())
+        batch = images(2, 8, 8, 3)
+        np.testing.assert_array_equal(again(batch), model(batch))
+
+
 @needs_bfloat16
 @pytest.mark.usefixtures("bfloat16_policy")
 def test_features_are_float32_under_mixed_precision():
@@ -268,6 +332,11 @@ def test_build_encoder_by_name():
         (lambda: ResNet(20), r"depth is 20; choose one of 18, 34, 50, 101, 152\."),
         (lambda: ResNet(18, stem="mnist"), r"stem is 'mnist'; choose one of imagenet, cifar\."),
         (lambda: ResNet(18, width_multiplier=0), r"width_multiplier is 0; give an int"),
+        (
+            lambda: ResNet(18, normalization="layer"),
+            r"normalization is 'layer'; choose one of batch, group\.",
+        ),
+        (lambda: small_resnet(normalization=None), r"normalization is None; choose one of batch,"),
         (lambda: ResNet(18, padding="valid"), r"padding is 'valid'; choose one of same, symm"),
         (lambda: ResNet(50, stride_in=1), r"stride_in is 1; choose one of 3x3, 1x1\."),
         (
@@ -292,11 +361,12 @@ def test_build_encoder_by_name():
         (
             lambda: build_encoder("resnet18", (32, 32, 3), widths=(8,)),
             r"'resnet18' has no option widths; its options are width_multiplier, stem, "
-            "padding, stride_in, input_normalization, name",
+            "normalization, padding, stride_in, input_normalization, name",
         ),
         (
             lambda: build_encoder("small_resnet", (32, 32, 3), stem="cifar", depth=3),
-            r"no option stem, depth; its options are widths, blocks_per_stage, stem_stride, name",
+            r"no option stem, depth; its options are widths, blocks_per_stage, stem_stride, "
+            "normalization, name",
         ),
     ],
 )

@@ -13,6 +13,7 @@ import study_batch_size
 import study_estimator
 import study_runs
 import study_temperatures
+import study_virtual_batch
 
 
 class TestEstimator:
@@ -112,6 +113,62 @@ class TestBatchSize:
         assert found == status
         assert [run[:2] for run in trained] == [study_batch_size.SMALLEST]
         assert ("OUTSIDE" in capsys.readouterr().out) == bool(status)
+
+
+class TestVirtualBatch:
+    @pytest.fixture
+    def results(self):
+        """Of every run: the best rate is 2e-3; SogCLR is ahead by one point."""
+        results = {run: self.scores(run) for run in study_virtual_batch.rate_runs()}
+        final = study_virtual_batch.final_runs(results, [*study_virtual_batch.ALL])
+        return results | {run: self.scores(run) for run in final}
+
+    def scores(self, run):
+        top1 = 40 - abs(run.rate - 2e-3) * 1000 + run.seed + (run.method != "SimCLR")
+        objective = {"objective": -0.5 - run.seed / 100, "gradient_norm": 0.125, "seconds": 60.4}
+        return {"validation_knn": top1, "knn": top1, "linear": top1 + 1, **objective}
+
+    @pytest.mark.slow(reason="trainings of a study")
+    @pytest.mark.parametrize("way", ["16 x 16 accumulated", "virtual 256 in 16 chunks"])
+    def test_a_run(self, monkeypatch, data_dir, way):
+        monkeypatch.setattr(study_virtual_batch, "IMAGES", 512)
+        monkeypatch.setattr(study_virtual_batch, "MEASURED", 500)
+        run = study_virtual_batch.Run("SogCLR 0.9", way, 1e-3, 1, 0)
+        found = study_virtual_batch.train(run, str(data_dir))
+        assert set(found) == {"validation_knn", *study_virtual_batch.SCORES}
+        assert all(5 < found[score] < 40 for score in ("linear", "knn"))
+
+    def test_the_order_of_the_runs(self, results):
+        """The first seed of every way before the others, and of the references no other."""
+        assert study_virtual_batch.best_rate(results) == 2e-3
+        runs = study_virtual_batch.final_runs(results, [*study_virtual_batch.ALL])
+        assert [run.seed for run in runs] == [0] * 12 + [1] * 8 + [2] * 8
+        assert len({*runs} - {*study_virtual_batch.rate_runs()}) == 26
+        some = study_virtual_batch.final_runs(results, ["batch 8", "batch 256"])
+        assert {run.way for run in some} == {"batch 8", "batch 256"}
+        assert [run.seed for run in some] == [0] * 4 + [1] * 2 + [2] * 2
+
+    def test_every_update_is_of_as_many_examples_as_it_says(self):
+        sizes = {
+            way: (how.batch * how.accumulated, how.batch // how.chunks)
+            for way, how in study_virtual_batch.WAYS.items()
+        }
+        assert sizes == {
+            "batch 8": (8, 8),
+            "batch 16": (16, 16),
+            "16 x 16 accumulated": (256, 16),
+            "virtual 256 in 16 chunks": (256, 16),
+        }
+
+    def test_table_picture_and_those_of_a_part(self, results, tmp_path):
+        study_virtual_batch.write(results, tmp_path)
+        table = (tmp_path / "virtual_batch.md").read_text()
+        row = "42.0 ± 1.0 | 41.0 ± 1.0 | -0.5100 ± 0.0100 | 0.1250 ± 0.0000 | 60 ± 0 | 3 |"
+        assert f"| batch 8 | SimCLR | {row}" in table
+        assert "| batch 256 | SogCLR 0.9 | 42.0 | 41.0 | -0.5000 | 0.1250 | 60 | 1 |" in table
+        assert 10_000 < (tmp_path / "virtual_batch.png").stat().st_size < 100_000
+        study_virtual_batch.write(dict(list(results.items())[:9]), tmp_path)
+        assert "accumulated" not in (tmp_path / "virtual_batch.md").read_text()
 
 
 class TestTemperatures:

@@ -29,7 +29,7 @@ def views():
     return traced_once(sogclr_tf.training_views(IMAGES, batch_size=BATCH, policy=policy))
 
 
-def new_model(num_examples=N, width=6, **compile_options):
+def new_model(num_examples=N, width=6, accumulated=None, **compile_options):
     keras.utils.set_random_seed(0)
     encoder = keras.Sequential(
         [
@@ -40,7 +40,8 @@ def new_model(num_examples=N, width=6, **compile_options):
         ]
     )
     built = sogclr_tf.SogCLR(encoder, sogclr_tf.GlobalContrastiveLoss(num_examples))
-    built.compile(optimizer=keras.optimizers.SGD(0.01, momentum=0.9), **compile_options)
+    sgd = keras.optimizers.SGD(0.01, momentum=0.9, gradient_accumulation_steps=accumulated)
+    built.compile(optimizer=sgd, **compile_options)
     built.optimizer.build(built.trainable_variables)
     return built
 
@@ -169,6 +170,20 @@ class TestResume:
         assert_same(whole[0], train(tmp_path, steps_per_execution=3)[0])
         with pytest.raises(ValueError, match="3 steps of the epoch are behind, and steps_per_exec"):
             train(tmp_path, initial_step=3, steps_per_execution=2)
+
+    def test_between_two_updates_of_accumulated_gradients(self, tmp_path):
+        """Neither the epochs nor the training are a multiple of the batches of an update."""
+        whole, history = train(tmp_path / "whole", accumulated=4)
+        cut = 2 * STEPS + 1
+        with pytest.raises(EOFError):
+            train(tmp_path / "cut", AtStep(cut + 1, power_cut), accumulated=4)
+        assert Checkpoints(model(accumulated=4), tmp_path / "cut").restore() == cut
+        values, again = train(tmp_path / "cut", accumulated=4)
+        assert_same(whole, values)
+        assert again["loss"] == history["loss"][2:]
+        optimizer = model(accumulated=4).optimizer
+        accumulators = [v.path for v in optimizer.variables if "gradient_accumulator" in v.path]
+        assert len(accumulators) == len(optimizer._trainable_variables)
 
     @pytest.mark.slow(reason="a training that begins anew several times")
     def test_a_run_that_is_over_stays_as_it_is(self, tmp_path, whole):

@@ -17,6 +17,8 @@ def network():
             keras.Input((3,)),
             keras.layers.Dense(4, name="beta_dense"),
             keras.layers.BatchNormalization(name="bn"),
+            keras.layers.GroupNormalization(2, name="gn"),
+            keras.layers.LayerNormalization(name="ln"),
         ]
     )
     for weight in model.trainable_variables:
@@ -100,6 +102,38 @@ def test_two_steps_of_sgd_by_hand():
     assert_close(weight, [1 - 0.5 - 0.95], terms=4)
 
 
+def averaged_in_a_loop(weights, ema):
+    """The average of the weights after each update, which begins at the first."""
+    average = weights[0]
+    for weight in weights[1:]:
+        average = ema * average + (1 - ema) * weight
+    return average
+
+
+@pytest.mark.parametrize("name", optimizer_names())
+@pytest.mark.parametrize("parts", [1, 4])
+def test_an_average_counts_updates(name, parts):
+    weight = keras.Variable([1.0], name="kernel")
+    optimizer = build_optimizer(name, 0.5, ema=0.75, gradient_accumulation_steps=parts)
+    updates = []
+    for call in range(3 * parts):
+        optimizer.apply([tf.constant([0.5])], [weight])
+        if (call + 1) % parts == 0:
+            updates.append(float(weight[0]))
+    assert len({1.0, *updates}) == 4
+    # Weights move with the last part of an update, and the average in this part and those behind.
+    for _ in range(parts - 1):
+        optimizer._update_model_variables_moving_average([weight])
+    (average,) = optimizer._model_variables_moving_average
+    assert_close(average, [averaged_in_a_loop(updates, 0.75)], terms=3 * parts)
+
+
+@pytest.mark.parametrize("name", optimizer_names())
+def test_keeps_no_average_unless_asked(name):
+    assert not build_optimizer(name, 0.1).use_ema
+    assert build_optimizer(name, 0.1).gradient_accumulation_steps is None
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -109,6 +143,17 @@ def test_two_steps_of_sgd_by_hand():
         ),
         (lambda: build_optimizer("adam", 0.1, 1e-4), r"no weight_decay \(got 0\.0001\).* adamw"),
         (lambda: build_optimizer("sgd", 0.1, -1.0), r"weight_decay is -1\.0; give a number >= 0"),
+        (lambda: build_optimizer("sgd", 0.1, ema=1.0), r"^ema is 1\.0; give a number in \[0, 1\)"),
+        (lambda: build_optimizer("lars", 0.1, ema=-0.5), r"^ema is -0\.5; give .* 0 for no"),
+        (lambda: build_optimizer("lars", 0.1, ema=float("nan")), r"^ema is nan; give a number"),
+        (
+            lambda: build_optimizer("sgd", 0.1, gradient_accumulation_steps=0),
+            r"^gradient_accumulation_steps is 0; give a whole number >= 1\.",
+        ),
+        (
+            lambda: build_optimizer("sgd", 0.1, gradient_accumulation_steps=1.5),
+            r"^gradient_accumulation_steps is 1\.5; give a whole number >= 1\.",
+        ),
     ],
 )
 def test_errors_say_what_to_do(call, message):

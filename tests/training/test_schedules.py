@@ -1,9 +1,10 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from support.numerics import assert_close, close
 
-from sogclr_tf.training.schedules import scaled_learning_rate, warmup_cosine
+from sogclr_tf.training.schedules import PerUpdate, scaled_learning_rate, warmup_cosine
 
 
 @pytest.mark.parametrize(
@@ -39,9 +40,24 @@ def test_without_warmup_it_starts_at_the_peak():
     assert_close([schedule(step) for step in (0, 50, 100)], [2, 1, 0], terms=4)
 
 
-@pytest.mark.parametrize("warmup_steps", [0, 10])
-def test_rebuilt_from_its_config(warmup_steps):
-    schedule = warmup_cosine(0.3, total_steps=100, warmup_steps=warmup_steps)
+@pytest.mark.parametrize("kind", [int, np.int64, tf.constant])
+def test_held_for_the_batches_of_an_update(kind):
+    updates = {"total_steps": 9, "warmup_steps": 3}
+    plain = warmup_cosine(0.3, **updates)
+    held = warmup_cosine(0.3, **updates, gradient_accumulation_steps=4)
+    want = [float(plain(update)) for update in range(11)]
+    assert [float(held(kind(call))) for call in range(44)] == np.repeat(want, 4).tolist()
+    assert len({*want}) == 9
+
+
+@pytest.mark.parametrize(("warmup_steps", "accumulated"), [(0, 1), (10, 1), (10, 3)])
+def test_rebuilt_from_its_config(warmup_steps, accumulated):
+    schedule = warmup_cosine(
+        0.3,
+        total_steps=100,
+        warmup_steps=warmup_steps,
+        gradient_accumulation_steps=accumulated,
+    )
     again = keras.optimizers.schedules.deserialize(keras.optimizers.schedules.serialize(schedule))
     for step in (0, 5, 10, 70):
         assert float(again(step)) == float(schedule(step))
@@ -62,6 +78,8 @@ def test_rebuilt_from_its_config(warmup_steps):
             r"warmup_steps is 10; give a number in 0\.\.9, fewer than total_steps=10\.",
         ),
         (lambda: warmup_cosine(1, total_steps=10, warmup_steps=-1), r"warmup_steps is -1"),
+        (lambda: PerUpdate(None, 0), r"gradient_accumulation_steps is 0; give an int >= 1\."),
+        (lambda: PerUpdate(None, 2.5), r"gradient_accumulation_steps is 2\.5; give"),
     ],
 )
 def test_errors_say_what_to_do(call, message):

@@ -53,7 +53,9 @@ def processes(options):
         "loss": [({"part": "loss", **shape}, _child("loss", shape)) for shape in _shapes(options)],
         "step": [_step_of(options, batch) for batch in options.step_batch],
         "command": [({"part": "the command on digits, an epoch"}, command_on_digits)],
-        WAYS: ways.processes(options, {"examples": int(min(options.examples)), **_network(options)}),
+        WAYS: ways.processes(
+            options, {"examples": int(min(options.examples)), **_network(options)}
+        ),
     }
     return [process for part in options.parts for process in found[part]]
 
