@@ -88,7 +88,7 @@ def image_model(config: ConfigDict, stream: Stream, classes: int | None) -> SogC
     new = encoder(config)
     projector = projection_head(new.output_shape[-1], **config.projector)
     probe = OnlineProbe(classes, config.monitor.probe_rate) if classes else None
-    return SogCLR(new, loss(config, stream), projector, probe)
+    return SogCLR(new, loss(config, stream), projector, probe, chunks=config.chunks)
 
 
 def image_text_model(config: ConfigDict, pairs: Stream, words: list[str]) -> TwoTowerSogCLR:
@@ -101,12 +101,16 @@ def image_text_model(config: ConfigDict, pairs: Stream, words: list[str]) -> Two
     """
     options = {**config.text_encoder}
     del options["max_tokens"]
-    projectors = (
-        linear_projector(config.projector.output, name)
+    projectors = {
+        name: linear_projector(config.projector.output, name)
         for name in ("image_projector", "text_projector")
-    )
+    }
     return TwoTowerSogCLR(
-        encoder(config), TextEncoder(words, **options), loss(config, pairs), *projectors
+        encoder(config),
+        TextEncoder(words, **options),
+        loss(config, pairs),
+        chunks=config.chunks,
+        **projectors,
     )
 
 

@@ -55,6 +55,7 @@ def default_config() -> ConfigDict:
             "projector": {"layers": 2, "output": 128, "normalization": "batch"},  # or layer
             "loss": _loss(),
             "batch_size": 64,
+            "chunks": 1,  # parts in which a replica takes its batch, to need less memory
             "epochs": 100,
             "steps_per_execution": 1,
             "precision": "float32",  # or mixed_bfloat16, mixed_float16
@@ -219,6 +220,12 @@ def check_config(config: ConfigDict) -> None:
     for key in differences(config):
         if _is_below(key, unread):
             raise ValueError(f"the config sets '{key}', which a run of {kind} does not read")
+    chunks = config.chunks
+    if chunks < 1 or config.batch_size % chunks:
+        raise ValueError(
+            f"chunks is {chunks}: expected a whole number that divides the batch_size of "
+            f"{config.batch_size}"
+        )
     height_and_width(config.data.image_size, "data.image_size")
     channels = checked_channels(config.data.channels)
     checked_range(config.data.value_range)

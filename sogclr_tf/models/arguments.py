@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from sogclr_tf.data.stream import Stream
+from sogclr_tf.models.division import Division
 
 _WITHOUT_MEANING = {
     "sample_weight": "a contrastive loss counts every example alike",
@@ -19,16 +20,16 @@ _WITHOUT_MEANING = {
 _BATCH_SIZE = 32
 
 
-def check_fit(x: Any, kwargs: dict[str, Any], replicas: int) -> None:
+def check_fit(x: Any, kwargs: dict[str, Any], division: Division) -> None:
     """Raises ValueError where an argument of `fit` is unknown, ignored or cannot be.
 
     Args:
         x: `Stream`, tf.data.Dataset or dictionary of arrays.
         kwargs: what `fit` was given beside x, y and initial_step.
-        replicas: among which each batch is divided.
+        division: of each batch.
     """
     _check_names("fit", kwargs, more=("initial_step",))
-    _check_batches(x, kwargs, "batch_size", "steps_per_epoch", replicas, again=True)
+    _check_batches(x, kwargs, "batch_size", "steps_per_epoch", division, again=True)
     shuffle = kwargs.get("shuffle")
     if isinstance(x, Stream) and shuffle is not None and not shuffle:
         raise ValueError(
@@ -52,22 +53,27 @@ def check_fit(x: Any, kwargs: dict[str, Any], replicas: int) -> None:
     if isinstance(held_out, dict) and sizes.get("validation_batch_size") is None:
         sizes["validation_batch_size"] = sizes.get("batch_size")
     _check_batches(
-        held_out, sizes, "validation_batch_size", "validation_steps", replicas, again=False
+        held_out,
+        sizes,
+        "validation_batch_size",
+        "validation_steps",
+        Division(division.replicas),
+        again=False,
     )
 
 
-def check_evaluate(x: Any, y: Any, kwargs: dict[str, Any], replicas: int) -> None:
+def check_evaluate(x: Any, y: Any, kwargs: dict[str, Any], division: Division) -> None:
     """Raises ValueError where an argument of `evaluate` is unknown, ignored or cannot be.
 
     Args:
-        x, replicas: as for `check_fit`.
+        x, division: as for `check_fit`.
         y: must be None.
         kwargs: what `evaluate` was given beside x and y.
     """
     if y is not None:
         raise ValueError("y was given: contrastive learning has no targets, pass views alone")
     _check_names("evaluate", kwargs)
-    _check_batches(x, kwargs, "batch_size", "steps", replicas, again=False)
+    _check_batches(x, kwargs, "batch_size", "steps", division, again=False)
 
 
 def _check_names(method: str, kwargs: dict[str, Any], more: tuple[str, ...] = ()) -> None:
@@ -82,7 +88,7 @@ def _check_names(method: str, kwargs: dict[str, Any], more: tuple[str, ...] = ()
 
 
 def _check_batches(
-    x: Any, kwargs: dict[str, Any], size: str, steps: str, replicas: int, again: bool
+    x: Any, kwargs: dict[str, Any], size: str, steps: str, division: Division, again: bool
 ) -> None:
     """Of the arguments called `size` and `steps`; `again`: epochs go on where one ended."""
     batch_size, count = kwargs.get(size), kwargs.get(steps)
@@ -90,7 +96,7 @@ def _check_batches(
         _check_whole(steps, count, least=1)
     if isinstance(x, dict):
         batch_size = _size_of_batches(x, size, batch_size, count)
-        _check_array_batches(len(x["index"]), batch_size, None if again else count, replicas)
+        _check_array_batches(len(x["index"]), batch_size, None if again else count, division)
         there = math.ceil(len(x["index"]) / batch_size)
     elif batch_size is not None:
         raise ValueError(f"{size} is {batch_size}, but the data brings its batches: leave it out")
@@ -111,24 +117,24 @@ def _size_of_batches(x: dict, name: str, batch_size: int | None, steps: int | No
     return math.ceil(len(x["index"]) / steps) if steps else _BATCH_SIZE
 
 
-def _check_array_batches(count: int, batch_size: int, steps: int | None, replicas: int) -> None:
+def _check_array_batches(
+    count: int, batch_size: int, steps: int | None, division: Division
+) -> None:
     """Raises ValueError where one of the first `steps` batches of `count` examples cannot be used.
 
     None stands for all of them.
     """
     full, rest = divmod(count, batch_size)
-    wrong = [size for size in ([batch_size] if full else []) if size < 2 or size % replicas]
-    if rest and (steps is None or steps > full) and (rest < 2 or rest % replicas):
-        wrong.append(rest)
-    if wrong:
-        which = "a" if wrong[0] == batch_size else "the last"
-        need = "at least 2 are needed to contrast"
-        if replicas > 1:
-            need = f"expected at least 2, and a multiple of the {replicas} replicas"
-        raise ValueError(
-            f"{which} batch of the {count} examples holds {wrong[0]}: {need}, so choose another "
-            f"batch_size than {batch_size}, or other examples"
-        )
+    sizes = [batch_size] * bool(full)
+    if rest and (steps is None or steps > full):
+        sizes.append(rest)
+    for size in sizes:
+        if not division.fits(size):
+            which = "a" if size == batch_size else "the last"
+            raise ValueError(
+                f"{which} batch of the {count} examples holds {size}: {division.need}, so choose "
+                f"another batch_size than {batch_size}, or other examples"
+            )
 
 
 def _check_whole(name: str, value: Any, least: int) -> None:

@@ -22,16 +22,17 @@ def synchronize_batch_norm(encoder: keras.layers.Layer) -> keras.layers.Layer:
     Returns:
         `encoder`.
     """
-    for layer in _batch_norms(encoder):
+    for layer in batch_norms(encoder):
         layer.synchronized = True
     return encoder
 
 
 def unsynchronized(model: keras.layers.Layer) -> list[keras.layers.BatchNormalization]:
     """The batch normalizations of a network that train on statistics of their replica alone."""
-    return [layer for layer in _batch_norms(model) if layer.trainable and not layer.synchronized]
+    return [layer for layer in batch_norms(model) if layer.trainable and not layer.synchronized]
 
 
-def _batch_norms(model):
+def batch_norms(model: keras.layers.Layer) -> list[keras.layers.BatchNormalization]:
+    """The batch normalizations of a network, those of nested models too."""
     layers = keras_hooks.layers_below(model)
     return [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]

@@ -39,13 +39,13 @@ class ContrastiveModel(TrainsOnStreams):
             raise TypeError(
                 f"loss is {loss!r}: expected a loss such as sogclr_tf.{self.batch_spec.example}"
             )
-        if isinstance(chunks, bool) or chunks != int(chunks) or chunks < 1:
+        if isinstance(chunks, bool) or not isinstance(chunks, int) or chunks < 1:
             raise ValueError(f"chunks is {chunks!r}: expected a whole number >= 1")
         check_channels_last()
         replica_checks.check_only_strategy(self.distribute_strategy)
         # Not `loss`, which is what Keras's compile() sets.
         self.contrastive_loss = loss
-        self.chunks = int(chunks)
+        self.chunks = chunks
         self._means = [_mean_of(name) for name in ("loss", *loss.metric_names)]
         self._feature_std: FeatureStd | None = None
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 from sogclr_tf.data import refusal
 from sogclr_tf.data.stream import Stream
 from sogclr_tf.losses.base import ContrastiveLoss
+from sogclr_tf.models.division import Division
 
 _TABLE = "the table of the loss: give the loss a larger num_examples, or mend the stream"
 
@@ -34,7 +35,7 @@ def unpack(data: Any) -> Any:
 
 
 def check_stream(
-    x: Any, batch_spec: BatchSpec, loss: ContrastiveLoss | None, strategy: tf.distribute.Strategy
+    x: Any, batch_spec: BatchSpec, loss: ContrastiveLoss | None, division: Division
 ) -> None:
     """Raises ValueError unless x is what a model is trained on.
 
@@ -42,12 +43,12 @@ def check_stream(
         x: a `Stream`, a tf.data.Dataset or a dictionary of arrays.
         batch_spec: the model's, `VIEWS` or `PAIRS`.
         loss: whose table the indices must fit; None if no table takes part.
-        strategy: the global batch must divide into its replicas.
+        division: into which the global batch must divide.
     """
     keys = (*batch_spec.checks, "index")
     if isinstance(x, Stream) and x.keys == keys:
         _check_table(x.num_examples, loss, x.source.name)
-        _check_batch(x.batch_size, strategy)
+        _check_batch(x.batch_size, division)
         return
     elements = x.element_spec if isinstance(x, tf.data.Dataset) else x
     elements = unpack(elements)
@@ -61,7 +62,7 @@ def check_stream(
         check(key, elements[key])
     _check_index(elements["index"], loss)
     if isinstance(x, tf.data.Dataset):
-        _check_batch(elements["index"].shape[0], strategy)
+        _check_batch(elements["index"].shape[0], division)
 
 
 def check_encoder(key: str, found: tuple | tf.TensorShape, encoder: Callable) -> None:
@@ -229,16 +230,15 @@ def _check_table(num_examples: int, loss: ContrastiveLoss | None, name: str) -> 
         )
 
 
-def _check_batch(batch_size: int | None, strategy: tf.distribute.Strategy) -> None:
-    replicas = strategy.num_replicas_in_sync if strategy else 1
+def _check_batch(batch_size: int | None, division: Division) -> None:
     if batch_size is None:
         return
     if batch_size < 2:
         raise ValueError(f"the batch holds {batch_size} example: at least 2 are needed to contrast")
-    if batch_size % replicas:
+    if not division.fits(batch_size):
         raise ValueError(
-            f"batch size {batch_size} does not divide into {replicas} replicas: "
-            f"take a multiple of {replicas}"
+            f"batch size {batch_size} does not divide into {division}: "
+            f"take a multiple of {division.parts}"
         )
 
 

@@ -7,12 +7,13 @@ import numpy as np
 import tensorflow as tf
 
 from sogclr_tf.data import pixel_range, refusal
+from sogclr_tf.models.division import Division
 from sogclr_tf.models.input_checks import unpack
 
 _MEND = "batch with drop_remainder=True"
 
 
-def checked(x: tf.data.Dataset | dict, replicas: int | None = None) -> tf.data.Dataset | dict:
+def checked(x: tf.data.Dataset | dict, division: Division | None = None) -> tf.data.Dataset | dict:
     """The same data, without float images outside 0..1 and without batches that cannot be used.
 
     Arrays are looked at here; a data set is stopped by the first batch that is wrong, which
@@ -20,7 +21,7 @@ def checked(x: tf.data.Dataset | dict, replicas: int | None = None) -> tf.data.D
 
     Args:
         x: tf.data.Dataset of batches, or a dictionary of arrays.
-        replicas: among which each batch of a data set is divided; None where any size will do.
+        division: of each batch of a data set; None where any size will do.
 
     Raises:
         ValueError: an array has a float image outside 0..1.
@@ -35,8 +36,8 @@ def checked(x: tf.data.Dataset | dict, replicas: int | None = None) -> tf.data.D
     @tf.autograph.experimental.do_not_convert
     def check(*parts):
         batch = unpack(unpack(parts))
-        if replicas is not None:
-            batch = _of_usable_size(batch, replicas)
+        if division is not None:
+            batch = _of_usable_size(batch, division)
         return pixel_range.checked_batch(batch)
 
     return x.map(check).prefetch(tf.data.AUTOTUNE)
@@ -80,20 +81,19 @@ def _is_image(value: Any) -> bool:
     return shape is not None and tf.TensorShape(shape).rank == 4
 
 
-def _of_usable_size(batch: dict, replicas: int) -> dict:
+def _of_usable_size(batch: dict, division: Division) -> dict:
     """The batch, which stops the pipeline where it holds too few examples or differing numbers."""
     count = tf.shape(batch["index"])[0]
     shown = tf.strings.as_string(count)
-    usable = (count >= 2) & (count % replicas == 0)
 
     def of_size():
         examples = tf.where(count == 1, " example", " examples")
-        need = "at least 2 are needed to contrast"
-        if replicas > 1:
-            need = f"expected at least 2, and a multiple of the {replicas} replicas"
-        return tf.strings.join(["the last batch holds ", shown, examples, f": {need}, so {_MEND}"])
+        mend = f": {division.need}, so {_MEND}"
+        # The replicas of a strategy are known when a batch size is chosen, chunks may come later.
+        which = "the last batch holds " if division.chunks == 1 else "a batch holds "
+        return tf.strings.join([which, shown, examples, mend])
 
-    batch = refusal.unless(usable, of_size, batch)
+    batch = refusal.unless(division.fits(count), of_size, batch)
     for key in [key for key in _images_of(batch) if not key.startswith("probe_")]:
         held = tf.shape(batch[key])[0]
 

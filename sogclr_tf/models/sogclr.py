@@ -39,6 +39,11 @@ class SogCLR(ContrastiveModel):
             layers tell of 255, which raises. With 255 the model's `.encoder` is one that multiplies
             by 255 first, so that it takes 0..1 in every evaluation and export; `encoder` is its
             last layer, `model.encoder.layers[-1]`.
+        chunks: parts in which a training step takes each replica's batch, one after another, to
+            hold the activations of one part at a time: a virtual batch. The loss is that of the
+            whole global batch, and so is its gradient; it costs one more forward pass. Batch
+            normalization takes the statistics of a part (over all replicas, where synchronized),
+            and its moving ones take in each part once. The batch of a replica must divide.
 
     Raises:
         TypeError: `loss` is no `ContrastiveLoss`.

@@ -12,12 +12,14 @@ from sogclr_tf.data.stream import Stream
 from sogclr_tf.losses.base import ContrastiveLoss
 from sogclr_tf.models import (
     arguments,
+    chunk_checks,
     examples_check,
     input_checks,
     keras_hooks,
     own_batches,
     replica_checks,
 )
+from sogclr_tf.models.division import Division
 from sogclr_tf.models.stream_start import StreamStart
 from sogclr_tf.models.training_memory import RemembersTraining
 from sogclr_tf.training.callbacks import in_order
@@ -31,13 +33,15 @@ _AHEAD = 100
 class TrainsOnStreams(RemembersTraining):
     """A Keras model that is trained on streams, and goes on in them where it stands.
 
-    A subclass gives `batch_spec` (what its streams must be), `contrastive_loss`, `build_from` and,
-    where the host must prepare a stream, `prepare_dataset`. Its step counts itself in
+    A subclass gives `batch_spec` (what its streams must be), `contrastive_loss`, `chunks` (parts in
+    which a step takes a batch), `build_from` and, where the host must prepare a stream,
+    `prepare_dataset`. Its step counts itself in
     `_trained_steps`.
     """
 
     batch_spec: input_checks.BatchSpec = None  # type: ignore[assignment]
     contrastive_loss: ContrastiveLoss
+    chunks: int
 
     def build_from(self, elements: dict[str, Any]) -> None:
         """Makes all weights that do not exist yet, for batches of these specs or arrays.
@@ -77,7 +81,8 @@ class TrainsOnStreams(RemembersTraining):
         Raises:
             ValueError: x does not follow the contract, or does not fit the model or its strategy;
                 the loss's table belongs to the examples of another stream; a float image lies
-                outside 0..1; a batch holds 1 example, or does not divide into the replicas; an
+                outside 0..1; a batch holds 1 example, or does not divide into the replicas
+                and chunks; the encoder draws at random what chunks could not draw again; an
                 argument is unknown, or has no meaning here (`sample_weight`, `class_weight`,
                 `validation_split`) or beside x; `steps_per_execution` does not divide an epoch, or
                 is above 1 where it cannot be; gradients are to be accumulated on several replicas;
@@ -89,12 +94,11 @@ class TrainsOnStreams(RemembersTraining):
         if isinstance(x, Stream):
             # Before the number of examples is compared, because this names one that differs.
             examples_check.check(self, x.source)
-        input_checks.check_stream(
-            x, self.batch_spec, self.contrastive_loss, self.distribute_strategy
-        )
-        arguments.check_fit(x, kwargs, self._replicas)
+        input_checks.check_stream(x, self.batch_spec, self.contrastive_loss, self._division)
+        arguments.check_fit(x, kwargs, self._division)
         input_checks.check_initial_step(initial_step, x, kwargs)
         replica_checks.warn_of_batch_norm(self, self.distribute_strategy)
+        chunk_checks.warn_of_batch_norm(self)
         _, accumulated = keras_hooks.accumulated_batches(self.optimizer)
         replica_checks.check_accumulation(accumulated, self.distribute_strategy)
         if kwargs.get("validation_data") is not None:
@@ -143,18 +147,18 @@ class TrainsOnStreams(RemembersTraining):
 
     def _prepare(self, x: Any) -> Any:
         """Data of the caller's own: what Keras is to iterate over."""
-        data = self.prepare_dataset(own_batches.checked(x, self._replicas))
+        data = self.prepare_dataset(own_batches.checked(x, self._division))
         self._check_endless(data)
         if not isinstance(data, tf.data.Dataset):
-            self.build_from(data)
+            self._build_from(data)
             return data
-        self.build_from(input_checks.unpack(data.element_spec))
+        self._build_from(input_checks.unpack(data.element_spec))
         return input_checks.guard_indices(data, self.contrastive_loss)
 
     def _prepare_stream(self, x: Stream, first_step: int) -> Any:
         """A stream of ours from a step on, guarded, and a share of it on every host."""
         stream = self.prepare_dataset(x.stream(first_step))
-        self.build_from(input_checks.unpack(stream.element_spec))  # type: ignore[union-attr]
+        self._build_from(input_checks.unpack(stream.element_spec))  # type: ignore[union-attr]
         replicated = self.distribute_strategy
         if replicated.num_replicas_in_sync == 1:
             return input_checks.guard_indices(stream, self.contrastive_loss)
@@ -164,10 +168,16 @@ class TrainsOnStreams(RemembersTraining):
             )
         )
 
+    def _build_from(self, elements: dict[str, Any]) -> None:
+        self.build_from(elements)
+        if self.chunks > 1:
+            chunk_checks.check_replayable(self, elements)
+
     def _held_out(self, x: Any) -> tf.data.Dataset | dict:
         """Data to evaluate on, of any kind that `fit` takes."""
-        input_checks.check_stream(x, self.batch_spec, None, self.distribute_strategy)
-        data = x.epoch(0) if isinstance(x, Stream) else own_batches.checked(x, self._replicas)
+        division = Division(self._replicas)
+        input_checks.check_stream(x, self.batch_spec, None, division)
+        data = x.epoch(0) if isinstance(x, Stream) else own_batches.checked(x, division)
         self._check_endless(data)
         return self.prepare_dataset(data)
 
@@ -188,7 +198,7 @@ class TrainsOnStreams(RemembersTraining):
                 means nothing beside it.
         """
         if not keras_hooks.is_validation(kwargs):
-            arguments.check_evaluate(x, y, kwargs, self._replicas)
+            arguments.check_evaluate(x, y, kwargs, Division(self._replicas))
             x = self._held_out(x)
         with input_checks.clear_errors():
             return super().evaluate(x, y, **kwargs)
@@ -201,6 +211,10 @@ class TrainsOnStreams(RemembersTraining):
     def _check_endless(self, data: tf.data.Dataset | dict) -> None:
         steps = self.steps_per_execution
         replica_checks.check_endless(data, steps, self.distribute_strategy)
+
+    @property
+    def _division(self) -> Division:
+        return Division(self._replicas, self.chunks)
 
     @property
     def _replicas(self) -> int:

@@ -40,6 +40,7 @@ class TwoTowerSogCLR(ContrastiveModel):
         text_projector: likewise from text features, to the same D.
         encoder_range: the largest value of the pixels that `image_encoder` was made for, 255 or 1,
             as for `SogCLR`; 255 puts a multiplication before it, in `model.image_encoder`.
+        chunks: parts in which a training step takes each replica's batch, as for `SogCLR`.
 
     Raises:
         TypeError: `loss` is no `ContrastiveLoss`.

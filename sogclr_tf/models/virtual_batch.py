@@ -69,11 +69,15 @@ def part_of(
     return {key: _rows(batch[key], number, model.chunks) for key in model.batch_spec.checks}
 
 
+def encoding_parts(model: Any) -> list[keras.layers.Layer]:
+    """The encoders and projectors: all that takes part in `encode_batch`."""
+    others = model.contrastive_loss, getattr(model, "probe", None)
+    return [layer for layer in model.layers if all(layer is not other for other in others)]
+
+
 def encoding_variables(model: Any) -> list[keras.Variable]:
     """All that the encoders and projectors hold, states of what they draw among it."""
-    others = model.contrastive_loss, getattr(model, "probe", None)
-    parts = [layer for layer in model.layers if all(layer is not other for other in others)]
-    return [variable for part in parts for variable in part.variables]
+    return [variable for part in encoding_parts(model) for variable in part.variables]
 
 
 def _check_divides(chunks: int, examples: int | None) -> None:

@@ -7,6 +7,7 @@ import tensorflow as tf
 from support.small_model import BATCH, IMAGES, N, model, views
 
 from sogclr_tf.models import arguments
+from sogclr_tf.models.division import Division
 
 ARRAYS = {"view_a": IMAGES, "view_b": IMAGES, "index": np.arange(N)}
 DATA = tf.data.Dataset.from_tensor_slices(ARRAYS).batch(BATCH)
@@ -74,11 +75,11 @@ def test_evaluate(built, kind, kwargs, message):
 
 def test_batches_that_do_not_divide_among_replicas():
     with pytest.raises(ValueError, match="a batch of the 24 examples holds 9: .* the 2 replicas"):
-        arguments.check_fit(ARRAYS, {"batch_size": 9}, 2)
+        arguments.check_fit(ARRAYS, {"batch_size": 9}, Division(2))
     fewer = {key: array[:22] for key, array in ARRAYS.items()}
     with pytest.raises(ValueError, match="the last batch of the 22 examples holds 2: .* 4 repl"):
-        arguments.check_evaluate(fewer, None, {"batch_size": 20}, 4)
-    arguments.check_evaluate(ARRAYS, None, {"batch_size": 10, "steps": 2}, 2)
+        arguments.check_evaluate(fewer, None, {"batch_size": 20}, Division(4))
+    arguments.check_evaluate(ARRAYS, None, {"batch_size": 10, "steps": 2}, Division(2))
 
 
 @pytest.mark.slow(reason="steps of training and of evaluation are traced")

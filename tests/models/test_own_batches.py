@@ -10,6 +10,7 @@ from support.small_model import BATCH, IMAGES, N, encoder, model
 import sogclr_tf
 from sogclr_tf.losses.registry import losses_for
 from sogclr_tf.models import own_batches
+from sogclr_tf.models.division import Division
 
 AGAIN = pytest.mark.slow(reason="the same on another value")
 
@@ -132,8 +133,10 @@ def test_a_stream_whose_end_is_not_known_counts_its_own_batches(built):
 
 def test_what_is_right_stays_as_it_is():
     batch = {**arrays(), "further": np.arange(N)}
-    assert own_batches.checked(batch, 1) is batch
-    for got, want in zip(own_batches.checked(stream(batch), 2), stream(batch), strict=True):
+    assert own_batches.checked(batch, Division(1)) is batch
+    for got, want in zip(
+        own_batches.checked(stream(batch), Division(2)), stream(batch), strict=True
+    ):
         assert got.keys() == want.keys()
         for key in want:
             np.testing.assert_array_equal(got[key], want[key])

@@ -1,13 +1,15 @@
 """Trains every objective for some steps on one strategy, and writes what came out.
 
     python tests/support/equivalence.py FILE.npz [--devices=N] [--steps=N] [--folder=DIR] [--cut]
-        [--plain] [--cases=NAME,...]
+        [--plain] [--cases=NAME,...] [--chunks=K,...]
 
 With --folder, training goes on from the checkpoint there and leaves one; with --cut, gradients
 through the gather are cut, as a wrong implementation would; with --plain, batch normalization stays
-as Keras makes it. With TF_CONFIG in the environment the
-process is one worker of several. Each number of devices needs a process of its own: two
-MirroredStrategies over the same devices share the keys of their collectives, and the second fails.
+as Keras makes it. With --chunks the network has no batch normalization, but losses of its own, and
+trains with each of these; the keys of FILE begin with "K chunks/". With TF_CONFIG in the
+environment the process is one worker of several. Each number of devices needs a process of its own:
+two MirroredStrategies over the same devices share the keys of their collectives, and the second
+fails.
 """
 
 import argparse
@@ -52,20 +54,29 @@ def stream(name):
     return sogclr_tf.training_views(labeled, batch_size=BATCH, policy=policy)
 
 
-def model(name, plain=False):
-    """A small network with batch normalization, whose loss is smooth enough to compare."""
+def network(of_batch):
+    """A small network, whose loss is smooth enough to compare, with batch normalization or without.
+
+    Without it has losses of its own.
+    """
+    if of_batch:
+        # A bias before the normalization would have no gradient but rounding.
+        convolution = keras.layers.Conv2D(6, 3, strides=2, use_bias=False)
+        # Plain, and inside another model, as in networks that people bring.
+        inner = [keras.Sequential([keras.Input((3, 3, 6)), keras.layers.BatchNormalization()])]
+    else:
+        penalty = keras.regularizers.L2(0.01)
+        convolution = keras.layers.Conv2D(
+            6, 3, strides=2, kernel_regularizer=penalty, activity_regularizer=penalty
+        )
+        inner = []
+    ends = [keras.layers.Activation("tanh"), keras.layers.Flatten()]
+    return keras.Sequential([keras.Input((8, 8, 3)), convolution, *inner, *ends])
+
+
+def model(name, plain=False, chunks=None):
     keras.utils.set_random_seed(0)
-    encoder = keras.Sequential(
-        [
-            keras.Input((8, 8, 3)),
-            # A bias before the normalization would have no gradient but rounding.
-            keras.layers.Conv2D(6, 3, strides=2, use_bias=False),
-            # Plain, and inside another model, as in networks that people bring.
-            keras.Sequential([keras.Input((3, 3, 6)), keras.layers.BatchNormalization()]),
-            keras.layers.Activation("tanh"),
-            keras.layers.Flatten(),
-        ]
-    )
+    encoder = network(of_batch=chunks is None)
     if not plain:
         encoder = sogclr_tf.synchronize_batch_norm(encoder)
     projector = keras.Sequential([keras.Input((54,)), keras.layers.Dense(8)])
@@ -75,9 +86,12 @@ def model(name, plain=False):
     if name == "two_tower":
         text_encoder = sogclr_tf.TextEncoder(WORDS, length=4, width=8, heads=2)
         parts = (projector, keras.layers.Dense(8))
-        built = sogclr_tf.TwoTowerSogCLR(encoder, text_encoder, contrastive_loss, *parts)
+        built = sogclr_tf.TwoTowerSogCLR(
+            encoder, text_encoder, contrastive_loss, *parts, chunks=chunks or 1
+        )
     else:
-        built = sogclr_tf.SogCLR(encoder, contrastive_loss, projector, sogclr_tf.OnlineProbe(3))
+        probe = sogclr_tf.OnlineProbe(3)
+        built = sogclr_tf.SogCLR(encoder, contrastive_loss, projector, probe, chunks=chunks or 1)
     built.compile(optimizer=keras.optimizers.SGD(RATE, momentum=0.9), jit_compile=False)
     return built
 
@@ -95,14 +109,14 @@ class FirstGradient(keras.callbacks.Callback):
             self.values = {v.path: np.asarray(v) / -RATE for v in velocities}
 
 
-def train(strategy, steps, folder, cases, plain=False):
+def train(strategy, steps, folder, cases, plain=False, chunks=None):
     """{case/what: array} after `steps` steps of the cases under the strategy."""
     found = {}
     for name in cases:
         # Keras numbers layers as they are built: the same names, whichever cases went before.
         keras.utils.clear_session()
         with strategy.scope():
-            built = model(name, plain)
+            built = model(name, plain, chunks)
         kept = sogclr_tf.Checkpoints(built, folder / name) if folder else None
         first_gradient = FirstGradient()
         history = built.fit(
@@ -138,6 +152,7 @@ def main():
     parser.add_argument("--cut", action="store_true")
     parser.add_argument("--plain", action="store_true")
     parser.add_argument("--cases", default=",".join(CASES))
+    parser.add_argument("--chunks", default="")
     options = parser.parse_args()
     tf.config.set_logical_device_configuration(
         tf.config.list_physical_devices("CPU")[0],
@@ -148,7 +163,12 @@ def main():
     several = "mirrored" if options.devices > 1 else "one"
     strategy = build_strategy("multiworker" if "TF_CONFIG" in os.environ else several)
     cases = options.cases.split(",")
-    found = train(strategy, options.steps, options.folder, cases, options.plain)
+    found = {}
+    for chunks in filter(None, options.chunks.split(",")):
+        of_chunks = train(strategy, options.steps, None, cases, chunks=int(chunks))
+        found |= {f"{chunks} chunks/{key}": values for key, values in of_chunks.items()}
+    if not found:
+        found = train(strategy, options.steps, options.folder, cases, options.plain)
     np.savez(options.file, **found)
 
 

@@ -150,6 +150,21 @@ def test_memory(benchmark):
 
 
 @pytest.mark.slow(reason="programs run in processes of their own")
+def test_ways(benchmark):
+    """A large batch needs less memory in chunks; small ones, accumulated or not, less still."""
+    sizes = ["--large", "64", "--chunks", "1", "8", "--small", "8"]
+    small = ["--encoder", "small_resnet", "--widths", "32", "--side", "64", "--stem_stride", "1"]
+    found, written = benchmark("memory", *small, *sizes, "--parts", "ways", "--rounds=1")
+    whole, in_chunks, as_it_is, accumulated = (row["peak"][0] for row in found)
+    assert in_chunks < whole
+    assert as_it_is < whole
+    assert accumulated < whole
+    assert all(row["seconds"][0] > 0 for row in found)
+    for way in ("a batch of 64 in 8 chunks", "a batch of 8", "8 batches of 8, accumulated"):
+        assert f"| {way} |" in written
+
+
+@pytest.mark.slow(reason="programs run in processes of their own")
 def test_startup(benchmark):
     found, written = benchmark("startup", "--rounds", "1", "--only", "help", "step")
     assert found["help"]["median"] < found["step"]["median"]

@@ -1,6 +1,7 @@
 """Resident memory: of the loss and of the whole step by N, B and D, and of the command.
 
-Every row is a process of its own: what it had in memory at its highest, and after its steps.
+Every row is a process of its own: what it had in memory at its highest, and after its steps. With
+--parts ways it is that of the step of a large batch as a whole, in chunks, and as small batches.
 """
 
 import contextlib
@@ -8,10 +9,11 @@ import statistics
 import time
 import types
 
-from benchmarks import children, command, report
+from benchmarks import children, command, report, ways
 
 MIB = 2**20
 PARTS = ("imports", "loss", "step", "command")
+WAYS = "ways"
 
 
 def add_arguments(parser):
@@ -24,7 +26,9 @@ def add_arguments(parser):
     parser.add_argument("--widths", type=int, nargs="+", default=[32, 64, 128, 256])
     parser.add_argument("--stem_stride", type=int, default=2)
     parser.add_argument("--side", type=int, default=32, help="pixels of a view")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="these alone")
+    ways.add_arguments(parser)
+    parts = [*PARTS, WAYS]
+    parser.add_argument("--parts", nargs="+", choices=parts, default=PARTS, help="these alone")
     parser.add_argument("--rounds", type=int, default=3)
 
 
@@ -34,7 +38,12 @@ def run(options):
     rows = []
     for (what, _), each in zip(work, zip(*used, strict=True), strict=True):
         rows.append({**what, **{key: [one[key] for one in each] for key in each[0]}})
-    return rows, table(rows)
+    tables = [
+        made([row for row in rows if (row["part"] == "way") == (made is ways.table)])
+        for made, asked in ((table, {*options.parts} - {WAYS}), (ways.table, WAYS in options.parts))
+        if asked
+    ]
+    return rows, "\n\n".join(tables)
 
 
 def processes(options):
@@ -44,6 +53,9 @@ def processes(options):
         "loss": [({"part": "loss", **shape}, _child("loss", shape)) for shape in _shapes(options)],
         "step": [_step_of(options, batch) for batch in options.step_batch],
         "command": [({"part": "the command on digits, an epoch"}, command_on_digits)],
+        WAYS: ways.processes(
+            options, {"examples": int(min(options.examples)), **_network(options)}
+        ),
     }
     return [process for part in options.parts for process in found[part]]
 
@@ -58,10 +70,12 @@ def _shapes(options):
 
 def _step_of(options, batch):
     shape = {"examples": int(min(options.examples)), "batch": batch}
-    network = {
-        name: getattr(options, name) for name in ("encoder", "widths", "stem_stride", "side")
-    }
-    return {"part": f"step of {options.encoder}", **shape}, _child("step", {**shape, **network})
+    what = {"part": f"step of {options.encoder}", **shape}
+    return what, _child("step", {**shape, **_network(options)})
+
+
+def _network(options):
+    return {name: getattr(options, name) for name in ("encoder", "widths", "stem_stride", "side")}
 
 
 def _child(part, shape):
@@ -72,7 +86,7 @@ def imports():
     """What a process uses that has everything imported and has done nothing."""
     from benchmarks import loss, step  # noqa: F401
 
-    return _used()
+    return used()
 
 
 def loss(*, examples, batch, width):
@@ -82,7 +96,7 @@ def loss(*, examples, batch, width):
     contender = loss.sogclr(batch, examples, width)
     for _ in range(3):
         contender()
-    return _used()
+    return used()
 
 
 def step(**shape):
@@ -92,10 +106,10 @@ def step(**shape):
     one = step.trained(types.SimpleNamespace(**shape))
     for _ in range(3):
         one()
-    return _used()
+    return used()
 
 
-def _used(process="self"):
+def used(process="self"):
     """Bytes of a process, by its id: {"peak": at the highest, "now": as it is}."""
     # Not getrusage, whose maximum holds that of the parent before the fork.
     with open(f"/proc/{process}/status") as file:
@@ -112,7 +126,7 @@ def command_on_digits():
         while run.process.poll() is None:
             # A process at its end has no memory to tell of.
             with contextlib.suppress(OSError, KeyError):
-                peak = _used(run.process.pid)["peak"]
+                peak = used(run.process.pid)["peak"]
             time.sleep(0.01)
         command.wait(run)
     return {"peak": peak}

@@ -52,6 +52,8 @@ def trained(
     steps=1,
     jit_compile=False,
     probe=False,
+    chunks=1,
+    accumulated=1,
 ):
     """A function that takes `steps` steps of training as `fit` does."""
     keras.mixed_precision.set_dtype_policy(precision)
@@ -59,10 +61,11 @@ def trained(
         bare.encoder(options),
         sogclr_tf.build_loss(loss, options.examples),
         probe=sogclr_tf.OnlineProbe(PROBED) if probe else None,
+        chunks=chunks,
     )
     keras.mixed_precision.set_dtype_policy("float32")
     model.compile(
-        build_optimizer(optimizer, bare.RATE),
+        build_optimizer(optimizer, bare.RATE, gradient_accumulation_steps=accumulated),
         steps_per_execution=steps,
         jit_compile=jit_compile,
     )

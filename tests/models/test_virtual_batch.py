@@ -1,0 +1,315 @@
+"""A batch in chunks is the whole batch, where its activations are not held at once."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from support import processes
+from support.equivalence import CASES
+from support.numerics import assert_all_close, assert_close
+from support.paths import SUPPORT
+from support.small_model import BATCH, IMAGES, N, views
+
+import sogclr_tf
+from sogclr_tf.losses.registry import build_loss
+from sogclr_tf.models import virtual_batch
+from sogclr_tf.models.division import Division
+
+SCRIPT = SUPPORT / "equivalence.py"
+CHUNKS = (1, 2, 4, 8)
+ARRAYS = {
+    "view_a": IMAGES / np.float32(255),
+    "view_b": IMAGES[:, ::-1] / np.float32(255),
+    "index": np.arange(N),
+    "label": np.arange(N) % 3,
+}
+PENALTY = keras.regularizers.L2(0.01)
+# Of the values that took part, which are about 1.
+AGREE = 1e-5
+
+
+def encoder(*inner):
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            keras.layers.Conv2D(6, 3, strides=2, kernel_regularizer=PENALTY),
+            *inner,
+            keras.layers.Activation("tanh"),
+            keras.layers.Flatten(),
+        ]
+    )
+
+
+def model(chunks, *inner, loss="sogclr", optimizer=None, **compile_options):
+    """A model of arrays, with a probe, built and compiled."""
+    keras.utils.set_random_seed(0)
+    projector = keras.Sequential([keras.Input((54,)), keras.layers.Dense(8)])
+    loss = build_loss(loss, N, temperature=0.5)
+    probe = sogclr_tf.OnlineProbe(3)
+    built = sogclr_tf.SogCLR(encoder(*inner), loss, projector, probe, chunks=chunks)
+    optimizer = optimizer or keras.optimizers.SGD(0.05, momentum=0.9)
+    built.compile(optimizer, **{"jit_compile": False, **compile_options})
+    return built
+
+
+def fit(built, **options):
+    """Three steps; the losses of the epoch."""
+    return built.fit(ARRAYS, batch_size=BATCH, shuffle=False, verbose=0, **options).history
+
+
+def weights(built):
+    return [np.asarray(weight) for weight in built.variables]
+
+
+def with_state():
+    """Layers that keep and draw, and that add a loss of their outputs."""
+    keras.utils.set_random_seed(1)
+    return [
+        keras.layers.BatchNormalization(synchronized=True),
+        keras.layers.Dropout(0.5, seed=7),
+        keras.layers.SpectralNormalization(keras.layers.Conv2D(6, 1)),
+        keras.layers.ActivityRegularization(l2=0.01),
+    ]
+
+
+class InOneTape(keras.Model):
+    """The meaning of chunks, without two passes: one tape over all parts, whatever it holds."""
+
+    def __init__(self, whole):
+        super().__init__()
+        self.whole = whole
+
+    def step(self, batch):
+        whole, chunks, penalties, parts = self.whole, self.whole.chunks, [], []
+        rows = len(batch["index"]) // chunks
+        with tf.GradientTape() as tape:
+            for start in range(0, len(batch["index"]), rows):
+                part = {key: array[start : start + rows] for key, array in batch.items()}
+                parts.append(whole.encode_batch(part, training=True))
+                penalties.append(tf.add_n(whole.losses))
+            a, b = (tf.concat([part[side] for part in parts], axis=0) for side in (1, 2))
+            total = whole.contrastive_loss(a, b, batch["index"]) + sum(penalties) / chunks
+        found = tape.gradient(total, whole.trainable_weights)
+        whole.optimizer.apply_gradients(zip(found, whole.trainable_weights, strict=True))
+        return float(total)
+
+
+@pytest.fixture(scope="module")
+def plain():
+    """(history, variables) of three steps on whole batches."""
+    built = model(1)
+    return fit(built), weights(built)
+
+
+@pytest.mark.parametrize("chunks", [2, 8])
+def test_without_batch_statistics_chunks_change_nothing(plain, chunks):
+    built = model(chunks)
+    history, (want, arrays) = fit(built), plain
+    for name, values in history.items():
+        assert_close(values, want[name], at_least=1.0, name=name)
+    for got, wanted, variable in zip(weights(built), arrays, built.variables, strict=True):
+        assert np.allclose(got, wanted, rtol=0, atol=AGREE), variable.path
+
+
+@pytest.mark.slow(reason="every objective with each number of chunks, on one device and on two")
+@pytest.mark.parametrize("devices", [1, 2])
+def test_every_objective_on_one_device_and_on_two(devices, tmp_path):
+    path = tmp_path / "found.npz"
+    options = [f"--devices={devices}", "--steps=3", f"--chunks={','.join(map(str, CHUNKS))}"]
+    process = processes.run(SCRIPT, path, *options, timeout=1200)
+    assert process.returncode == 0, process.stderr
+    with np.load(path) as file:
+        found = dict(file)
+    names = [key.partition("/")[2] for key in found if key.startswith("1 chunks/")]
+    assert {name.partition("/")[0] for name in names} == set(CASES)
+    for name in names:
+        want = found[f"1 chunks/{name}"]
+        largest = max(1.0, np.max(np.abs(want), initial=0.0, where=np.isfinite(want)))
+        for chunks in CHUNKS[1:]:
+            got = found[f"{chunks} chunks/{name}"]
+            np.testing.assert_allclose(
+                got, want, rtol=0, atol=AGREE * largest, err_msg=f"{chunks} chunks/{name}"
+            )
+
+
+@pytest.mark.parametrize("chunks", [2, 4])
+def test_what_keeps_and_draws_is_that_of_one_pass(chunks):
+    """Statistics of each part once, the same dropout in both passes, losses of weights once."""
+    built, reference = model(chunks, *with_state()), model(chunks, *with_state())
+    fit(built)
+    one_tape = InOneTape(reference)
+    for start in range(0, N, BATCH):
+        one_tape.step({key: array[start : start + BATCH] for key, array in ARRAYS.items()})
+    parts = [virtual_batch.encoding_variables(each) for each in (built, reference)]
+    assert_all_close(*([np.asarray(v) for v in variables] for variables in parts), terms=1000)
+    got, want = (each.contrastive_loss.log_u for each in (built, reference))
+    assert_close(np.asarray(got), np.asarray(want), 1000)
+    state = [v for v in parts[0] if "seed" in v.path]
+    assert len(state) == 1
+    assert np.asarray(state[0])[1] > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "terms"),
+    [
+        pytest.param({"jit_compile": True}, 100, id="XLA"),
+        pytest.param({"run_eagerly": True}, 100, id="eager"),
+        pytest.param({"steps_per_execution": 3}, 100, id="steps_per_execution"),
+    ],
+)
+def test_every_way_to_run(plain, options, terms):
+    built = model(4, **options)
+    fit(built)
+    assert_all_close(weights(built), plain[1], terms)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision(policy):
+    """The loss is scaled where its gradient passes through 16 bits."""
+    found = []
+    keras.mixed_precision.set_dtype_policy(policy)
+    try:
+        for chunks in (1, 4):
+            built = model(chunks)
+            assert fit(built)["loss"][0] < 10
+            found.append([np.asarray(weight) for weight in built.trainable_weights])
+    finally:
+        keras.mixed_precision.set_dtype_policy("float32")
+    for got, want in zip(*found, strict=True):
+        assert_close(got, want, dtype=policy.removeprefix("mixed_"), at_least=0.1)
+
+
+class Unused(keras.layers.Layer):
+    """Has a kernel that it does not use."""
+
+    def build(self, input_shape):  # noqa: ARG002
+        self.kernel = self.add_weight(name="kernel", shape=(3,))
+
+    def call(self, x):
+        return x
+
+
+@pytest.mark.parametrize("chunks", [1, 2])
+def test_a_weight_without_a_gradient_stays_as_it_is(chunks):
+    """With a gradient of 0 an optimizer would make it decay."""
+    layer = Unused()
+    built = model(chunks, layer, optimizer=keras.optimizers.AdamW(0.01, weight_decay=0.5))
+    before = np.asarray(layer.kernel)
+    with pytest.warns(UserWarning, match="Gradients do not exist"):
+        fit(built)
+    np.testing.assert_array_equal(np.asarray(layer.kernel), before)
+
+
+def test_pairs_of_images_and_texts():
+    """With a sparse gradient, that of an embedding, and a temperature that the loss learns."""
+    found = []
+    for chunks in (1, 4):
+        keras.utils.set_random_seed(0)
+        texts = sogclr_tf.TextEncoder(["", "[UNK]", *"abcd"], length=3, width=8, heads=2)
+        loss = build_loss("two_way", N, temperature_scheme="global", temperature=0.5)
+        built = sogclr_tf.TwoTowerSogCLR(encoder(), texts, loss, chunks=chunks)
+        built.compile(keras.optimizers.SGD(0.05), jit_compile=False)
+        tokens = np.random.default_rng(0).integers(1, 6, (N, 3))
+        pairs = {"image": ARRAYS["view_a"], "text": tokens, "index": ARRAYS["index"]}
+        built.fit(pairs, batch_size=BATCH, shuffle=False, verbose=0)
+        found.append(weights(built))
+    assert_all_close(found[1], found[0])
+
+
+def test_files_keep_it(tmp_path):
+    built = model(4)
+    assert sogclr_tf.SogCLR.from_config(built.get_config()).chunks == 4
+    built.save(tmp_path / "model.keras")
+    assert keras.models.load_model(tmp_path / "model.keras").chunks == 4
+
+
+class Noise(keras.layers.Layer):
+    """Draws as `how` says."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+        self.generator = tf.random.Generator.from_seed(1)
+        self.count = tf.Variable(0.0, trainable=False)
+
+    def call(self, x, training=False):  # noqa: ARG002
+        if self.how == "tensorflow":
+            return x + tf.random.normal(tf.shape(x))
+        if self.how == "keras":
+            return x + keras.random.normal(tf.shape(x))
+        if self.how == "generator":
+            return x + self.generator.normal(tf.shape(x))
+        if self.how == "variable":
+            return x * self.count.assign_add(1.0)
+        return tf.ensure_shape(tf.numpy_function(np.array, [x], tf.float32), x.shape)
+
+
+DRAWS, KEEPS = "the encoder draws at random, or runs Python, in ", "the encoder changes "
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("tensorflow", DRAWS + "'.*RandomStandardNormal'"),
+        ("python", DRAWS),
+        ("keras", KEEPS + "'.*seed_generator_state.*', which is none of its weights"),
+        ("generator", KEEPS),
+        ("variable", KEEPS),
+    ],
+)
+def test_what_could_not_be_encoded_again_is_refused(how, said):
+    with pytest.raises(ValueError, match=f"{said}.*chunks=2 cannot .*") as caught:
+        fit(model(2, Noise(how)))
+    assert "\n" not in str(caught.value)
+    if how == "tensorflow":
+        fit(model(1, Noise(how)))
+
+
+DATA = tf.data.Dataset.from_tensor_slices(ARRAYS)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "data", "options", "said"),
+    [
+        (3, views(), {}, "batch size 8 does not divide into 3 chunks: take a multiple of 3"),
+        (3, ARRAYS, {"batch_size": 8}, "a batch of the 24 examples holds 8: .*of the 3 chunks, so"),
+        (9, ARRAYS, {"batch_size": 9}, "the last batch of the 24 examples holds 6: .*the 9 chunks"),
+        (4, DATA.batch(9), {}, "a batch holds 9 examples: expected .*a multiple of the 4 chunks"),
+    ],
+)
+def test_batches_that_do_not_divide_are_refused(chunks, data, options, said):
+    with pytest.raises(ValueError, match=said):
+        model(chunks).fit(data, verbose=0, **options)
+
+
+def test_the_parts_of_a_batch_in_words():
+    """On replicas each takes its share in chunks."""
+    division = Division(replicas=2, chunks=4)
+    assert [division.fits(count) for count in (1, 4, 8, 12, 16)] == [
+        False,
+        False,
+        True,
+        False,
+        True,
+    ]
+    assert division.need.endswith("a multiple of 8, for 4 chunks on each of 2 replicas")
+    assert Division().need == "at least 2 are needed to contrast"
+
+
+def test_a_batch_of_ones_own_step_is_refused_too():
+    with pytest.raises(ValueError, match="a batch of 24 examples does not divide into 5 chunks"):
+        model(5).train_step({key: tf.constant(array) for key, array in ARRAYS.items()})
+
+
+@pytest.mark.parametrize("chunks", [0, -1, 1.5, True, "2"])
+def test_a_number_that_is_none_is_refused(chunks):
+    with pytest.raises(ValueError, match=f"chunks is {chunks!r}: expected a whole number >= 1"):
+        model(chunks)
+
+
+def test_batch_statistics_of_a_chunk_are_warned_of(caplog):
+    fit(model(2, keras.layers.BatchNormalization(synchronized=True, name="of_batch")))
+    assert "1 trainable BatchNormalization layers (of_batch) take statistics of one" in caplog.text
+    caplog.clear()
+    fit(model(2))
+    assert "chunks" not in caplog.text
