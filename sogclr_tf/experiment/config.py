@@ -62,12 +62,10 @@ def default_config() -> ConfigDict:
             "optimizer": {
                 "name": "lars",
                 "learning_rate": 0.075,
-                # Of the rate with the examples of an update; or linear, constant.
-                "scaling": "sqrt",
+                "scaling": "sqrt",  # of the rate with an update's examples; or linear, constant
                 "weight_decay": 1e-6,
                 "warmup_epochs": 10.0,
-                # Batches whose gradients are averaged for one update of the weights; 1: each.
-                "gradient_accumulation_steps": 1,
+                "gradient_accumulation_steps": 1,  # batches whose mean gradient makes an update
             },
             "checkpoint": {
                 "every_epochs": 10,
