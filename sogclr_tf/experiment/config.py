@@ -59,14 +59,7 @@ def default_config() -> ConfigDict:
             "epochs": 100,
             "steps_per_execution": 1,
             "precision": "float32",  # or mixed_bfloat16, mixed_float16
-            "optimizer": {
-                "name": "lars",
-                "learning_rate": 0.075,
-                "scaling": "sqrt",  # of the rate with an update's examples; or linear, constant
-                "weight_decay": 1e-6,
-                "warmup_epochs": 10.0,
-                "gradient_accumulation_steps": 1,  # batches whose mean gradient makes an update
-            },
+            "optimizer": _optimizer(),
             "checkpoint": {
                 "every_epochs": 10,
                 "every_steps": 0,  # more often than that; 0: not
@@ -157,6 +150,17 @@ def _loss() -> dict:
     }
 
 
+def _optimizer() -> dict:
+    return {
+        "name": "lars",
+        "learning_rate": 0.075,
+        "scaling": "sqrt",  # of the rate with the examples of an update; or linear, constant
+        "weight_decay": 1e-6,
+        "warmup_epochs": 10.0,
+        "gradient_accumulation_steps": 1,  # batches whose gradients make one update
+    }
+
+
 def _monitor() -> dict:
     """Beside training, of labeled images."""
     return {
@@ -218,25 +222,29 @@ def check_config(config: ConfigDict) -> None:
     for key in differences(config):
         if _is_below(key, unread):
             raise ValueError(f"the config sets '{key}', which a run of {kind} does not read")
-    chunks = config.chunks
+    _check_parts(config)
+    height_and_width(config.data.image_size, "data.image_size")
+    channels = checked_channels(config.data.channels)
+    checked_range(config.data.value_range)
+    bands = config.report.bands
+    if bands and (len(bands) not in (1, 3) or not all(0 <= band < channels for band in bands)):
+        raise ValueError(
+            f"report.bands is {bands}: expected one or three channels in [0, {channels})"
+        )
+
+
+def _check_parts(config: ConfigDict) -> None:
+    """Of a batch, and of an update."""
+    chunks, accumulated = config.chunks, config.optimizer.gradient_accumulation_steps
     if chunks < 1 or config.batch_size % chunks:
         raise ValueError(
             f"chunks is {chunks}: expected a whole number that divides the batch_size of "
             f"{config.batch_size}"
         )
-    height_and_width(config.data.image_size, "data.image_size")
-    channels = checked_channels(config.data.channels)
-    checked_range(config.data.value_range)
-    accumulated = config.optimizer.gradient_accumulation_steps
     if accumulated < 1:
         raise ValueError(
             f"optimizer.gradient_accumulation_steps is {accumulated}: give the batches that make "
             "one update, 1 for none to be accumulated"
-        )
-    bands = config.report.bands
-    if bands and (len(bands) not in (1, 3) or not all(0 <= band < channels for band in bands)):
-        raise ValueError(
-            f"report.bands is {bands}: expected one or three channels in [0, {channels})"
         )
 
 
