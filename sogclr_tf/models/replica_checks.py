@@ -69,8 +69,8 @@ def check_own_losses(model: keras.Model, strategy: tf.distribute.Strategy) -> No
     if adding and any(layer.trainable for part in parts for layer in batch_norms(part)):
         raise ValueError(
             f"layer '{adding[0].name}' has an activity_regularizer beside batch normalization: "
-            f"Keras keeps that loss of one of {replicas} replicas alone, so train on one device, or "
-            "leave it out"
+            f"Keras keeps that loss of one of {replicas} replicas alone, so leave it out, or train "
+            "on one device"
         )
 
 

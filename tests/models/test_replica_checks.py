@@ -74,15 +74,13 @@ def adding(*layers):
 
 
 class TestLossesOfOutputs:
-    """Those that the threads of replicas share: `tests/models/test_virtual_batch.py` has the rest."""
+    """Those that the threads of replicas share."""
 
     def test_whom_it_concerns(self, two_replicas):
-        probe, dense = sogclr_tf.OnlineProbe(3), keras.Sequential([keras.layers.Dense(8)])
         with two_replicas.scope():
-            alone = sogclr_tf.SogCLR(adding(), sogclr_tf.NTXentLoss(), dense, probe)
-            both = sogclr_tf.SogCLR(
-                adding(keras.layers.BatchNormalization()), alone.contrastive_loss
-            )
+            loss, probe = sogclr_tf.NTXentLoss(), sogclr_tf.OnlineProbe(3)
+            alone = sogclr_tf.SogCLR(adding(), loss, keras.layers.Dense(8), probe)
+            both = sogclr_tf.SogCLR(adding(keras.layers.BatchNormalization()), loss)
         replica_checks.check_own_losses(alone, two_replicas)
         replica_checks.check_own_losses(both, tf.distribute.get_strategy())
         with pytest.raises(ValueError, match="layer 'first' has an activity_regularizer beside"):
