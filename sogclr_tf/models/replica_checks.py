@@ -6,7 +6,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from sogclr_tf.models.batch_norm import unsynchronized
+from sogclr_tf.models import virtual_batch
+from sogclr_tf.models.batch_norm import batch_norms, unsynchronized
+from sogclr_tf.models.keras_hooks import layers_below
 
 _LOG = logging.getLogger("sogclr_tf")
 # The first strategy of the process whose collectives a model has used.
@@ -53,6 +55,27 @@ def check_accumulation(steps: int, strategy: tf.distribute.Strategy) -> None:
             f"{'s' * (replicas > 1)} of {type(strategy).__name__}: Keras accumulates on one device "
             "without a strategy (--strategy=one) alone, so leave it out (a larger batch has more "
             "negatives too, in chunks where it does not fit)"
+        )
+
+
+def check_own_losses(model: keras.Model, strategy: tf.distribute.Strategy) -> None:
+    """Raises ValueError where replicas would lose losses that layers add of their outputs.
+
+    TensorFlow traces replicas in threads, which take turns wherever a batch normalization exchanges
+    or updates its statistics; Keras keeps such losses in the layers, which all threads share.
+    """
+    threads = (tf.distribute.MirroredStrategy, tf.distribute.MultiWorkerMirroredStrategy)
+    replicas = strategy.num_replicas_in_sync
+    if replicas == 1 or not isinstance(strategy, threads):
+        return
+    parts = virtual_batch.encoding_parts(model)
+    layers = [layer for part in parts for layer in layers_below(part)]
+    adding = [layer for layer in layers if layer.activity_regularizer is not None]
+    if adding and any(layer.trainable for part in parts for layer in batch_norms(part)):
+        raise ValueError(
+            f"layer '{adding[0].name}' has an activity_regularizer beside batch normalization: "
+            f"Keras keeps that loss of one of {replicas} replicas alone, so leave it out, or train "
+            "on one device"
         )
 
 

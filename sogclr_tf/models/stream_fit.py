@@ -97,6 +97,7 @@ class TrainsOnStreams(RemembersTraining):
         input_checks.check_stream(x, self.batch_spec, self.contrastive_loss, self._division)
         arguments.check_fit(x, kwargs, self._division)
         input_checks.check_initial_step(initial_step, x, kwargs)
+        replica_checks.check_own_losses(self, self.distribute_strategy)
         replica_checks.warn_of_batch_norm(self, self.distribute_strategy)
         chunk_checks.warn_of_batch_norm(self)
         _, accumulated = keras_hooks.accumulated_batches(self.optimizer)

@@ -75,6 +75,26 @@ class TestFit:
         assert warnings(caplog) == []
 
 
+def adding(*layers):
+    """An encoder whose first layer adds a loss of its outputs."""
+    first = keras.layers.ActivityRegularization(l2=0.1, name="first")
+    return keras.Sequential([keras.Input((8, 8, 3)), first, *layers, keras.layers.Flatten()])
+
+
+class TestLossesOfOutputs:
+    """Those that the threads of replicas share."""
+
+    def test_whom_it_concerns(self, two_replicas):
+        with two_replicas.scope():
+            loss, probe = sogclr_tf.NTXentLoss(), sogclr_tf.OnlineProbe(3)
+            alone = sogclr_tf.SogCLR(adding(), loss, keras.layers.Dense(8), probe)
+            both = sogclr_tf.SogCLR(adding(keras.layers.BatchNormalization()), loss)
+        replica_checks.check_own_losses(alone, two_replicas)
+        replica_checks.check_own_losses(both, tf.distribute.get_strategy())
+        with pytest.raises(ValueError, match="layer 'first' has an activity_regularizer beside"):
+            replica_checks.check_own_losses(both, two_replicas)
+
+
 class TestBatchNormalization:
     def warned(self, encoder, caplog, strategy):
         caplog.clear()

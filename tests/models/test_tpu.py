@@ -64,7 +64,8 @@ def model(config, under, num_examples=48):
         encoder = build.encoder(config)
         projector = sogclr_tf.projection_head(encoder.output_shape[-1], **config.projector)
         probe = sogclr_tf.OnlineProbe(10)
-        built = sogclr_tf.SogCLR(encoder, build.loss(config, views), projector, probe)
+        loss = build.loss(config, views)
+        built = sogclr_tf.SogCLR(encoder, loss, projector, probe, chunks=config.chunks)
         build.compile_model(config, built, views, under)
         built.optimizer.build(built.trainable_variables)
     return built
@@ -259,6 +260,25 @@ class TestTrace:
         assert len({copy.handle._id for copy in built.contrastive_loss.log_u.values}) == CORES
         assert index.dtype == tf.int32
         assert index.shape == rows.shape == [config.batch_size]
+
+    def test_chunks_are_a_loop_on_the_core(self, tpu, traced_step):
+        """Two, one for each pass; the batch crosses cores once, as without."""
+        config = imagenet()
+        config.batch_size *= 2
+        config.chunks = 4
+        nodes = traced(model(config, tpu), tpu, specs(config, CORES))
+        known = xla_operations("XLA_TPU_JIT") or xla_operations("XLA_CPU_JIT")
+        known |= {"CrossReplicaSum", "AllToAll", "TPUReplicateMetadata"}
+        assert {node.type for node in nodes} - known == set()
+        assert len([node for node in nodes if node.type in ("While", "StatelessWhile")]) == 2
+
+        def gathered(nodes):
+            sums = [node.inputs[0].shape for node in nodes if node.type == "CrossReplicaSum"]
+            return [tuple(shape) for shape in sums if shape.rank and shape[0] == CORES]
+
+        in_chunks, whole = gathered(nodes), gathered(traced_step[2])
+        assert len(in_chunks) == len(whole)
+        assert in_chunks[0] == (8, 4, 2, 128)
 
     @pytest.mark.slow(reason="a network, or data, of full size")
     def test_the_imagenet_recipe_in_its_own_size(self, one_core):
