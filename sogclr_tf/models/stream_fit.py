@@ -86,7 +86,8 @@ class TrainsOnStreams(RemembersTraining):
                 argument is unknown, or has no meaning here (`sample_weight`, `class_weight`,
                 `validation_split`) or beside x; `steps_per_execution` does not divide an epoch, or
                 is above 1 where it cannot be; gradients are to be accumulated on several replicas
-                or mirrored variables; or another `MirroredStrategy` of this process has trained before.
+                or mirrored variables; or another `MirroredStrategy` of this process has trained
+                before.
         """
         keras_hooks.forget_backed_up_epoch(self)
         if y is not None:
