@@ -43,8 +43,8 @@ def summary(results: list[dict[str, Any]], utilization: float) -> str:
         )
     if any(_chunks(found) > 1 for found in results):
         lines[-1] += (
-            " Of a batch in chunks the operations are left out: the compiler counts those of a loop "
-            "once."
+            " Of a batch in chunks the operations are left out, as the compiler counts those of a "
+            "loop once."
         )
     return "\n".join(lines)
 
