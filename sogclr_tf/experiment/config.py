@@ -8,8 +8,7 @@ from typing import Any
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from sogclr_tf.data.stated_pixels import checked_channels, checked_range
-from sogclr_tf.data.view_size import height_and_width
+from sogclr_tf.experiment.config_values import check_values
 from sogclr_tf.experiment.size_field import size_field
 
 # What a later command may set otherwise, because it does not shape the training.
@@ -59,16 +58,7 @@ def default_config() -> ConfigDict:
             "epochs": 100,
             "steps_per_execution": 1,
             "precision": "float32",  # or mixed_bfloat16, mixed_float16
-            "optimizer": {
-                "name": "lars",
-                "learning_rate": 0.075,
-                # Of the rate with the examples of an update; or linear, constant.
-                "scaling": "sqrt",
-                "weight_decay": 1e-6,
-                "warmup_epochs": 10.0,
-                # Batches whose gradients are averaged for one update of the weights; 1: each.
-                "gradient_accumulation_steps": 1,
-            },
+            "optimizer": _optimizer(),
             "checkpoint": {
                 "every_epochs": 10,
                 "every_steps": 0,  # more often than that; 0: not
@@ -159,6 +149,17 @@ def _loss() -> dict:
     }
 
 
+def _optimizer() -> dict:
+    return {
+        "name": "lars",
+        "learning_rate": 0.075,
+        "scaling": "sqrt",  # of the rate with the examples of an update; or linear, constant
+        "weight_decay": 1e-6,
+        "warmup_epochs": 10.0,
+        "gradient_accumulation_steps": 1,  # batches whose gradients make one update
+    }
+
+
 def _monitor() -> dict:
     """Beside training, of labeled images."""
     return {
@@ -202,7 +203,7 @@ def has_texts(config: ConfigDict) -> bool:
 def check_config(config: ConfigDict) -> None:
     """Raises ValueError where a config lacks a key, or has one that nothing reads.
 
-    And where the size, channels or values of images are none.
+    And where a value is out of range, as `config_values.check_values` says.
     """
     expected = set(flat_keys(default_config()))
     found = set(flat_keys(config))
@@ -220,26 +221,7 @@ def check_config(config: ConfigDict) -> None:
     for key in differences(config):
         if _is_below(key, unread):
             raise ValueError(f"the config sets '{key}', which a run of {kind} does not read")
-    chunks = config.chunks
-    if chunks < 1 or config.batch_size % chunks:
-        raise ValueError(
-            f"chunks is {chunks}: expected a whole number that divides the batch_size of "
-            f"{config.batch_size}"
-        )
-    height_and_width(config.data.image_size, "data.image_size")
-    channels = checked_channels(config.data.channels)
-    checked_range(config.data.value_range)
-    accumulated = config.optimizer.gradient_accumulation_steps
-    if accumulated < 1:
-        raise ValueError(
-            f"optimizer.gradient_accumulation_steps is {accumulated}: give the batches that make "
-            "one update, 1 for none to be accumulated"
-        )
-    bands = config.report.bands
-    if bands and (len(bands) not in (1, 3) or not all(0 <= band < channels for band in bands)):
-        raise ValueError(
-            f"report.bands is {bands}: expected one or three channels in [0, {channels})"
-        )
+    check_values(config)
 
 
 def differences(config: ConfigDict) -> dict[str, Any]:

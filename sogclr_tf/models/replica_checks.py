@@ -38,18 +38,23 @@ def check_only_strategy(strategy: tf.distribute.Strategy, *, trains: bool = Fals
 
 
 def check_accumulation(steps: int, strategy: tf.distribute.Strategy) -> None:
-    """Raises ValueError where Keras would have to accumulate gradients on several replicas.
+    """Raises ValueError where Keras would have to accumulate gradients across replicas.
+
+    Also where there is one: Keras updates the weights within a condition, and the strategies that
+    mirror variables exchange gradients there, which TensorFlow lets none do.
 
     Args:
         steps: batches that make one update.
         strategy: of the model.
     """
     replicas = strategy.num_replicas_in_sync
-    if steps > 1 and replicas > 1:
+    mirrors = (tf.distribute.MirroredStrategy, tf.distribute.MultiWorkerMirroredStrategy)
+    if steps > 1 and (replicas > 1 or isinstance(strategy, mirrors)):
         raise ValueError(
-            f"gradient_accumulation_steps is {steps} on {replicas} replicas of "
-            f"{type(strategy).__name__}: Keras accumulates on one device alone, so leave it out "
-            "(a larger batch, where it fits, has more negatives too)"
+            f"gradient_accumulation_steps is {steps} on {replicas} replica"
+            f"{'s' * (replicas > 1)} of {type(strategy).__name__}: Keras accumulates on one device "
+            "without a strategy (--strategy=one) alone, so leave it out (a larger batch has more "
+            "negatives too, in chunks where it does not fit)"
         )
 
 

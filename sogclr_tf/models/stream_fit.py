@@ -85,8 +85,9 @@ class TrainsOnStreams(RemembersTraining):
                 and chunks; the encoder draws at random what chunks could not draw again; an
                 argument is unknown, or has no meaning here (`sample_weight`, `class_weight`,
                 `validation_split`) or beside x; `steps_per_execution` does not divide an epoch, or
-                is above 1 where it cannot be; gradients are to be accumulated on several replicas;
-                or another `MirroredStrategy` of this process has trained before.
+                is above 1 where it cannot be; gradients are to be accumulated on several replicas
+                or mirrored variables; or another `MirroredStrategy` of this process has trained
+                before.
         """
         keras_hooks.forget_backed_up_epoch(self)
         if y is not None:

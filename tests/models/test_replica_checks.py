@@ -56,6 +56,14 @@ class TestFit:
             "sogclr_tf.synchronize_batch_norm(encoder) before fit"
         ]
 
+    def test_accumulation_on_one_mirrored_replica(self):
+        """Keras fails there too, in the middle of the first step."""
+        replica_checks.check_accumulation(1, tf.distribute.MirroredStrategy(["CPU:0"]))
+        with pytest.raises(ValueError, match="steps is 2 on 1 replica of MirroredStrategy: Keras"):
+            replica_checks.check_accumulation(2, tf.distribute.MirroredStrategy(["CPU:0"]))
+        for strategy_ in (tf.distribute.OneDeviceStrategy("CPU:0"), tf.distribute.get_strategy()):
+            replica_checks.check_accumulation(2, strategy_)
+
     @pytest.mark.slow(reason="two steps are traced")
     def test_one_device_accumulates_without_a_word(self, caplog):
         model = compiled(network(), gradient_accumulation_steps=3)
