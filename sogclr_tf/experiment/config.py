@@ -30,6 +30,8 @@ _IMAGES_ALONE = (
 _IMAGES_WITH_TEXTS = ("text_encoder",)
 # Sections whose further keys are arguments of what their `name` names, and checked there.
 _OPEN = ("encoder", "loss")
+# Keys of such a section that a config may lack which puts another dictionary in its place.
+_LATER = {"encoder.weights"}
 
 
 def default_config() -> ConfigDict:
@@ -49,7 +51,10 @@ def default_config() -> ConfigDict:
             "augment": _augment(),
             # Of view b, where it is to differ: None is as above.
             "augment_b": {key: placeholder(float) for key in _augment()},
-            "encoder": {"name": "resnet50"},  # and the arguments that it takes
+            "encoder": {  # and the arguments that it takes
+                "name": "resnet50",
+                "weights": "",  # what load_encoder reads, to start from; empty: random ones
+            },
             "text_encoder": _text_encoder(),
             "projector": {"layers": 2, "output": 128},
             "loss": _loss(),
@@ -204,7 +209,7 @@ def check_config(config: ConfigDict) -> None:
     for key in sorted(found - expected):
         if key.partition(".")[0] not in _OPEN:
             raise ValueError(f"the config has an unknown key '{key}': {valid_keys(key, expected)}")
-    for key in sorted(expected - found):
+    for key in sorted(expected - found - _LATER):
         raise ValueError(
             f"the config lacks the key '{key}': begin with "
             "sogclr_tf.experiment.config.default_config()"

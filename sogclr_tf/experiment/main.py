@@ -9,10 +9,10 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from sogclr_tf.data.stream import Stream
-from sogclr_tf.data.view_size import height_and_width
 from sogclr_tf.evaluation.fine_tune import copied
 from sogclr_tf.experiment import build
 from sogclr_tf.experiment.config import default_config, has_texts, is_free
+from sogclr_tf.experiment.encoder_file import check_images, may_start_elsewhere, start
 from sogclr_tf.experiment.environment import environment
 from sogclr_tf.experiment.evaluate import evaluate
 from sogclr_tf.experiment.export import check_export, export_images
@@ -86,6 +86,8 @@ def _run(job: Job, strategy: tf.distribute.Strategy) -> None:
         checkpoints = Checkpoints(model, folder.checkpoints, config.checkpoint.keep)
     step = checkpoints.restore(grow=source if job.grow else None)
     if job.mode in ("all", "train"):
+        if step == 0 and config.encoder.get("weights"):
+            start(config, model)
         train(task, folder, model, checkpoints, step, chief)
     elif step == 0:
         raise ValueError(f"{folder.checkpoints} holds no checkpoint: train first with --mode=train")
@@ -142,16 +144,20 @@ def _claim(job: Job, stream: Stream, chief: bool) -> None:
     """Makes the folder this run's, before anything is built, or refuses a run of another kind."""
     counts = {"num_examples": stream.num_examples, "examples_per_epoch": stream.source.size}
     settings, defaults = {**job.config.to_dict(), **counts}, default_config().to_dict()
+    free = {"encoder.weights"} if may_start_elsewhere(job.folder) else set()
     job.folder.claim(
-        settings, lambda key: is_free(key) or key in counts, write=False, defaults=defaults
+        settings,
+        lambda key: is_free(key) or key in free or key in counts,
+        write=False,
+        defaults=defaults,
     )
     if not job.grow:
         # Before the counts, because this names an example.
         check_examples(job.folder.checkpoints, stream.source)
-    may_differ = counts if job.grow else ()
+    free |= counts.keys() if job.grow else set()
     job.folder.claim(
         settings,
-        lambda key: is_free(key) or key in may_differ,
+        lambda key: is_free(key) or key in free,
         write=chief,
         defaults=defaults,
     )
@@ -175,7 +181,7 @@ def _evaluate_encoder_file(
     job: Job, encoder: Callable, sets: EvaluationSets, encoder_path: str
 ) -> None:
     config, folder = job.config, job.folder
-    _check_images(config, encoder, encoder_path)
+    check_images(config, encoder, encoder_path)
     if config.evaluation.fine_tune:
         # One that cannot be copied is told before the rest is scored.
         copied(encoder)
@@ -184,23 +190,6 @@ def _evaluate_encoder_file(
         shown = report_parts(config, evaluation, sets.test)
     keep_evaluation(config, folder, evaluation, sets, shown, encoder_path)
     _write_report(job, shown)
-
-
-def _check_images(config: ConfigDict, encoder: Callable, encoder_path: str) -> None:
-    """Raises ValueError where an encoder was built for other images than the config's."""
-    *taken, channels = getattr(encoder, "input_shape", (None,) * 4)[1:]
-    if channels not in (None, config.data.channels):
-        raise ValueError(
-            f"{encoder_path} takes images of {channels} channels, but data.channels is "
-            f"{config.data.channels}: give --config.data.channels={channels}"
-        )
-    size = height_and_width(config.data.image_size)
-    if not tf.TensorShape(taken).is_compatible_with(size):
-        height, width = (side or own for side, own in zip(taken, size, strict=True))
-        raise ValueError(
-            f"{encoder_path} takes images of {height} x {width}, but data.image_size is "
-            f"{config.data.image_size}: give --config.data.image_size={height},{width}"
-        )
 
 
 def _write_report(job: Job, shown: dict) -> None:
