@@ -51,10 +51,7 @@ def default_config() -> ConfigDict:
             "augment": _augment(),
             # Of view b, where it is to differ: None is as above.
             "augment_b": {key: placeholder(float) for key in _augment()},
-            "encoder": {  # and the arguments that it takes
-                "name": "resnet50",
-                "weights": "",  # what load_encoder reads, to start from; empty: random ones
-            },
+            "encoder": _encoder(),
             "text_encoder": _text_encoder(),
             "projector": {"layers": 2, "output": 128},
             "loss": _loss(),
@@ -128,6 +125,14 @@ def _augment() -> dict:
         "grayscale": 0.2,
         "blur": 0.0,
         "solarize": 0.0,
+    }
+
+
+def _encoder() -> dict:
+    """And the arguments that it takes."""
+    return {
+        "name": "resnet50",
+        "weights": "",  # what load_encoder reads, to start from; empty: random ones
     }
 
 

@@ -6,22 +6,23 @@ import pathlib
 import zlib
 from collections.abc import Callable
 
-import keras
 import tensorflow as tf
 from ml_collections import ConfigDict
 
 from sogclr_tf.data.view_size import height_and_width
+from sogclr_tf.error_line import first_line
 from sogclr_tf.experiment import build
 from sogclr_tf.experiment.folder import RunFolder
 from sogclr_tf.export.load import is_checkpoint, load_encoder
 from sogclr_tf.export.start import Start, fitting
-from sogclr_tf.models.contrastive import ContrastiveModel
 from sogclr_tf.training.strategy import from_all_workers, part_from_workers
 
 _ADVICE = (
     "give the options that it was made with, such as --config.encoder.padding, "
     "--config.encoder.stride_in and --config.encoder.input_normalization"
 )
+# In place of the checksum of weights, which is not below 0.
+_RESUMED, _FAILED = -1, -2
 
 
 def check_images(
@@ -50,39 +51,40 @@ def check_images(
         )
 
 
-def may_start_elsewhere(folder: RunFolder) -> bool:
-    """Whether a run has no checkpoint yet, so that `encoder.weights` may still be set otherwise."""
-    return not any(folder.checkpoints.glob("step-*.index"))
+def read_start(
+    config: ConfigDict, folder: RunFolder, strategy: tf.distribute.Strategy
+) -> Start | None:
+    """What the encoder of images starts from; None where random weights, or a checkpoint, are it.
 
-
-def start(config: ConfigDict, model: ContrastiveModel) -> None:
-    """Gives the encoder of images of a new model the weights that `config.encoder.weights` names.
-
-    Of several workers all must call it.
+    It is tried on an encoder of its own, before the folder is the run's. Of several workers all
+    must call it.
 
     Raises:
         ValueError: there is no encoder, it does not fit, or several workers read different ones.
         OSError: it cannot be read.
     """
-    path, strategy = config.encoder.weights, model.distribute_strategy
-    found, failure, checksum = None, None, -1
-    try:
-        found = _found(config, getattr(model, "image_encoder", None) or model.encoder)
-        checksum = _checksum(found)
-    except (ValueError, OSError) as error:
-        failure = error
-    checksums = from_all_workers(strategy, checksum)
-    if found is None or len(set(checksums)) > 1:
-        part_from_workers(strategy)
-        raise failure or ValueError(
-            f"the workers do not read the same weights from {path}: all of them need the same file"
-        )
-    with strategy.scope():
-        found.assign(path)
+    path = config.encoder.get("weights")
+    if not path:
+        return None
+    start, failure, checksum = None, None, _RESUMED
+    if not any(folder.checkpoints.glob("step-*.index")):
+        try:
+            start = _start(config, path)
+            checksum = _checksum(start)
+        except (ValueError, OSError) as error:
+            failure, checksum = error, _FAILED
+    checksums = set(from_all_workers(strategy, checksum))
+    if failure is None and len(checksums) == 1:
+        return start
+    part_from_workers(strategy)
+    raise failure or ValueError(
+        f"the workers do not start alike from {path}: all of them need the same file and the same "
+        "folder of the run, on a disk that they share"
+    )
 
 
-def _found(config: ConfigDict, encoder: keras.Model) -> Start:
-    path, advice, made_as = config.encoder.weights, _ADVICE, None
+def _start(config: ConfigDict, path: str) -> Start:
+    advice, made_as = _ADVICE, None
     if is_checkpoint(path):
         stored = _config_beside(path)
         settings, channels = config.encoder.to_dict(), config.data.channels
@@ -92,18 +94,24 @@ def _found(config: ConfigDict, encoder: keras.Model) -> Start:
         made_as = build.encoder_like(config, settings, channels)
     source = load_encoder(path, made_as)
     check_images(config, source, path, ", or the path of a run's folder, which fits any size")
-    return fitting(encoder, source, path, advice)
+    return fitting(build.encoder(config), source, path, advice)
 
 
 def _config_beside(path):
-    """The config of the run that a checkpoint belongs to, where it lies in the run's folder."""
+    """The config of the run that a checkpoint belongs to; None where it lies in no run's folder."""
     path = pathlib.Path(path).expanduser()
-    for folder in (path, path.parent, path.parent.parent):
-        file = folder / "config.json"
-        if file.is_file():
-            stored = json.loads(file.read_text())
-            return stored if {"encoder", "data"} <= stored.keys() else None
-    return None
+    inside = path / "checkpoints"
+    checkpoints = inside if inside.is_dir() else path if path.is_dir() else path.parent
+    file = checkpoints.parent / "config.json"
+    if checkpoints.name != "checkpoints" or not file.is_file():
+        return None
+    try:
+        stored = json.loads(file.read_text())
+        return stored if {"encoder", "data"} <= stored.keys() else None
+    except (ValueError, AttributeError) as error:
+        raise ValueError(
+            f"{file} cannot be read ({first_line(error)}): give the path of the run's encoder.keras"
+        ) from error
 
 
 def _advice(stored, own):
@@ -122,8 +130,8 @@ def _advice(stored, own):
     return f"it was made with {there}, but this config has {here}" if differing else ""
 
 
-def _checksum(found):
+def _checksum(start):
     total = 0
-    for _, value in found.pairs:
+    for value in start.values:
         total = zlib.crc32(value.tobytes(), total)
     return total

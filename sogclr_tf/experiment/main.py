@@ -12,7 +12,7 @@ from sogclr_tf.data.stream import Stream
 from sogclr_tf.evaluation.fine_tune import copied
 from sogclr_tf.experiment import build
 from sogclr_tf.experiment.config import default_config, has_texts, is_free
-from sogclr_tf.experiment.encoder_file import check_images, may_start_elsewhere, start
+from sogclr_tf.experiment.encoder_file import check_images, read_start
 from sogclr_tf.experiment.environment import environment
 from sogclr_tf.experiment.evaluate import evaluate
 from sogclr_tf.experiment.export import check_export, export_images
@@ -76,6 +76,8 @@ def _run(job: Job, strategy: tf.distribute.Strategy) -> None:
     check_channels_last()
     config, folder, chief = job.config, job.folder, is_chief(strategy)
     build.set_precision(config.precision)
+    trains = job.mode in ("all", "train")
+    start = read_start(config, folder, strategy) if trains else None
     task = (ImageTextTask if has_texts(config) else ImageTask)(config, job.mode)
     source = task.stream.source
     _claim(job, task.stream, chief)
@@ -85,9 +87,10 @@ def _run(job: Job, strategy: tf.distribute.Strategy) -> None:
         model = task.compiled_model(strategy)
         checkpoints = Checkpoints(model, folder.checkpoints, config.checkpoint.keep)
     step = checkpoints.restore(grow=source if job.grow else None)
-    if job.mode in ("all", "train"):
-        if step == 0 and config.encoder.get("weights"):
-            start(config, model)
+    if trains:
+        if start is not None:
+            with strategy.scope():
+                start.assign(task.image_encoder(model))
         train(task, folder, model, checkpoints, step, chief)
     elif step == 0:
         raise ValueError(f"{folder.checkpoints} holds no checkpoint: train first with --mode=train")
@@ -144,20 +147,16 @@ def _claim(job: Job, stream: Stream, chief: bool) -> None:
     """Makes the folder this run's, before anything is built, or refuses a run of another kind."""
     counts = {"num_examples": stream.num_examples, "examples_per_epoch": stream.source.size}
     settings, defaults = {**job.config.to_dict(), **counts}, default_config().to_dict()
-    free = {"encoder.weights"} if may_start_elsewhere(job.folder) else set()
     job.folder.claim(
-        settings,
-        lambda key: is_free(key) or key in free or key in counts,
-        write=False,
-        defaults=defaults,
+        settings, lambda key: is_free(key) or key in counts, write=False, defaults=defaults
     )
     if not job.grow:
         # Before the counts, because this names an example.
         check_examples(job.folder.checkpoints, stream.source)
-    free |= counts.keys() if job.grow else set()
+    may_differ = counts if job.grow else ()
     job.folder.claim(
         settings,
-        lambda key: is_free(key) or key in free,
+        lambda key: is_free(key) or key in may_differ,
         write=chief,
         defaults=defaults,
     )

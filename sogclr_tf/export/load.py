@@ -55,8 +55,9 @@ def load_encoder(
     saved_model = _newest_saved_model(path)
     if saved_model is not None:
         return ServedEncoder(saved_model)
+    found = "holds no encoder" if path.exists() else "does not exist"
     raise ValueError(
-        f"{path} holds no encoder: expected a run folder, a folder of step-N.index files or the "
+        f"{path} {found}: expected a run folder, a folder of step-N.index files or the "
         "prefix of one (.../step-N), a SavedModel or the folder of its versions, or a .keras file, "
         "which tools/import_weights.py makes of weights of other libraries"
     )

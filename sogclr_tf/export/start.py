@@ -39,19 +39,21 @@ class Start(NamedTuple):
     """What an encoder is to start from.
 
     Attributes:
-        pairs: [(variable of the encoder, its new value, an array of the same shape)].
+        path: where it was read.
+        values: arrays, in the order and of the shapes of the encoder's `weights`.
         halves: the dtype of 16 bits in which some of them were stored; None where none was.
     """
 
-    pairs: list[tuple[keras.Variable, np.ndarray]]
+    path: str | os.PathLike
+    values: list[np.ndarray]
     halves: str | None = None
 
-    def assign(self, path: str | os.PathLike) -> None:
-        """Gives the variables their values, and says in the log where they come from."""
-        for variable, value in self.pairs:
-            variable.assign(value)
+    def assign(self, encoder: keras.Model) -> None:
+        """Gives an encoder its weights, and says in the log where they come from."""
+        for weight, value in zip(encoder.weights, self.values, strict=True):
+            weight.assign(value)
         kept = f", stored in {self.halves}" if self.halves else ""
-        _LOG.info("encoder starts from %s (%d arrays%s)", path, len(self.pairs), kept)
+        _LOG.info("encoder starts from %s (%d arrays%s)", self.path, len(self.values), kept)
 
 
 def start_from(encoder: keras.Model, path: str | os.PathLike) -> None:
@@ -91,7 +93,7 @@ def start_from(encoder: keras.Model, path: str | os.PathLike) -> None:
         # Of a checkpoint, which was restored in place.
         _LOG.info("encoder starts from %s (%d arrays)", path, len(encoder.weights))
         return
-    fitting(encoder, source, path).assign(path)
+    fitting(encoder, source, path).assign(encoder)
 
 
 def fitting(
@@ -116,14 +118,15 @@ def fitting(
     shape = _common_shape(encoder, source, path)
     pairs = _paired(encoder, source, path, advice)
     stored = {keras.backend.standardize_dtype(variable.dtype) for _, variable in pairs}
-    values = [(own, _array(variable)) for own, variable in pairs]
-    for own, value in values:
+    given = {id(own): _array(variable) for own, variable in pairs}
+    values = [given[id(weight)] for weight in encoder.weights]
+    for weight, value in zip(encoder.weights, values, strict=True):
         if not np.isfinite(value).all():
             raise ValueError(
-                f"{path} holds weights that are not finite ({own.path}): choose an older one"
+                f"{path} holds weights that are not finite ({weight.path}): choose an older one"
             )
-    _check_features(encoder, source, values, shape, path, advice)
-    return Start(values, next(iter(stored & _HALVES), None))
+    _check_features(encoder, source, given, shape, path, advice)
+    return Start(path, values, next(iter(stored & _HALVES), None))
 
 
 def _array(variable):
@@ -202,10 +205,10 @@ def _misfit(here, there, encoder, path, advice):
     return f"{path} does not fit the encoder '{encoder.name}' ({'; '.join(parts)}): {advice}"
 
 
-def _check_features(encoder, source, values, shape, path, advice):
+def _check_features(encoder, source, given, shape, path, advice):
     images = np.random.default_rng(0).random((2, *shape)).astype(np.float32)
     expected = _float64(source(tf.constant(images), training=False))
-    found = _float64(_called_with(encoder, values, images))
+    found = _float64(_called_with(encoder, given, images))
     if found.shape == expected.shape:
         apart = abs(found - expected).max() / max(abs(expected).max(), 1e-30)
         allowed = max(_ROUNDING[dtype] for dtype in _dtypes(encoder) | _dtypes(source))
@@ -224,11 +227,10 @@ def _float64(features):
     return keras.ops.convert_to_numpy(tf.cast(features, tf.float64))
 
 
-def _called_with(encoder, values, images):
-    """What an encoder makes of images with other values of its variables than it has."""
-    given = {id(variable): tf.constant(value, variable.dtype) for variable, value in values}
+def _called_with(encoder, given, images):
+    """What an encoder makes of images with {id of a variable: value} in place of what it has."""
     trainable, others = (
-        [given.get(id(variable), variable.value) for variable in variables]
+        [tf.constant(given[id(v)], v.dtype) if id(v) in given else v.value for v in variables]
         for variables in (encoder.trainable_variables, encoder.non_trainable_variables)
     )
     features, _ = encoder.stateless_call(trainable, others, images, training=False)
