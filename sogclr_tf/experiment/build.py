@@ -55,10 +55,14 @@ def encoder_like(config: ConfigDict, settings: dict, channels: int) -> keras.Mod
 
     Args:
         config: the run's.
-        settings: as `config.encoder`, a dictionary.
+        settings: as `config.encoder`, a dictionary; what is None there is left to its default.
         channels: of an image.
     """
-    options = {key: value for key, value in settings.items() if key not in ("name", "weights")}
+    options = {
+        key: value
+        for key, value in settings.items()
+        if key not in ("name", "weights") and value is not None
+    }
     size = height_and_width(config.data.image_size)
     return build_encoder(settings["name"], (*size, channels), **options)
 

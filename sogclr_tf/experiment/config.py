@@ -31,7 +31,7 @@ _IMAGES_WITH_TEXTS = ("text_encoder",)
 # Sections whose further keys are arguments of what their `name` names, and checked there.
 _OPEN = ("encoder", "loss")
 # Keys of such a section that a config may lack which puts another dictionary in its place.
-_LATER = {"encoder.weights"}
+_LATER = {f"encoder.{key}" for key in ("weights", "padding", "stride_in", "input_normalization")}
 
 
 def default_config() -> ConfigDict:
@@ -129,10 +129,14 @@ def _augment() -> dict:
 
 
 def _encoder() -> dict:
-    """And the arguments that it takes."""
+    """And further arguments that it takes."""
     return {
         "name": "resnet50",
         "weights": "",  # what load_encoder reads, to start from; empty: random ones
+        # Of ResNets, for weights of other libraries; None: its own default.
+        "padding": placeholder(str),
+        "stride_in": placeholder(str),
+        "input_normalization": placeholder(tuple),
     }
 
 

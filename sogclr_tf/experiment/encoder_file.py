@@ -118,6 +118,10 @@ def _advice(stored, own):
     """What to give for the encoder of a run; empty where the settings are the same."""
     # As JSON keeps them: lists, not tuples.
     own = json.loads(json.dumps(own))
+    stored, own = (
+        {name: value for name, value in settings.items() if value is not None}
+        for settings in (stored, own)
+    )
     differing = [
         name
         for name in sorted((stored.keys() | own.keys()) - {"weights"})
