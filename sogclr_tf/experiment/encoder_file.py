@@ -18,8 +18,8 @@ from sogclr_tf.export.start import Start, fitting
 from sogclr_tf.training.strategy import from_all_workers, part_from_workers
 
 _ADVICE = (
-    "give the options that it was made with, such as --config.encoder.padding, "
-    "--config.encoder.stride_in and --config.encoder.input_normalization"
+    "give the --config.encoder.name and the options that it was made with, such as "
+    "--config.encoder.padding, --config.encoder.stride_in and --config.encoder.input_normalization"
 )
 # In place of the checksum of weights, which is not below 0.
 _RESUMED, _FAILED = -1, -2

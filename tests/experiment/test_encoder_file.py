@@ -114,8 +114,8 @@ class TestMisfits:
     @pytest.mark.parametrize(
         ("settings", "message"),
         [
-            ({"encoder.widths": (4, 7)}, r"15 of another shape: .*: give the options that it was"),
-            ({"encoder.widths": (4,)}, r"15 left over: .*: give the options that it was made with"),
+            ({"encoder.widths": (4, 7)}, r"15 of another shape: .*: give the --config"),
+            ({"encoder.widths": (4,)}, r"15 left over: .*: give the --config.encoder.name"),
             ({"data.channels": 1}, "takes images of 3 channels.* give --config.data.channels=3"),
             ({"data.image_size": 32}, "of 16 x 16,.*image_size=16,16, or the path of a run's fol"),
         ],
@@ -166,7 +166,7 @@ class TestMisfits:
         mine.encoder.weights = str(tmp_path / kind)
         with pytest.raises(ValueError, match="but is another network") as caught:
             read_start(mine, RunFolder(tmp_path / "run"), ONE)
-        way = "give the options that it was made with, such as --config.encoder.padding"
+        way = "the options that it was made with, such as --config.encoder.padding"
         if kind == "checkpoints":
             way = "made with encoder.padding=symmetric, but this config has encoder.padding=its def"
         assert way in str(caught.value)
