@@ -30,6 +30,8 @@ _IMAGES_ALONE = (
 _IMAGES_WITH_TEXTS = ("text_encoder",)
 # Sections whose further keys are arguments of what their `name` names, and checked there.
 _OPEN = ("encoder", "loss")
+# Keys of such a section that a config may lack which puts another dictionary in its place.
+_LATER = {f"encoder.{key}" for key in ("weights", "padding", "stride_in", "input_normalization")}
 
 
 def default_config() -> ConfigDict:
@@ -49,7 +51,7 @@ def default_config() -> ConfigDict:
             "augment": _augment(),
             # Of view b, where it is to differ: None is as above.
             "augment_b": {key: placeholder(float) for key in _augment()},
-            "encoder": {"name": "resnet50"},  # and the arguments that it takes
+            "encoder": _encoder(),
             "text_encoder": _text_encoder(),
             "projector": {"layers": 2, "output": 128, "normalization": "batch"},  # or layer
             "loss": _loss(),
@@ -118,6 +120,18 @@ def _augment() -> dict:
         "grayscale": 0.2,
         "blur": 0.0,
         "solarize": 0.0,
+    }
+
+
+def _encoder() -> dict:
+    """And further arguments that it takes."""
+    return {
+        "name": "resnet50",
+        "weights": "",  # what load_encoder reads, to start from; empty: random ones
+        # Of ResNets, for weights of other libraries; None: its own default.
+        "padding": placeholder(str),
+        "stride_in": placeholder(str),
+        "input_normalization": placeholder(tuple),
     }
 
 
@@ -210,7 +224,7 @@ def check_config(config: ConfigDict) -> None:
     for key in sorted(found - expected):
         if key.partition(".")[0] not in _OPEN:
             raise ValueError(f"the config has an unknown key '{key}': {valid_keys(key, expected)}")
-    for key in sorted(expected - found):
+    for key in sorted(expected - found - _LATER):
         raise ValueError(
             f"the config lacks the key '{key}': begin with "
             "sogclr_tf.experiment.config.default_config()"

@@ -55,9 +55,11 @@ def load_encoder(
     saved_model = _newest_saved_model(path)
     if saved_model is not None:
         return ServedEncoder(saved_model)
+    found = "holds no encoder" if path.exists() else "does not exist"
     raise ValueError(
-        f"{path} holds no encoder: expected a run folder, a folder of step-N.index files or the "
-        "prefix of one (.../step-N), a SavedModel or the folder of its versions, or a .keras file"
+        f"{path} {found}: expected a run folder, a folder of step-N.index files or the "
+        "prefix of one (.../step-N), a SavedModel or the folder of its versions, or a .keras file, "
+        "which tools/import_weights.py makes of weights of other libraries"
     )
 
 
@@ -106,8 +108,30 @@ class ServedEncoder:
             )
         return self._serve(images=tf.cast(images, tf.float32))["features"]
 
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """Those of the encoder, which is not all there are: first the trainable ones."""
+        own = {id(variable) for variable in self._serve.variables}
+        return [variable for variable in self._model.variables if id(variable) in own]
+
+    @property
+    def compute_dtypes(self) -> set[str]:
+        """The names of the dtypes that its convolutions, products and the like compute in."""
+        library = self._serve.graph.as_graph_def().library
+        nodes = [node for function in library.function for node in function.node_def]
+        # A variable that is stored in another dtype is read and passed on in that one.
+        types = {node.attr["T"].type for node in nodes if node.op != "Identity"} - {0}
+        return {tf.as_dtype(number).name for number in types}
+
     def __repr__(self) -> str:
         return f"the SavedModel {self.path}"
+
+
+def is_checkpoint(path: str | os.PathLike) -> bool:
+    """Whether `load_encoder` reads a path as a checkpoint, and so needs an encoder to fill."""
+    path = pathlib.Path(path).expanduser()
+    is_keras_file = path.suffix == ".keras" and path.is_file()
+    return not is_keras_file and _newest_checkpoint(path) is not None
 
 
 def _from_keras_file(path):
