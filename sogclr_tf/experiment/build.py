@@ -122,7 +122,7 @@ def compile_model(
         warmup_steps=int(settings.warmup_epochs * stream.steps_per_epoch),
     )
     model.compile(
-        optimizer=build_optimizer(settings.name, schedule, settings.weight_decay),
+        optimizer=build_optimizer(settings.name, schedule, settings.weight_decay, settings.ema),
         steps_per_execution=config.steps_per_execution,
         jit_compile=jit_compile(strategy),
     )

@@ -63,6 +63,7 @@ def default_config() -> ConfigDict:
                 "scaling": "sqrt",  # of the rate with the batch size; or linear, constant
                 "weight_decay": 1e-6,
                 "warmup_epochs": 10.0,
+                "ema": 0.0,  # what an average of the weights keeps of itself a step, 0.999; 0: none
             },
             "checkpoint": {
                 "every_epochs": 10,
@@ -197,7 +198,7 @@ def has_texts(config: ConfigDict) -> bool:
 def check_config(config: ConfigDict) -> None:
     """Raises ValueError where a config lacks a key, or has one that nothing reads.
 
-    And where the size, channels or values of images are none.
+    And where the size, channels or values of images are none, or a share is out of range.
     """
     expected = set(flat_keys(default_config()))
     found = set(flat_keys(config))
@@ -215,6 +216,11 @@ def check_config(config: ConfigDict) -> None:
     for key in differences(config):
         if _is_below(key, unread):
             raise ValueError(f"the config sets '{key}', which a run of {kind} does not read")
+    ema = config.optimizer.ema
+    if not 0 <= ema < 1:
+        raise ValueError(
+            f"optimizer.ema is {ema}: give a number in [0, 1), such as 0.999, or 0 for no average"
+        )
     height_and_width(config.data.image_size, "data.image_size")
     channels = checked_channels(config.data.channels)
     checked_range(config.data.value_range)
