@@ -122,7 +122,7 @@ class TrainsOnStreams(RemembersTraining):
         callbacks = options.pop("callbacks", None)
         if isinstance(callbacks, keras.callbacks.CallbackList):
             for callback in last:
-                callbacks.append(callback)
+                callbacks.callbacks.append(callback)
         else:
             callbacks = in_order(callbacks, progress=bool(options.get("verbose", "auto")))
             callbacks += last
