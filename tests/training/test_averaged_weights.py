@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from support import small_model
+from support.numerics import assert_close
 
 from sogclr_tf.training import averaged_weights
 from sogclr_tf.training.optimizers import build_optimizer, optimizer_names
@@ -140,6 +141,43 @@ def test_averages_begin_anew_at_the_weights():
     model = trained(build_optimizer("adam", RATE, ema=0.5))
     averaged_weights.restart_averages(model)
     assert_same(averages(model), values(model.trainable_variables))
+
+
+def test_on_every_replica():
+    devices = [device.name for device in tf.config.list_logical_devices("CPU")[:2]]
+    # The default collectives are another strategy's of this process.
+    strategy = tf.distribute.MirroredStrategy(devices, tf.distribute.ReductionToOneDevice())
+    with strategy.scope():
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+        model.compile(build_optimizer("lars", RATE, ema=0.5))
+        model.optimizer.build(model.trainable_variables)
+    images = tf.ones((4, 3))
+
+    @tf.function
+    def step():
+        weights = model.trainable_variables
+        model.optimizer.apply([tf.ones(weight.shape) for weight in weights], weights)
+        with averaged_weights.reading_averages(model.optimizer):
+            return model(images)
+
+    run = tf.function(lambda: strategy.run(step))
+    read = [strategy.experimental_local_results(run()) for _ in range(3)][-1]
+
+    def on_replicas():
+        variables = [weight.value for weight in model.trainable_variables]
+        return [
+            values(on_each)
+            for on_each in zip(*map(strategy.experimental_local_results, variables), strict=True)
+        ]
+
+    kept, weights = averages(model), on_replicas()
+    with averaged_weights.averages_in_place(model):
+        for on_one, features in zip(on_replicas(), read, strict=True):
+            assert_same(on_one, kept)
+            assert_close(features, model(images), terms=4)
+    assert differ(weights[0], kept)
+    for before, after in zip(weights, on_replicas(), strict=True):
+        assert_same(before, after)
 
 
 @pytest.mark.parametrize("as_list", [True, False])
