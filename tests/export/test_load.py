@@ -96,9 +96,14 @@ def frozen_stem():
 @pytest.mark.parametrize(
     ("optimizer", "encoder", "model"),
     [
-        *((name, new, one_tower) for name in optimizer_names()),
         ("lars, loss scaled", new, two_towers),
         ("sgd", frozen_stem, one_tower),
+        *(
+            pytest.param(
+                name, new, one_tower, marks=pytest.mark.slow(reason="a model of each optimizer")
+            )
+            for name in optimizer_names()
+        ),
     ],
 )
 def test_a_checkpoint_with_averages_gives_the_averages(tmp_path, optimizer, encoder, model):

@@ -180,7 +180,10 @@ def test_on_every_replica():
         assert_same(before, after)
 
 
-@pytest.mark.parametrize("as_list", [True, False])
+@pytest.mark.parametrize(
+    "as_list",
+    [pytest.param(True, marks=pytest.mark.slow(reason="training, operation by operation")), False],
+)
 def test_what_a_callback_has_swapped_in_is_not_swapped_again(as_list):
     """In a fit with a `CallbackList` the order is the caller's."""
     model = small_model.model()
