@@ -83,7 +83,7 @@ def test_of_an_optimizer_that_averages_weights_it_measures_the_averages():
         def on_train_batch_end(self, batch, logs=None):  # noqa: ARG002
             self.before = [weight.numpy() for weight in self.model.trainable_weights]
 
-    history = built.fit(labeled(), epochs=4, callbacks=[monitor, Measure()], verbose=0).history
+    history = built.fit(labeled(), epochs=2, callbacks=[monitor, Measure()], verbose=0).history
     assert history["knn_top1"] == wanted["averages"] != wanted["weights"]
     # They are in place by now.
     assert monitor.measure() == {"knn_top1": wanted["averages"][-1]}

@@ -72,6 +72,9 @@ def test_the_image_encoder_of_two_towers(tmp_path):
     np.testing.assert_array_equal(features(encoder), features(model.image_encoder))
 
 
+each_optimizer = pytest.mark.slow(reason="a model of each optimizer")
+
+
 def averaging(name):
     optimizer = build_optimizer(name.removesuffix(", loss scaled"), 0.5, ema=0.75)
     scaled = name.endswith("scaled")
@@ -98,12 +101,7 @@ def frozen_stem():
     [
         ("lars, loss scaled", new, two_towers),
         ("sgd", frozen_stem, one_tower),
-        *(
-            pytest.param(
-                name, new, one_tower, marks=pytest.mark.slow(reason="a model of each optimizer")
-            )
-            for name in optimizer_names()
-        ),
+        *(pytest.param(name, new, one_tower, marks=each_optimizer) for name in optimizer_names()),
     ],
 )
 def test_a_checkpoint_with_averages_gives_the_averages(tmp_path, optimizer, encoder, model):
