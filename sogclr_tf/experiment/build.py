@@ -160,6 +160,7 @@ def compile_model(
             settings.name,
             schedule,
             settings.weight_decay,
+            ema=settings.ema,
             gradient_accumulation_steps=accumulated,
         ),
         steps_per_execution=config.steps_per_execution,

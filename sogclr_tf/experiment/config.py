@@ -31,7 +31,10 @@ _IMAGES_WITH_TEXTS = ("text_encoder",)
 # Sections whose further keys are arguments of what their `name` names, and checked there.
 _OPEN = ("encoder", "loss")
 # Keys of such a section that a config may lack which puts another dictionary in its place.
-_LATER = {f"encoder.{key}" for key in ("weights", "padding", "stride_in", "input_normalization")}
+_LATER = {
+    f"encoder.{key}"
+    for key in ("weights", "normalization", "padding", "stride_in", "input_normalization")
+}
 
 
 def default_config() -> ConfigDict:
@@ -128,7 +131,8 @@ def _encoder() -> dict:
     return {
         "name": "resnet50",
         "weights": "",  # what load_encoder reads, to start from; empty: random ones
-        # Of ResNets, for weights of other libraries; None: its own default.
+        "normalization": placeholder(str),  # group: without statistics of the batch
+        # Of ResNets, for weights of other libraries; None, here and above: its own default.
         "padding": placeholder(str),
         "stride_in": placeholder(str),
         "input_normalization": placeholder(tuple),
@@ -171,6 +175,7 @@ def _optimizer() -> dict:
         "weight_decay": 1e-6,
         "warmup_epochs": 10.0,
         "gradient_accumulation_steps": 1,  # batches whose gradients make one update
+        "ema": 0.0,  # what an average of the weights keeps of itself an update, 0.999; 0: none
     }
 
 

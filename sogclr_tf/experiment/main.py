@@ -33,6 +33,7 @@ from sogclr_tf.networks.image_format import check_channels_last
 from sogclr_tf.report import figures
 from sogclr_tf.report.material import Material
 from sogclr_tf.report.run_report import write_report
+from sogclr_tf.training.averaged_weights import put_in_place
 from sogclr_tf.training.checkpoint import Checkpoints, check_examples
 from sogclr_tf.training.strategy import from_all_workers, is_chief
 
@@ -96,6 +97,9 @@ def _run(job: Job, strategy: tf.distribute.Strategy) -> None:
         train(task, folder, model, checkpoints, step, chief)
     elif step == 0:
         raise ValueError(f"{folder.checkpoints} holds no checkpoint: train first with --mode=train")
+    else:
+        # As the end of training does.
+        put_in_place(model)
     if chief:
         _conclude(job, task, model)
     # A worker that left earlier would look like one that crashed.
