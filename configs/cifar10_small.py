@@ -9,8 +9,6 @@ DIR holds CIFAR-10 as tensorflow_datasets prepares it; without the flag TFDS dow
 probe ends at 55.9% on 1,024 of them. The same command with --mode=evaluate evaluates it again.
 """
 
-from ml_collections import ConfigDict
-
 from sogclr_tf.experiment.config import default_config
 
 
@@ -22,7 +20,8 @@ def get_config():
     config.augment.min_area = 0.2  # short trainings do not profit from harder crops
     config.augment.strength = 0.5  # SimCLR's for CIFAR-10
 
-    config.encoder = ConfigDict({"name": "small_resnet", "widths": (32, 64, 128, 256)})
+    config.encoder.name = "small_resnet"
+    config.encoder.widths = (32, 64, 128, 256)
     config.encoder.blocks_per_stage = 1
     config.encoder.stem_stride = 2
 

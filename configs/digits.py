@@ -8,8 +8,6 @@ untrained encoder has 79.1% and 65.4%. With --config.epochs=30 it ends at 96.3% 
 nothing about the method: the digits are nearly separable as they are.
 """
 
-from ml_collections import ConfigDict
-
 from sogclr_tf.experiment.config import default_config
 
 
@@ -24,7 +22,8 @@ def get_config():
     config.augment.strength = 0.5
     config.augment.grayscale = 0.0
 
-    config.encoder = ConfigDict({"name": "small_resnet", "widths": (32, 64, 128)})
+    config.encoder.name = "small_resnet"
+    config.encoder.widths = (32, 64, 128)
     config.encoder.blocks_per_stage = 1
     config.encoder.stem_stride = 1
 

@@ -9,8 +9,6 @@ many of their names hold words that no training name has. `--config.loss.name=cl
 which does no worse on so small a set: see docs/image_text.md.
 """
 
-from ml_collections import ConfigDict
-
 from sogclr_tf.experiment.config import default_config
 
 
@@ -27,7 +25,8 @@ def get_config():
     config.augment.strength = 0.3
     config.augment.grayscale = 0.0
 
-    config.encoder = ConfigDict({"name": "small_resnet", "widths": (16, 32, 64)})
+    config.encoder.name = "small_resnet"
+    config.encoder.widths = (16, 32, 64)
     config.encoder.blocks_per_stage = 1
     config.encoder.stem_stride = 2
 

@@ -14,8 +14,6 @@ deviation of each band has 91.7% top-1 on the test tiles, on those of red, green
 86.6%, and the commonest label 32.0%.
 """
 
-from ml_collections import ConfigDict
-
 from sogclr_tf.experiment.config import default_config
 
 
@@ -32,7 +30,8 @@ def get_config():
     config.augment.hue = 0.0
     config.augment.grayscale = 0.0
 
-    config.encoder = ConfigDict({"name": "small_resnet", "widths": (32, 64, 128)})
+    config.encoder.name = "small_resnet"
+    config.encoder.widths = (32, 64, 128)
     config.encoder.blocks_per_stage = 1
     config.encoder.stem_stride = 1
 

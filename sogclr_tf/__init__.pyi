@@ -31,6 +31,7 @@ from .export.files import export_keras as export_keras
 from .export.files import export_tflite as export_tflite
 from .export.load import load_encoder as load_encoder
 from .export.saved_model import export_encoder as export_encoder
+from .export.start import start_from as start_from
 from .export.towers import export_towers as export_towers
 from .losses.base import ContrastiveLoss as ContrastiveLoss
 from .losses.clip import CLIPLoss as CLIPLoss

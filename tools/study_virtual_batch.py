@@ -2,13 +2,13 @@
 
     python tools/study_virtual_batch.py --data_dir=DIR [--workdir=docs/study] [--processes=2]
 
-DIR holds CIFAR-10 as tensorflow_datasets prepares it. The images, the augmentation, the optimizer
-and the scores are those of `study_batch_size.py`; the networks have no statistics of the batch, so
-that the ways differ in their negatives and in how often they update. All have equal epochs. The
-learning rate grows with the root of the examples behind an update; its base is chosen at plain
-batches of 64, by kNN on 5,000 images that take no other part, as the best in the mean over SimCLR
-and SogCLR. Beside kNN and linear top-1, each run ends with the exact objective and the norm of its
-gradient, over two fixed views of the first 2,000 training images.
+DIR holds CIFAR-10 as tensorflow_datasets prepares it. Images, network, augmentation, optimizer and
+scores are those of `study_batch_size.py`, and so is the learning rate: the base that it chose,
+times the root of the examples behind an update. All have equal epochs. Batch normalization is over
+what passes the network together, 16 examples of the virtual batch as of the small one: those two
+differ in their negatives, and in how often they update. Beside kNN and linear top-1, each run ends
+with the exact objective and the norm of its gradient, over two fixed views of the first 2,000
+training images.
 
 Every training that ends is a line of `virtual_batch.jsonl`; the same command started again goes on
 with those that are missing, and `--ways` trains some of them alone. It writes `virtual_batch.md`
@@ -20,7 +20,6 @@ import functools
 import itertools
 import pathlib
 import statistics
-import time
 from typing import NamedTuple
 
 import study_runs
@@ -49,27 +48,26 @@ class Run(NamedTuple):
 
     method: str
     way: str
-    rate: float
     epochs: int
     seed: int
 
 
 IMAGES, MEASURED = 10_000, 2_000
 EPOCHS = 8
-RATES = (1e-3, 2e-3, 4e-3)
-RATE_WAY, RATE_UPDATE = "batch 64", 64
+# That `study_batch_size.py` chose at batches of 64.
+RATE, RATE_BATCH = 4e-3, 64
 METHODS = ("SimCLR", "SogCLR 0.9")
 SEEDS = (0, 1, 2)
 WAYS = {
     "batch 8": Way(8),
     "batch 16": Way(16),
-    "16 x 16 accumulated": Way(16, accumulated=16),
     "virtual 256 in 16 chunks": Way(256, chunks=16),
+    "16 x 16 accumulated": Way(16, accumulated=16),
 }
-# Of these one seed: the rate's, and what a virtual batch is to equal but for rounding.
-REFERENCES = {RATE_WAY: Way(64), "batch 256": Way(256)}
+# Of this one seed: it has other statistics in its batch normalization.
+REFERENCES = {"batch 256": Way(256)}
 ALL = {**WAYS, **REFERENCES}
-SCORES = ("linear", "knn", "objective", "gradient_norm", "seconds")
+SCORES = ("linear", "knn", "objective", "gradient_norm")
 
 
 def main():
@@ -82,39 +80,21 @@ def main():
     options.workdir.mkdir(parents=True, exist_ok=True)
     results = options.workdir / "virtual_batch.jsonl"
     trained = functools.partial(train, data_dir=options.data_dir)
-    study_runs.train_missing(rate_runs(), trained, results, options.processes)
-    runs = final_runs(study_runs.read(results, Run), options.ways)
-    study_runs.train_missing(runs, trained, results, options.processes)
+    study_runs.train_missing(runs(options.ways), trained, results, options.processes)
     write(study_runs.read(results, Run), options.workdir)
 
 
-def rate_runs():
-    """The runs that find the learning rate."""
-    return [Run(method, RATE_WAY, rate, EPOCHS, 0) for rate, method in _grid(RATES, METHODS)]
-
-
-def final_runs(results, ways):
-    """All others of these ways, the first seed of all first."""
-    rate = best_rate(results)
-    seeds = [(seed, way) for seed, way in _grid(SEEDS, WAYS) if way in ways]
-    seeds += [(SEEDS[0], way) for way in REFERENCES if way in ways]
-    # Sorted by the seed alone, which keeps the order of the ways.
-    seeds.sort(key=lambda pair: pair[0])
-    return [Run(method, way, rate, EPOCHS, seed) for (seed, way), method in _grid(seeds, METHODS)]
+def runs(ways):
+    """The runs of these ways, the first seed of all first."""
+    chosen = [(seed, way) for seed, way in _grid(SEEDS, WAYS) if way in ways]
+    chosen += [(SEEDS[0], way) for way in REFERENCES if way in ways]
+    # By the seed alone, which keeps the order of the ways.
+    chosen.sort(key=lambda pair: pair[0])
+    return [Run(method, way, EPOCHS, seed) for (seed, way), method in _grid(chosen, METHODS)]
 
 
 def _grid(*axes):
     return list(itertools.product(*axes))
-
-
-def best_rate(results):
-    """The base of the learning rate with which the methods best told the held-out images apart."""
-
-    def mean(rate):
-        runs = [run for run in rate_runs() if run.rate == rate]
-        return statistics.mean(results[run]["validation_knn"] for run in runs)
-
-    return max(RATES, key=mean)
 
 
 def train(run, data_dir):
@@ -125,27 +105,20 @@ def train(run, data_dir):
     keras.utils.clear_session()
     keras.utils.set_random_seed(run.seed)
     model, views = compiled(run, images)
-    started = time.perf_counter()
     model.fit(views, epochs=run.epochs, verbose=0)
-    seconds = round(time.perf_counter() - started, 1)
-    return {**evaluate(model.encoder, images, labels, data_dir), **exact(model, images)} | {
-        "seconds": seconds
-    }
+    return {**evaluate(model.encoder, images, labels, data_dir), **exact(model, images)}
 
 
 def compiled(run, images):
     """(model, views) of a run."""
     way = ALL[run.way]
     views = sogclr_tf.training_views(images, batch_size=way.batch, policy=policy(), seed=run.seed)
-    encoder = sogclr_tf.small_resnet(widths=(16, 32, 64, 128), stem_stride=2, normalization="group")
-    projector = sogclr_tf.projection_head(encoder.output_shape[-1], normalization="layer")
+    encoder = sogclr_tf.small_resnet(widths=(16, 32, 64, 128), stem_stride=2)
     loss = contrastive_loss(run.method, len(images))
-    # Without chunks the argument stays away.
-    chunks = {"chunks": way.chunks} if way.chunks > 1 else {}
-    model = sogclr_tf.SogCLR(encoder, loss, projector, **chunks)
+    model = sogclr_tf.SogCLR(encoder, loss, chunks=way.chunks)
     updates = run.epochs * views.steps_per_epoch // way.accumulated
     schedule = sogclr_tf.warmup_cosine(
-        run.rate * (way.batch * way.accumulated / RATE_UPDATE) ** 0.5,
+        RATE * (way.batch * way.accumulated / RATE_BATCH) ** 0.5,
         total_steps=updates,
         warmup_steps=updates // 20,
         gradient_accumulation_steps=way.accumulated,
@@ -169,32 +142,29 @@ def exact(model, images):
 
 
 def summary(results):
-    """{(way, method): {score: [a value for each seed]}} at the rate that was chosen."""
+    """{(way, method): {score: [a value for each seed]}}."""
     found = {}
     for run, scores in sorted(results.items(), key=lambda item: item[0].seed):
-        if run.rate == best_rate(results):
-            cell = found.setdefault((run.way, run.method), {score: [] for score in SCORES})
-            for score, values in cell.items():
-                values.append(scores[score])
+        cell = found.setdefault((run.way, run.method), {score: [] for score in SCORES})
+        for score, values in cell.items():
+            values.append(scores[score])
     return found
 
 
 def write(results, folder):
     """Writes the table and the picture of what is there."""
     found = summary(results)
-    table = markdown(found, best_rate(results))
+    table = markdown(found)
     (folder / "virtual_batch.md").write_text(table)
     draw(found, folder / "virtual_batch.png")
     print(table)
 
 
-def markdown(found, rate):
+def markdown(found):
     """A row for each way and method: means and half ranges over the seeds."""
     lines = [
-        f"Base of the learning rate, at {RATE_UPDATE} examples an update: {rate:g}.",
-        "",
-        "| way | method | linear | kNN | exact F | norm of its gradient | seconds | seeds |",
-        "|---|---|---|---|---|---|---|---|",
+        "| way | method | linear | kNN | exact F | norm of its gradient | seeds |",
+        "|---|---|---|---|---|---|---|",
     ]
     for way, method in _grid(ALL, METHODS):
         if (way, method) in found:
@@ -206,7 +176,7 @@ def markdown(found, rate):
     return "\n".join([*lines, ""])
 
 
-_DIGITS = (1, 1, 4, 4, 0)
+_DIGITS = (1, 1, 4, 4)
 
 
 def _shown(values, digits):

@@ -7,6 +7,7 @@ import keras
 from sogclr_tf.evaluation.features import CompiledEncoder, extract_features
 from sogclr_tf.evaluation.neighbors import knn_predict
 from sogclr_tf.evaluation.scores import accuracy
+from sogclr_tf.training.averaged_weights import averages_in_place
 
 
 class HeldOutAccuracy(keras.callbacks.Callback):
@@ -17,7 +18,9 @@ class HeldOutAccuracy(keras.callbacks.Callback):
     this process's first device; its cost is that of one epoch's forward pass times
     (bank + queries) / (6 * examples), for a training step takes two views forward and back.
 
-    Put it before what writes the logs.
+    Of an optimizer that averages weights (`use_ema`) it measures the averages, which are what `fit`
+    ends with; the weights are as before. Put it before what writes the logs and, in the fit of a
+    model that is not of this package, before `keras.callbacks.SwapEMAWeights`.
 
     Args:
         bank: (images, labels) that vote: images in a form that `extract_features` takes,
@@ -59,7 +62,10 @@ class HeldOutAccuracy(keras.callbacks.Callback):
     def measure(self) -> dict[str, float]:
         """{"knn_top1": share, "probe_top1": share where there is a probe}, in 0..1."""
         (bank, labels), (queries, expected) = self._bank, self._queries
-        voters, features = (extract_features(self._encoder, images) for images in (bank, queries))
+        with averages_in_place(self.model):
+            voters, features = (
+                extract_features(self._encoder, images) for images in (bank, queries)
+            )
         nearest = knn_predict(
             voters, labels, features, num_classes=int(labels.max()) + 1, **self._vote
         )

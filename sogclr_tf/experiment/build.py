@@ -47,9 +47,24 @@ def policies(config: ConfigDict) -> tuple[Policy, Policy]:
 def encoder(config: ConfigDict) -> keras.Model:
     """A new image encoder; the same weights for the same seed."""
     keras.utils.set_random_seed(config.seed)
-    options = config.encoder.to_dict()
+    return encoder_like(config, config.encoder.to_dict(), config.data.channels)
+
+
+def encoder_like(config: ConfigDict, settings: dict, channels: int) -> keras.Model:
+    """A new image encoder of other settings, for the image size of a config.
+
+    Args:
+        config: the run's.
+        settings: as `config.encoder`, a dictionary; what is None there is left to its default.
+        channels: of an image.
+    """
+    options = {
+        key: value
+        for key, value in settings.items()
+        if key not in ("name", "weights") and value is not None
+    }
     size = height_and_width(config.data.image_size)
-    return build_encoder(options.pop("name"), (*size, config.data.channels), **options)
+    return build_encoder(settings["name"], (*size, channels), **options)
 
 
 def loss(config: ConfigDict, stream: Stream) -> ContrastiveLoss:
@@ -145,6 +160,7 @@ def compile_model(
             settings.name,
             schedule,
             settings.weight_decay,
+            ema=settings.ema,
             gradient_accumulation_steps=accumulated,
         ),
         steps_per_execution=config.steps_per_execution,

@@ -31,7 +31,9 @@ def parse_flags(argv: list[str], default: str = "digits.py") -> list[str]:
         for override in overrides:
             key = override.removeprefix("config.")
             if key.startswith("encoder."):
-                raise ValueError(f"this config's encoder has no '{key}' to set") from None
+                known = key in configs.flat_keys(configs.default_config())
+                way = f": set config.{key} in {path}" if known else ""
+                raise ValueError(f"this config's encoder has no '{key}' to set{way}") from None
             if key not in expected:
                 raise ValueError(
                     f"unknown config key '{key}': {configs.valid_keys(key, expected)}"

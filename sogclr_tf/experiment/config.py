@@ -30,6 +30,11 @@ _IMAGES_ALONE = (
 _IMAGES_WITH_TEXTS = ("text_encoder",)
 # Sections whose further keys are arguments of what their `name` names, and checked there.
 _OPEN = ("encoder", "loss")
+# Keys of such a section that a config may lack which puts another dictionary in its place.
+_LATER = {
+    f"encoder.{key}"
+    for key in ("weights", "normalization", "padding", "stride_in", "input_normalization")
+}
 
 
 def default_config() -> ConfigDict:
@@ -49,7 +54,7 @@ def default_config() -> ConfigDict:
             "augment": _augment(),
             # Of view b, where it is to differ: None is as above.
             "augment_b": {key: placeholder(float) for key in _augment()},
-            "encoder": {"name": "resnet50"},  # and the arguments that it takes
+            "encoder": _encoder(),
             "text_encoder": _text_encoder(),
             "projector": {"layers": 2, "output": 128, "normalization": "batch"},  # or layer
             "loss": _loss(),
@@ -121,6 +126,19 @@ def _augment() -> dict:
     }
 
 
+def _encoder() -> dict:
+    """And further arguments that it takes."""
+    return {
+        "name": "resnet50",
+        "weights": "",  # what load_encoder reads, to start from; empty: random ones
+        "normalization": placeholder(str),  # group: without statistics of the batch
+        # Of ResNets, for weights of other libraries; None, here and above: its own default.
+        "padding": placeholder(str),
+        "stride_in": placeholder(str),
+        "input_normalization": placeholder(tuple),
+    }
+
+
 def _text_encoder() -> dict:
     return {
         "max_tokens": 20_000,  # of the vocabulary, at most
@@ -157,6 +175,7 @@ def _optimizer() -> dict:
         "weight_decay": 1e-6,
         "warmup_epochs": 10.0,
         "gradient_accumulation_steps": 1,  # batches whose gradients make one update
+        "ema": 0.0,  # what an average of the weights keeps of itself an update, 0.999; 0: none
     }
 
 
@@ -210,7 +229,7 @@ def check_config(config: ConfigDict) -> None:
     for key in sorted(found - expected):
         if key.partition(".")[0] not in _OPEN:
             raise ValueError(f"the config has an unknown key '{key}': {valid_keys(key, expected)}")
-    for key in sorted(expected - found):
+    for key in sorted(expected - found - _LATER):
         raise ValueError(
             f"the config lacks the key '{key}': begin with "
             "sogclr_tf.experiment.config.default_config()"

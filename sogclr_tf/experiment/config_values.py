@@ -9,7 +9,7 @@ from sogclr_tf.data.view_size import height_and_width
 def check_values(config: ConfigDict) -> None:
     """Raises ValueError where the size, channels or values of images are none.
 
-    And where a batch or an update has no such parts.
+    And where a batch or an update has no such parts, or a share is out of range.
 
     Args:
         config: one with all keys of the schema.
@@ -32,4 +32,9 @@ def check_values(config: ConfigDict) -> None:
         raise ValueError(
             f"optimizer.gradient_accumulation_steps is {accumulated}: give the batches that make "
             "one update, 1 for none to be accumulated"
+        )
+    ema = config.optimizer.ema
+    if not 0 <= ema < 1:
+        raise ValueError(
+            f"optimizer.ema is {ema}: give a number in [0, 1), such as 0.999, or 0 for no average"
         )

@@ -64,15 +64,17 @@ class RunFolder:
             config: dictionary that JSON can hold, nested.
             is_free: whether a dotted key may differ, because it does not shape the training.
             write: False checks alone.
-            defaults: what a key meant before there was such a key.
+            defaults: what a key means that a config lacks, as one from before there was such a
+                key.
 
         Raises:
             ValueError: another run lives here; names the first key that differs.
         """
-        config = json.loads(json.dumps(config))
+        defaults = json.loads(json.dumps(defaults or {}))
+        config = _filled(json.loads(json.dumps(config)), defaults)
         stored = self.stored_config()
         if stored is not None:
-            stored = _filled(stored, json.loads(json.dumps(defaults or {})))
+            stored = _filled(stored, defaults)
             for key, (here, there) in _differences(stored, config).items():
                 if not is_free(key):
                     raise ValueError(

@@ -4,6 +4,7 @@ import functools
 import logging
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 from ml_collections import ConfigDict
@@ -62,6 +63,9 @@ class ImageTask(Task):
     def model(self) -> SogCLR:
         classes = len(self._probe_source.class_names) if self._has_probe else None  # type: ignore[arg-type]
         return build.image_model(self.config, self.stream, classes)
+
+    def image_encoder(self, model: SogCLR) -> keras.Model:
+        return model.encoder
 
     def compiled_model(self, strategy: tf.distribute.Strategy) -> ContrastiveModel:
         own = self.config.monitor.data

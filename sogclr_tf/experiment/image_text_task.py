@@ -3,6 +3,7 @@
 import functools
 import logging
 
+import keras
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -60,6 +61,9 @@ class ImageTextTask(Task):
         # The vocabulary is that of the training texts.
         words = vocabulary(self._source.texts(), self.config.text_encoder.max_tokens)
         return build.image_text_model(self.config, self.stream, words)
+
+    def image_encoder(self, model: TwoTowerSogCLR) -> keras.Model:
+        return model.image_encoder
 
     def draw_tables(self, model: ContrastiveModel, folder: RunFolder) -> None:
         for side, name in (("a", "images"), ("b", "texts")):

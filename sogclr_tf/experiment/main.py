@@ -9,10 +9,10 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from sogclr_tf.data.stream import Stream
-from sogclr_tf.data.view_size import height_and_width
 from sogclr_tf.evaluation.fine_tune import copied
 from sogclr_tf.experiment import build
 from sogclr_tf.experiment.config import default_config, has_texts, is_free
+from sogclr_tf.experiment.encoder_file import check_images, read_start
 from sogclr_tf.experiment.environment import environment
 from sogclr_tf.experiment.evaluate import evaluate
 from sogclr_tf.experiment.export import check_export, export_images
@@ -33,6 +33,7 @@ from sogclr_tf.networks.image_format import check_channels_last
 from sogclr_tf.report import figures
 from sogclr_tf.report.material import Material
 from sogclr_tf.report.run_report import write_report
+from sogclr_tf.training.averaged_weights import put_in_place
 from sogclr_tf.training.checkpoint import Checkpoints, check_examples
 from sogclr_tf.training.strategy import from_all_workers, is_chief
 
@@ -78,6 +79,8 @@ def _run(job: Job, strategy: tf.distribute.Strategy) -> None:
     config, folder, chief = job.config, job.folder, is_chief(strategy)
     replica_checks.check_accumulation(config.optimizer.gradient_accumulation_steps, strategy)
     build.set_precision(config.precision)
+    trains = job.mode in ("all", "train")
+    start = read_start(config, folder, strategy) if trains else None
     task = (ImageTextTask if has_texts(config) else ImageTask)(config, job.mode)
     source = task.stream.source
     _claim(job, task.stream, chief)
@@ -87,10 +90,16 @@ def _run(job: Job, strategy: tf.distribute.Strategy) -> None:
         model = task.compiled_model(strategy)
         checkpoints = Checkpoints(model, folder.checkpoints, config.checkpoint.keep)
     step = checkpoints.restore(grow=source if job.grow else None)
-    if job.mode in ("all", "train"):
+    if trains:
+        if start is not None:
+            with strategy.scope():
+                start.assign(task.image_encoder(model))
         train(task, folder, model, checkpoints, step, chief)
     elif step == 0:
         raise ValueError(f"{folder.checkpoints} holds no checkpoint: train first with --mode=train")
+    else:
+        # As the end of training does.
+        put_in_place(model)
     if chief:
         _conclude(job, task, model)
     # A worker that left earlier would look like one that crashed.
@@ -177,7 +186,7 @@ def _evaluate_encoder_file(
     job: Job, encoder: Callable, sets: EvaluationSets, encoder_path: str
 ) -> None:
     config, folder = job.config, job.folder
-    _check_images(config, encoder, encoder_path)
+    check_images(config, encoder, encoder_path)
     if config.evaluation.fine_tune:
         # One that cannot be copied is told before the rest is scored.
         copied(encoder)
@@ -186,23 +195,6 @@ def _evaluate_encoder_file(
         shown = report_parts(config, evaluation, sets.test)
     keep_evaluation(config, folder, evaluation, sets, shown, encoder_path)
     _write_report(job, shown)
-
-
-def _check_images(config: ConfigDict, encoder: Callable, encoder_path: str) -> None:
-    """Raises ValueError where an encoder was built for other images than the config's."""
-    *taken, channels = getattr(encoder, "input_shape", (None,) * 4)[1:]
-    if channels not in (None, config.data.channels):
-        raise ValueError(
-            f"{encoder_path} takes images of {channels} channels, but data.channels is "
-            f"{config.data.channels}: give --config.data.channels={channels}"
-        )
-    size = height_and_width(config.data.image_size)
-    if not tf.TensorShape(taken).is_compatible_with(size):
-        height, width = (side or own for side, own in zip(taken, size, strict=True))
-        raise ValueError(
-            f"{encoder_path} takes images of {height} x {width}, but data.image_size is "
-            f"{config.data.image_size}: give --config.data.image_size={height},{width}"
-        )
 
 
 def _write_report(job: Job, shown: dict) -> None:

@@ -18,6 +18,8 @@ def closing_table(folder: RunFolder) -> str:
             f"trained    {result['steps']:,} steps over {result['num_examples']:,} examples, "
             f"{result['examples_per_second']:,.0f} examples/s"
         )
+    if "started_from" in result:
+        lines.append(f"started    from the weights of {printable(result['started_from'])}")
     lines += _score_lines(result)
     for name, scores in result.get("transfer", {}).items():
         lines += _score_lines(scores, f"on {printable(name)}")

@@ -3,6 +3,7 @@
 import abc
 import functools
 
+import keras
 import tensorflow as tf
 from ml_collections import ConfigDict
 
@@ -37,6 +38,10 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def model(self) -> ContrastiveModel:
         """A new model, not compiled."""
+
+    @abc.abstractmethod
+    def image_encoder(self, model: ContrastiveModel) -> keras.Model:
+        """The encoder of images that a model trains."""
 
     def compiled_model(self, strategy: tf.distribute.Strategy) -> ContrastiveModel:
         """A new model, ready to train; call it in the scope of `strategy`."""

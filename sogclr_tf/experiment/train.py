@@ -50,7 +50,9 @@ def train(
         )
     if chief:
         pace = folder.history().get("examples_per_second", [0.0])
+        weights = task.config.encoder.get("weights")
         folder.update_result(
+            **({"started_from": weights} if weights else {}),
             steps=model.trained_steps,
             examples_per_second=round(statistics.median(pace), 1),
             num_examples=stream.num_examples,

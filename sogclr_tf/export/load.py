@@ -7,9 +7,9 @@ import re
 
 import keras
 import tensorflow as tf
-from tensorflow.core.protobuf import trackable_object_graph_pb2
 
 from sogclr_tf.error_line import first_line
+from sogclr_tf.export import checkpoint_graph
 
 # What a .keras file may hold: Keras finds these classes by name once they are defined.
 from sogclr_tf.models import sogclr, two_tower  # noqa: F401
@@ -34,7 +34,8 @@ def load_encoder(
             a `.keras` file of an encoder, or of a model that has one as `.encoder` or
             `.image_encoder`.
         encoder: for a checkpoint, which holds values alone: a built Keras model of the layers that
-            it was made with. Its weights are replaced. Not looked at otherwise. Of a model with
+            it was made with. Its weights are replaced, by their averages where the optimizer kept
+            some (`use_ema`). Not looked at otherwise. Of a model with
             `encoder_range=255` it is the one that the model was given; what is returned has the
             multiplication before it.
 
@@ -55,9 +56,11 @@ def load_encoder(
     saved_model = _newest_saved_model(path)
     if saved_model is not None:
         return ServedEncoder(saved_model)
+    found = "holds no encoder" if path.exists() else "does not exist"
     raise ValueError(
-        f"{path} holds no encoder: expected a run folder, a folder of step-N.index files or the "
-        "prefix of one (.../step-N), a SavedModel or the folder of its versions, or a .keras file"
+        f"{path} {found}: expected a run folder, a folder of step-N.index files or the "
+        "prefix of one (.../step-N), a SavedModel or the folder of its versions, or a .keras file, "
+        "which tools/import_weights.py makes of weights of other libraries"
     )
 
 
@@ -106,8 +109,30 @@ class ServedEncoder:
             )
         return self._serve(images=tf.cast(images, tf.float32))["features"]
 
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """Those of the encoder, which is not all there are: first the trainable ones."""
+        own = {id(variable) for variable in self._serve.variables}
+        return [variable for variable in self._model.variables if id(variable) in own]
+
+    @property
+    def compute_dtypes(self) -> set[str]:
+        """The names of the dtypes that its convolutions, products and the like compute in."""
+        library = self._serve.graph.as_graph_def().library
+        nodes = [node for function in library.function for node in function.node_def]
+        # A variable that is stored in another dtype is read and passed on in that one.
+        types = {node.attr["T"].type for node in nodes if node.op != "Identity"} - {0}
+        return {tf.as_dtype(number).name for number in types}
+
     def __repr__(self) -> str:
         return f"the SavedModel {self.path}"
+
+
+def is_checkpoint(path: str | os.PathLike) -> bool:
+    """Whether `load_encoder` reads a path as a checkpoint, and so needs an encoder to fill."""
+    path = pathlib.Path(path).expanduser()
+    is_keras_file = path.suffix == ".keras" and path.is_file()
+    return not is_keras_file and _newest_checkpoint(path) is not None
 
 
 def _from_keras_file(path):
@@ -157,6 +182,7 @@ def _from_checkpoint(prefix, encoder):
         parts = tf.train.Checkpoint(**{attribute: encoder})
         restored = tf.train.Checkpoint(model=parts).restore(prefix)
         restored.assert_existing_objects_matched().expect_partial()
+        _assign_averages(reader, attribute, encoder)
     # What a truncated file shows as.
     except (tf.errors.OpError, IndexError) as error:
         raise ValueError(
@@ -185,16 +211,15 @@ def _check_fit(prefix, reader, encoder):
     Raises:
         ValueError: it does not fit; the message names the first variable.
     """
-    graph = reader.get_tensor("_CHECKPOINTABLE_OBJECT_GRAPH")
-    nodes = trackable_object_graph_pb2.TrackableObjectGraph.FromString(graph).nodes
-    parts = _children(nodes, _children(nodes, 0).get("model"))
+    nodes = checkpoint_graph.nodes_of(reader)
+    parts = checkpoint_graph.parts_of_model(nodes)
     attribute = next((name for name in _ATTRIBUTES if name in parts), None)
     if attribute is None:
         raise ValueError(f"{prefix} holds no encoder: expected a checkpoint of sogclr_tf")
     pairs = _pairs(nodes, parts[attribute], encoder)
     shapes = reader.get_variable_to_shape_map()
     for variable, node in pairs:
-        found = _stored(nodes, node)
+        found = checkpoint_graph.stored(nodes, node)
         shape = found and tuple(shapes[found.checkpoint_key])
         if shape != tuple(variable.shape):
             raise _misfit(
@@ -203,14 +228,26 @@ def _check_fit(prefix, reader, encoder):
                 f"{shape or 'missing'} in the checkpoint",
             )
     matched = {node for _, node in pairs}
-    for node in _below(nodes, parts[attribute]) - matched:
-        found = _stored(nodes, node)
+    for node in checkpoint_graph.below(nodes, parts[attribute]) - matched:
+        found = checkpoint_graph.stored(nodes, node)
         if found:
             shape = tuple(shapes[found.checkpoint_key])
             raise _misfit(
                 prefix, f"{found.full_name} is missing in the encoder, {shape} in the checkpoint"
             )
     return attribute
+
+
+def _assign_averages(reader, attribute, encoder):
+    """Gives an encoder the averages that its optimizer kept of the weights, where it kept some."""
+    nodes = checkpoint_graph.nodes_of(reader)
+    averages = checkpoint_graph.averages(nodes, reader)
+    if not averages:
+        return
+    for variable, node in _pairs(nodes, checkpoint_graph.parts_of_model(nodes)[attribute], encoder):
+        if node in averages:
+            average = checkpoint_graph.stored(nodes, averages[node])
+            variable.assign(reader.get_tensor(average.checkpoint_key))
 
 
 def _misfit(prefix, what):
@@ -233,28 +270,7 @@ def _pairs(nodes, node, encoder):
         seen.add(id(part))
         if isinstance(part, keras.Variable):
             pairs.append((part, node))
-        stored = _children(nodes, node)
+        stored = checkpoint_graph.children(nodes, node)
         children = [(child, stored.get(name)) for name, child in view.children(part).items()]
         waiting.extend(reversed(children))
     return pairs
-
-
-def _below(nodes, node):
-    """The numbers of all nodes below one."""
-    found, waiting = set(), [node]
-    while waiting:
-        node = waiting.pop()
-        if node not in found:
-            found.add(node)
-            waiting.extend(_children(nodes, node).values())
-    return found
-
-
-def _children(nodes, node):
-    """{name: number} of the children of a node; none of None."""
-    return {} if node is None else {x.local_name: x.node_id for x in nodes[node].children}
-
-
-def _stored(nodes, node):
-    """What a checkpoint says of a variable, with `checkpoint_key` and `full_name`, or None."""
-    return next(iter(nodes[node].attributes), None) if node is not None else None

@@ -23,7 +23,9 @@ class OnlineProbe(keras.layers.Layer):
     flows: the encoder trains as it would without. Features are standardized by the statistics of
     the global batch, so that one learning rate suits every encoder. A moving average of the weights
     classifies, which takes the noise of the steps away: called, the probe gives its logits float32
-    [B, num_classes] of features [B, C], standardized as in training on the average.
+    [B, num_classes] of features [B, C], standardized as in training on the average. Where the
+    optimizer of the model averages the encoder's weights (`use_ema`), it learns from features of
+    the averaged encoder, in inference mode, at the cost of one more forward pass.
 
     Args:
         num_classes: labels lie in [0, num_classes).

@@ -1,5 +1,6 @@
 """The Keras model that learns an encoder by contrasting views."""
 
+import contextlib
 from typing import Any
 
 import keras
@@ -11,6 +12,7 @@ from sogclr_tf.models import encoder_checks, input_checks, unit_range
 from sogclr_tf.models.contrastive import ContrastiveModel
 from sogclr_tf.models.online_probe import OnlineProbe
 from sogclr_tf.networks.projection_head import projection_head
+from sogclr_tf.training.averaged_weights import averages_weights, reading_averages
 
 
 @keras.saving.register_keras_serializable(package="sogclr_tf")
@@ -115,9 +117,17 @@ class SogCLR(ContrastiveModel):
         if self.probe is None:
             return
         work = self.probe.learn if training else self.probe.score
+        # In training it learns what it is exported with, and held-out images are classified by.
+        averaged = training and averages_weights(self.optimizer)
+        reading = reading_averages(self.optimizer) if averaged else contextlib.nullcontext()
         if "probe_image" in batch:
-            work(self(batch["probe_image"]), batch["probe_label"])
+            with reading:
+                features = self(batch["probe_image"])
+            work(features, batch["probe_label"])
         elif "label" in batch:
+            if averaged:
+                with reading:
+                    features = self(tf.concat([batch["view_a"], batch["view_b"]], axis=0))
             work(features, tf.tile(batch["label"], [2]))
 
     def get_config(self) -> dict[str, Any]:

@@ -22,8 +22,8 @@ from sogclr_tf.models import (
 from sogclr_tf.models.division import Division
 from sogclr_tf.models.stream_start import StreamStart
 from sogclr_tf.models.training_memory import RemembersTraining
-from sogclr_tf.training.callbacks import in_order
-from sogclr_tf.training.optimizers import averages_weights
+from sogclr_tf.training.averaged_weights import averages_weights
+from sogclr_tf.training.callbacks import in_order, swapped_in
 
 _LOG = logging.getLogger("sogclr_tf")
 # Batches that a stream may have run ahead of the training, and more.
@@ -131,12 +131,13 @@ class TrainsOnStreams(RemembersTraining):
         callbacks = options.pop("callbacks", None)
         if isinstance(callbacks, keras.callbacks.CallbackList):
             for callback in last:
-                callbacks.append(callback)
+                callbacks.callbacks.append(callback)
         else:
             callbacks = in_order(callbacks, progress=bool(options.get("verbose", "auto")))
             callbacks += last
         replica_checks.check_only_strategy(self.distribute_strategy, trains=True)
         self.averaged_step = None
+        self.averages_are_swapped_in = functools.partial(swapped_in, callbacks)
         # Keras shuffles arrays; that of streams is their own, and it warns if left to try.
         with input_checks.clear_errors():
             history = super().fit(
@@ -145,6 +146,7 @@ class TrainsOnStreams(RemembersTraining):
         if averages_weights(self.optimizer):
             self.averaged_step = self.trained_steps
         _warn_of_accumulated(self.optimizer)
+        self.averages_are_swapped_in = bool
         return history
 
     def _prepare(self, x: Any) -> Any:

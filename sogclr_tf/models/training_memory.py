@@ -23,11 +23,14 @@ class RemembersTraining(keras_hooks.BuildsItself):
     Attributes:
         averaged_step: the step whose weights Keras has replaced by averages of them, as it does
             when `fit` ends; None where it has not.
+        averages_are_swapped_in: function of nothing, whether a callback of the fit at hand has
+            put averages in the place of the weights.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.averaged_step: int | None = None
+        self.averages_are_swapped_in: Callable[[], bool] = bool
         # Not the optimizer's count, which passes over steps whose float16 gradients overflow: this
         # one says which batch comes next.
         self._trained_steps = self._add_numbers("trained_steps")
@@ -87,6 +90,7 @@ class RemembersTraining(keras_hooks.BuildsItself):
 
     def load_own_variables(self, store: Any) -> None:
         """Files of version 0.2 hold the steps alone: whose their table is, is not known."""
+        self.averaged_step = None
         if len(store.keys()) == 1:
             self._trained_steps.assign(store["0"])
         else:

@@ -190,6 +190,8 @@ class _Lookup:
                 self._layer = keras.layers.TextVectorization(
                     output_sequence_length=length, vocabulary=words
                 )
+                # An export tracks it, which may come before the first text.
+                self._layer.build((None,))
             self._made_for = words
         return self._layer
 

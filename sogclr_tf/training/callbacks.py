@@ -8,8 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from sogclr_tf.training.averaged_weights import averages_weights, restart_averages
 from sogclr_tf.training.checkpoint import Checkpoints
-from sogclr_tf.training.optimizers import averages_weights
 
 _LOG = logging.getLogger("sogclr_tf")
 
@@ -146,13 +146,23 @@ def in_order(callbacks: Any, progress: bool) -> list[keras.callbacks.Callback]:
     return [*(c for c in looking_on if c not in swapping), *saving, *swapping]
 
 
+def swapped_in(callbacks: Any) -> bool:
+    """Whether one of a fit's callbacks has put averages in the place of the weights by now.
+
+    Args:
+        callbacks: several, or a `keras.callbacks.CallbackList`.
+    """
+    swaps = getattr(callbacks, "callbacks", callbacks)
+    return any(getattr(swap, "_ema_weights_in_model", False) for swap in swaps)
+
+
 class SaveCheckpoints(SavesState):
     """Saves every so many epochs or steps, and at the end of training.
 
     Weights are saved as the optimizer left them, with their averages beside them where it keeps
     some (`use_ema`), before Keras ends the training by putting the averages in their place. Weights
     that another callback restores at the end (`EarlyStopping(restore_best_weights=True)`) are saved
-    as the newest checkpoint, under the step that they are of.
+    as the newest checkpoint, under the step that they are of, and are their own averages there.
 
     Args:
         checkpoints: `sogclr_tf.Checkpoints`.
@@ -190,7 +200,11 @@ class SaveCheckpoints(SavesState):
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         # By now Keras has put averages in the place of weights that none has restored since.
         averaged = averages_weights(self.model.optimizer)
-        if not averaged or self.model.trained_steps != self._epoch_step:
+        restored = self.model.trained_steps != self._epoch_step
+        if averaged and restored:
+            # Else those of a later step would stand beside what was restored, and be read for it.
+            restart_averages(self.model)
+        if not averaged or restored:
             self._save()
         elif self._saved_step != self._epoch_step:
             _LOG.warning(

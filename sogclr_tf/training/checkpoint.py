@@ -159,6 +159,7 @@ class Checkpoints:
         file = kept_examples.names_file(self._folder, fingerprint)
         names = grow.example_names if grow else functools.partial(ExampleNames.load, file)
         self._model.remember_examples(names)
+        self._model.averaged_step = None
         grown = fingerprint != kept_examples.fingerprint_of(path)
         self._saved_step = None if grown else self._model.trained_steps
 

@@ -56,17 +56,10 @@ def build_optimizer(
     return _OPTIMIZERS[name](learning_rate, weight_decay, options)
 
 
-def check_ema(ema: float, name: str = "ema") -> None:
-    """Raises ValueError, which calls it `name`, unless an average can keep such a share."""
-    if not 0 <= ema < 1:
-        raise ValueError(
-            f"{name} is {ema!r}; give a number in [0, 1), such as 0.999, or 0 for no average."
-        )
-
-
 def _options(ema: float, steps: int) -> dict[str, Any]:
     """The arguments of every Keras optimizer that say so."""
-    check_ema(ema)
+    if not 0 <= ema < 1:
+        raise ValueError(f"ema is {ema!r}; give a number in [0, 1), such as 0.999, or 0 for none.")
     if steps != int(steps) or steps < 1:
         raise ValueError(f"gradient_accumulation_steps is {steps!r}; give a whole number >= 1.")
     options: dict[str, Any] = {}
@@ -76,11 +69,6 @@ def _options(ema: float, steps: int) -> dict[str, Any]:
         # Keras averages at every call, those between two updates of the weights as well.
         options |= {"use_ema": True, "ema_momentum": float(ema) ** (1 / steps)}
     return options
-
-
-def averages_weights(optimizer: keras.optimizers.Optimizer) -> bool:
-    """Whether Keras ends training with averages of the weights in their place (`use_ema`)."""
-    return bool(getattr(getattr(optimizer, "inner_optimizer", optimizer), "use_ema", False))
 
 
 def _sgd(learning_rate, weight_decay, options):

@@ -4,14 +4,17 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import time
 
+import keras
 import numpy as np
 import pytest
 from support import processes
 
+import sogclr_tf
 from sogclr_tf.experiment.folder import RunFolder
 from sogclr_tf.experiment.folder_lock import FolderLock
 
@@ -147,6 +150,33 @@ def test_workers_without_a_common_folder_are_told(history, tmp_path):
         assert status == 1
         assert "the workers restored the steps [72, 0]" in errors
         assert "all of them need the same folder" in errors
+
+
+def test_workers_start_from_the_same_weights(tmp_path):
+    """A file of the same name on each one's own disk may be another, or missing."""
+    folders = [tmp_path / name for name in ("chief", "other")]
+    for seed, folder in enumerate(folders):
+        folder.mkdir()
+        keras.utils.set_random_seed(seed)
+        encoder = sogclr_tf.small_resnet(widths=(8, 16), input_shape=(16, 16, 3))
+        sogclr_tf.export_keras(encoder, folder / "start.keras")
+    arguments = [*ARGUMENTS, "--mode=train", "--config.encoder.weights=start.keras"]
+    for status, said in Workers(*arguments, "--workdir=run", cwd=folders).wait():
+        assert status == 1
+        assert "the workers do not start alike from start.keras: all of them need the" in said
+    (folders[1] / "start.keras").unlink()
+    results = Workers(*arguments, "--workdir=run", cwd=folders).wait()
+    for (status, said), message in zip(
+        results, ("do not start alike", "error: start.keras does not exist"), strict=True
+    ):
+        assert status == 1
+        assert message in said
+    shutil.copy(folders[0] / "start.keras", folders[1])
+    shared = f"--workdir={tmp_path / 'run'}"
+    results = Workers(*arguments, shared, "--config.epochs=1", cwd=folders).wait()
+    for status, said in results:
+        assert status == 0, said
+        assert "encoder starts from start.keras (30 arrays)" in said
 
 
 def test_a_second_job_in_a_folder_ends_on_every_worker(tmp_path):

@@ -14,6 +14,7 @@ from sogclr_tf.evaluation import fine_tune, linear_evaluation
 from sogclr_tf.evaluation.features import extract_features
 from sogclr_tf.export.load import ServedEncoder
 from sogclr_tf.networks import text_encoder
+from sogclr_tf.training.optimizers import build_optimizer, optimizer_names
 
 IMAGES = np.random.default_rng(0).random((5, 8, 8, 3)).astype(np.float32)
 
@@ -69,6 +70,61 @@ def test_the_image_encoder_of_two_towers(tmp_path):
     sogclr_tf.Checkpoints(model, tmp_path).save()
     encoder = load_encoder(tmp_path, new())
     np.testing.assert_array_equal(features(encoder), features(model.image_encoder))
+
+
+each_optimizer = pytest.mark.slow(reason="a model of each optimizer")
+
+
+def averaging(name):
+    optimizer = build_optimizer(name.removesuffix(", loss scaled"), 0.5, ema=0.75)
+    scaled = name.endswith("scaled")
+    return keras.optimizers.LossScaleOptimizer(optimizer) if scaled else optimizer
+
+
+def two_towers(encoder):
+    texts = sogclr_tf.TextEncoder(text_encoder.vocabulary(["a cat", "a dog"]))
+    return sogclr_tf.TwoTowerSogCLR(encoder, texts, sogclr_tf.CLIPLoss())
+
+
+def one_tower(encoder):
+    return sogclr_tf.SogCLR(encoder, sogclr_tf.NTXentLoss())
+
+
+def frozen_stem():
+    encoder = new()
+    encoder.layers[1].trainable = False
+    return encoder
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "encoder", "model"),
+    [
+        ("lars, loss scaled", new, two_towers),
+        ("sgd", frozen_stem, one_tower),
+        *(pytest.param(name, new, one_tower, marks=each_optimizer) for name in optimizer_names()),
+    ],
+)
+def test_a_checkpoint_with_averages_gives_the_averages(tmp_path, optimizer, encoder, model):
+    """Those that Keras ends a training with; before the first step, when they are 0, weights."""
+    built = model(encoder())
+    built.compile(averaging(optimizer))
+    checkpoints = sogclr_tf.Checkpoints(built, tmp_path)
+    checkpoints.save()
+    own = built.encoder if model is one_tower else built.image_encoder
+    for got, want in zip(load_encoder(tmp_path, new()).weights, own.weights, strict=True):
+        np.testing.assert_array_equal(got, want)
+    weights = built.trainable_weights
+    for _ in range(2):
+        built.optimizer.apply([-tf.ones(weight.shape) for weight in weights], weights)
+    built._trained_steps.assign(2)
+    checkpoints.save()
+    before = features(own)
+    loaded = load_encoder(tmp_path, new())
+    assert not np.array_equal(features(loaded), before)
+    built.optimizer.finalize_variable_values(weights)
+    for got, want in zip(loaded.weights, own.weights, strict=True):
+        np.testing.assert_array_equal(got, want)
+    np.testing.assert_array_equal(features(loaded), features(own))
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from support.small_model import IMAGES, labeled, views
 from support.small_model import probed_model as model
 
 import sogclr_tf
+from sogclr_tf.training.optimizers import build_optimizer
 
 
 def test_the_encoder_learns_as_without_it():
@@ -124,6 +125,43 @@ def test_weights_and_optimizer_are_kept_in_every_format(tmp_path):
     for both in (built, resumed):
         both.fit(labeled(), epochs=2, initial_step=step, verbose=0)
     np.testing.assert_array_equal(resumed.probe.kernel, built.probe.kernel)
+
+
+@pytest.mark.parametrize(
+    "own_images",
+    [False, pytest.param(True, marks=pytest.mark.slow(reason="training, operation by operation"))],
+)
+def test_it_learns_from_the_averages_that_an_optimizer_keeps(own_images):
+    """What it learns from, step by step, by an encoder of the test's own."""
+    built, seen = model(), []
+    optimizer = build_optimizer("sgd", 0.5, ema=0.75)
+    built.compile(optimizer, run_eagerly=True)
+    learn = built.probe.learn
+    built.probe.learn = lambda *batch: seen.append(batch) or learn(*batch)
+    stream = labeled().epoch(0).take(3)
+    if own_images:
+        own = {"probe_image": tf.constant(IMAGES[:2]), "probe_label": tf.constant([0, 1])}
+        stream = stream.map(lambda batch: {**batch, **own})
+    encoder, elements = keras.models.clone_model(built.encoder), list(stream.as_numpy_iterator())
+
+    class Encode(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):  # noqa: ARG002
+            averages = iter(optimizer._model_variables_moving_average)
+            for weight in encoder.trainable_weights:
+                weight.assign(next(averages))
+            for weight, value in zip(
+                encoder.non_trainable_weights, built.encoder.non_trainable_weights, strict=True
+            ):
+                weight.assign(value)
+            found = elements[batch]
+            sides = [found["view_a"], found["view_b"]]
+            images = (IMAGES[:2] if own_images else np.concatenate(sides)) / np.float32(255)
+            features, labels = seen[batch]
+            np.testing.assert_array_equal(features, encoder(images, training=False))
+            assert len(labels) == len(features)
+
+    built.fit(stream, callbacks=[Encode()], verbose=0)
+    assert len(seen) == 3
 
 
 @needs_bfloat16

@@ -41,7 +41,7 @@ for number, strategy in enumerate([first, sogclr_tf.build_strategy("mirrored"), 
     print("trained", number, flush=True)
 """
 # What has state of its own in a checkpoint, beside the networks.
-WITH_STATE = ["sogclr", "isogclr", "two_way_individual", "two_tower"]
+WITH_STATE = ["sogclr", "isogclr", "two_way_individual", "two_tower", "averaged"]
 
 
 def trained_arrays(path, *options):

@@ -228,6 +228,11 @@ class TestTrace:
         nodes = traced(model(config, tpu), tpu, specs(config, CORES))
         assert_fit_for_a_core(nodes)
 
+    def test_the_probe_reads_averages_of_weights_on_a_core(self, tpu):
+        config = imagenet()
+        config.optimizer.ema = 0.9
+        assert_fit_for_a_core(traced(model(config, tpu), tpu, specs(config, CORES)))
+
     @pytest.fixture(scope="class")
     def traced_step(self, tpu):
         """(config, model, its step's operations) of SogCLR with LARS."""

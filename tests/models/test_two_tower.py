@@ -228,6 +228,10 @@ class TestExport:
         assert_close(got, built.embed_texts(texts), terms=4)
         assert_close(np.linalg.norm(got, axis=1), [1, 1, 1, 0])
 
+    def test_the_table_of_words_is_there_before_the_first_text(self):
+        """An export in a process of its own, which read no text, tracks it."""
+        assert text_encoder().vectorization.built
+
     def test_tables_stay_behind(self, exported):
         _, folders = exported
         for path in folders:

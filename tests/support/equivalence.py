@@ -38,8 +38,10 @@ OPTIONS = {
     "two_tower": LEARNED,
     "two_way_individual": {**LEARNED, "temperature_scheme": "individual", "gamma": 0.5},
 }
-# Beside the objectives: one of their variants, and the model of images and texts.
-CASES = [*loss_names(), "two_way_individual", "two_tower"]
+# Beside the objectives: one of their variants, the model of images and texts, and one whose probe
+# learns from the averages of the encoder's weights.
+CASES = [*loss_names(), "two_way_individual", "two_tower", "averaged"]
+_LOSSES = {"two_way_individual": "two_way", "two_tower": "two_way", "averaged": "sogclr"}
 WORDS = ["", "[UNK]", *"abcdefgh"]
 
 
@@ -80,9 +82,7 @@ def model(name, plain=False, chunks=None):
     if not plain:
         encoder = sogclr_tf.synchronize_batch_norm(encoder)
     projector = keras.Sequential([keras.Input((54,)), keras.layers.Dense(8)])
-    contrastive_loss = build_loss(
-        name if name in loss_names() else "two_way", NUM_EXAMPLES, **OPTIONS.get(name, {})
-    )
+    contrastive_loss = build_loss(_LOSSES.get(name, name), NUM_EXAMPLES, **OPTIONS.get(name, {}))
     if name == "two_tower":
         text_encoder = sogclr_tf.TextEncoder(WORDS, length=4, width=8, heads=2)
         parts = (projector, keras.layers.Dense(8))
@@ -92,7 +92,9 @@ def model(name, plain=False, chunks=None):
     else:
         probe = sogclr_tf.OnlineProbe(3)
         built = sogclr_tf.SogCLR(encoder, contrastive_loss, projector, probe, chunks=chunks or 1)
-    built.compile(optimizer=keras.optimizers.SGD(RATE, momentum=0.9), jit_compile=False)
+    averaging = {"use_ema": True, "ema_momentum": 0.5} if name == "averaged" else {}
+    optimizer = keras.optimizers.SGD(RATE, momentum=0.9, **averaging)
+    built.compile(optimizer=optimizer, jit_compile=False)
     return built
 
 

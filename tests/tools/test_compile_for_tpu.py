@@ -111,6 +111,39 @@ class TestSteps:
         assert_in_place(measured(compiler, config))
 
     @COMPILES
+    def test_a_batch_in_chunks_needs_less_memory(self, compiler):
+        """In one loop for each pass, which the compiler does not unroll; all is still in place."""
+        config, found = config_of(batch_size=1024), {}
+        for config.chunks in (1, 8):
+            found[config.chunks] = measured(compiler, config)
+            assert_in_place(found[config.chunks])
+        whole, in_chunks = (found[chunks]["memory"]["temporaries"] for chunks in (1, 8))
+        assert in_chunks < whole / 2
+        sent = [each["lowered_exchanges"] for each in found.values()]
+        for kind in ("gather", "gather_gradient", "gradients"):
+            assert sent[0][kind]["bytes"] == sent[1][kind]["bytes"], kind
+
+    def test_the_speed_of_a_batch_in_chunks_is_not_told(self):
+        """The compiler counts the operations of a loop once."""
+        found = {
+            "topology": TOPOLOGY,
+            "batch": 64,
+            "hbm": 2**34,
+            "seconds": 1,
+            "step": "train",
+            "flops": 1e12,
+            "memory": dict.fromkeys(("arguments", "temporaries", "code", "total"), 2**20),
+            "state": {"updated": 3, "in_place": 3, "table_copies": 0},
+        }
+        table = report.summary([{**found, "config": {"chunks": n}} for n in (1, 4)], 0.4)
+        whole, in_chunks = (row for row in table.splitlines() if row.startswith("| v5e"))
+        assert "| 64 | in 1 s " in whole
+        assert whole.endswith("| 0 | 1 | 79 |")
+        assert "| 64 in 4 chunks | in 1 s " in in_chunks
+        assert in_chunks.endswith("| 0 |  |  |")
+        assert "the compiler counts those of a loop once" in table
+
+    @COMPILES
     @pytest.mark.parametrize("kind", ["test", "features"])
     def test_evaluation(self, compiler, kind):
         cores = 1 if kind == "features" else CORES

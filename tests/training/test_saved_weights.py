@@ -7,6 +7,7 @@ from support import small_model
 from support.small_model import views
 
 from sogclr_tf import Checkpoints, SaveCheckpoints
+from sogclr_tf.training.averaged_weights import put_in_place
 
 STEPS = views().steps_per_epoch
 
@@ -115,3 +116,6 @@ def test_the_best_weights_are_the_newest_checkpoint(tmp_path, use_ema):
     assert second.trained_steps == 2 * STEPS
     for want, weight in zip(kept[1], second.trainable_weights, strict=True):
         np.testing.assert_array_equal(weight.numpy(), want)
+    # And so they are what is read of it: the averages at hand are those of two epochs later.
+    put_in_place(second)
+    assert_same(first, second)

@@ -1,4 +1,7 @@
-"""What is measured beside training costs: readings and probe in the step, kNN after epochs."""
+"""What is measured beside training costs: readings and probe in the step, kNN after epochs.
+
+And what averages of the weights cost, from which the probe learns then.
+"""
 
 import time
 
@@ -27,19 +30,16 @@ def add_arguments(parser):
 
 
 def run(options):
-    batch, models = random_batch(options.batch), {}
-    for name, kind, loss, probe in (
-        ("bare", BareModel, BareLoss(options.examples), None),
-        ("readings", sogclr_tf.SogCLR, sogclr_tf.GlobalContrastiveLoss(options.examples), None),
-        (
-            "readings and probe",
-            sogclr_tf.SogCLR,
-            sogclr_tf.GlobalContrastiveLoss(options.examples),
-            sogclr_tf.OnlineProbe(CLASSES),
-        ),
+    batch, models = random_batch(options.batch), {"bare": bare_model(options.examples)}
+    for name, probed, averaged in (
+        ("readings", False, False),
+        ("readings and probe", True, False),
+        ("readings, averaged weights", False, True),
+        ("readings and probe, averaged weights", True, True),
     ):
-        models[name] = kind(encoder(), loss, probe=probe)
-        models[name].compile(keras.optimizers.Adam(1e-3), jit_compile=False)
+        loss = sogclr_tf.GlobalContrastiveLoss(options.examples)
+        probe = sogclr_tf.OnlineProbe(CLASSES) if probed else None
+        models[name] = compiled(sogclr_tf.SogCLR(encoder(), loss, probe=probe), averaged)
     timings = interleaved(
         {name: step(model, batch) for name, model in models.items()}, options.rounds, seconds=1.0
     )
@@ -48,6 +48,12 @@ def run(options):
     found = {name: timing._asdict() for name, timing in timings.items()}
     found["kNN"] = {"median": knn}
     return found, table(found)
+
+
+def compiled(model, averaged=False):
+    averaging = {"use_ema": True, "ema_momentum": 0.999} if averaged else {}
+    model.compile(keras.optimizers.Adam(1e-3, **averaging), jit_compile=False)
+    return model
 
 
 class BareLoss(sogclr_tf.GlobalContrastiveLoss):
@@ -73,6 +79,10 @@ class BareModel(sogclr_tf.SogCLR):
         for mean in self._means:
             mean.update_state(logged[mean.name])
         return self.get_metrics_result()
+
+
+def bare_model(examples):
+    return compiled(BareModel(encoder(), BareLoss(examples)))
 
 
 def encoder():

@@ -11,7 +11,7 @@ def tables(results: list[dict[str, Any]], utilization: float) -> str:
     """All that is to be read: a row for each program, what the first exchanges, what fits."""
     parts = [summary(results, utilization)]
     trained = [one for one in results if "messages" in one and one["step"] == "train"]
-    if trained:
+    if trained and _chunks(trained[0]) == 1:
         found = trained[0]
         what = f"What a step of {found['batch']:,} exchanges on {found['cores']:,} cores"
         parts.append(f"{what} ({found['topology']}), by core:\n\n{exchanges(found)}")
@@ -41,11 +41,21 @@ def summary(results: list[dict[str, Any]], utilization: float) -> str:
             " Of a program that jaxlib cannot read, because libtpu is newer, the memory alone is "
             "known: the bytes of what is updated in place."
         )
+    if any(_chunks(found) > 1 for found in results):
+        lines[-1] += (
+            " Of a batch in chunks the operations are left out, as the compiler counts those of a "
+            "loop once."
+        )
     return "\n".join(lines)
 
 
+def _chunks(found):
+    return found["config"]["chunks"]
+
+
 def _row(found, utilization):
-    start = f"| {found['topology']} | {found['batch']:,} "
+    in_chunks = f"in {_chunks(found)} chunks " if _chunks(found) > 1 else ""
+    start = f"| {found['topology']} | {found['batch']:,} {in_chunks}"
     if "error" in found:
         return f"{start}| no: {short(found['error'])} | | | | | {megabytes(found['hbm'])} | | | | |"
     memory = found["memory"]
@@ -60,10 +70,17 @@ def _row(found, utilization):
     else:
         state = found["state"]
         cells += [f"{state['in_place']} of {state['updated']}", str(state["table_copies"])]
-        # Two digits of an estimate, however large.
-        estimate = float(f"{steps_per_second(found, utilization):.2g}")
-        cells += [f"{found['flops'] / 1e12:.3g}", f"{estimate:,g}"]
+        cells += _speed(found, utilization)
     return f"{start}| {' | '.join(cells)} |"
+
+
+def _speed(found, utilization):
+    """The cells of the operations and of the steps in a second."""
+    if _chunks(found) > 1:
+        return ["", ""]
+    # Two digits of an estimate, however large.
+    estimate = float(f"{steps_per_second(found, utilization):.2g}")
+    return [f"{found['flops'] / 1e12:.3g}", f"{estimate:,g}"]
 
 
 def exchanges(found: dict[str, Any]) -> str:
