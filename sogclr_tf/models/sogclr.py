@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from sogclr_tf.data import augment
 from sogclr_tf.losses.base import ContrastiveLoss
-from sogclr_tf.models import encoder_checks, input_checks, unit_range
+from sogclr_tf.models import encoder_checks, input_checks, unit_range, virtual_batch
 from sogclr_tf.models.contrastive import ContrastiveModel
 from sogclr_tf.models.online_probe import OnlineProbe
 from sogclr_tf.networks.projection_head import projection_head
@@ -110,8 +110,12 @@ class SogCLR(ContrastiveModel):
     def encode_batch(
         self, batch: dict[str, tf.Tensor], training: bool = False
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        features = self(tf.concat([batch["view_a"], batch["view_b"]], axis=0), training=training)
+        (features,) = self._features_of_both(batch, training=training)
         return features, *tf.split(self.projector(features, training=training), 2)
+
+    def _features_of_both(self, batch, training=False):
+        """One tensor: those of the views a, then those of the views b."""
+        return [self(tf.concat([batch["view_a"], batch["view_b"]], axis=0), training=training)]
 
     def after_step(self, features: tf.Tensor, batch: dict[str, tf.Tensor], training: bool) -> None:
         if self.probe is None:
@@ -127,7 +131,7 @@ class SogCLR(ContrastiveModel):
         elif "label" in batch:
             if averaged:
                 with reading:
-                    features = self(tf.concat([batch["view_a"], batch["view_b"]], axis=0))
+                    (features,) = virtual_batch.in_parts(self, batch, self._features_of_both, 1)
             work(features, tf.tile(batch["label"], [2]))
 
     def get_config(self) -> dict[str, Any]:

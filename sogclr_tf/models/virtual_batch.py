@@ -45,7 +45,7 @@ def gradient(model: Any, batch: dict[str, tf.Tensor]) -> Gradient:
     """
     _check_divides(model.chunks, batch["index"].shape[0])
     loss, begun = model.contrastive_loss, _values(model)
-    features, a, b = _encoded(model, batch)
+    features, a, b = in_parts(model, batch, lambda part: model.encode_batch(part, training=True), 3)
     with tf.GradientTape() as tape:
         tape.watch((a, b))
         logged = model.contrast(a, b, batch["index"], training=True)
@@ -62,11 +62,36 @@ def gradient(model: Any, batch: dict[str, tf.Tensor]) -> Gradient:
     return Gradient(features, logged, by_weights)
 
 
-def part_of(
-    model: Any, batch: dict[str, tf.Tensor], number: int | tf.Tensor
-) -> dict[str, tf.Tensor]:
-    """What the encoders read of the examples of one part of a batch."""
-    return {key: _rows(batch[key], number, model.chunks) for key in model.batch_spec.checks}
+def in_parts(
+    model: Any, batch: dict[str, tf.Tensor], encode: Callable, outputs: int
+) -> list[tf.Tensor]:
+    """What `encode` gives of each part, of which it is given what encoders read, put together.
+
+    Args:
+        model: a `ContrastiveModel`.
+        batch: this replica's.
+        encode: function of a part, to a sequence of float [blocks * examples, width], a block after
+            another.
+        outputs: how many it gives.
+
+    Returns:
+        Of the whole batch, in the same order: float32, a block after another.
+    """
+
+    if model.chunks == 1:
+        return [tf.cast(output, tf.float32) for output in encode(batch)]
+
+    def write(number, *made):
+        return [
+            array.write(number, tf.cast(output, tf.float32))
+            for array, output in zip(made, encode(_part_of(model, batch, number)), strict=True)
+        ]
+
+    made = [tf.TensorArray(tf.float32, model.chunks) for _ in range(outputs)]
+    index = batch["index"]
+    examples = index.shape[0] or tf.shape(index)[0]
+    made = _in_turn(write, made, model.chunks)
+    return [_whole(array.stack(), examples // model.chunks) for array in made]
 
 
 def encoding_parts(model: Any) -> list[keras.layers.Layer]:
@@ -80,28 +105,16 @@ def encoding_variables(model: Any) -> list[keras.Variable]:
     return [variable for part in encoding_parts(model) for variable in part.variables]
 
 
+def _part_of(model: Any, batch: dict, number: int | tf.Tensor) -> dict[str, tf.Tensor]:
+    """What the encoders read of the examples of one part of a batch."""
+    return {key: _rows(batch[key], number, model.chunks) for key in model.batch_spec.checks}
+
+
 def _check_divides(chunks: int, examples: int | None) -> None:
     if examples is not None and examples % chunks:
         raise ValueError(
             f"a batch of {examples} examples does not divide into {chunks} chunks: take a multiple"
         )
-
-
-def _encoded(model: Any, batch: dict[str, tf.Tensor]) -> list[tf.Tensor]:
-    """[features, a, b] of the whole batch in float32, made part after part."""
-
-    def encode(number, *made):
-        outputs = model.encode_batch(part_of(model, batch, number), training=True)
-        return [
-            array.write(number, tf.cast(output, tf.float32))
-            for array, output in zip(made, outputs, strict=True)
-        ]
-
-    made = [tf.TensorArray(tf.float32, model.chunks) for _ in ("features", "a", "b")]
-    index = batch["index"]
-    examples = index.shape[0] or tf.shape(index)[0]
-    made = _in_turn(encode, made, model.chunks)
-    return [_whole(array.stack(), examples // model.chunks) for array in made]
 
 
 def _by_weights(
@@ -113,7 +126,7 @@ def _by_weights(
 
     def learn(number, *sums):
         with tf.GradientTape() as tape:
-            _, a, b = model.encode_batch(part_of(model, batch, number), training=True)
+            _, a, b = model.encode_batch(_part_of(model, batch, number), training=True)
             # The weights' own losses count once, and those of outputs are means of examples.
             penalty = model.optimizer.scale_loss(model.penalty() / chunks)
         handed_in = [

@@ -18,15 +18,18 @@ def normalization(
     Args:
         kind: "batch", statistics of the global batch with running averages of momentum 0.9 for
             inference; "group", of each image alone over groups of channels: 32 of them, or as many
-            as divide both 32 and `channels`; "layer", of each example alone over all channels.
+            as divide both 32 and half the channels, so that no group is of one channel alone;
+            "layer", of each example alone over all channels.
         prefix, suffix: around `bn`, `gn` or `ln` in the layer's name.
         channels: int, of the input's last axis.
         **options: further arguments of the Keras layer that all three kinds have.
     """
     options |= {"epsilon": 1e-5, "name": f"{prefix}{_SUFFIXES[kind]}{suffix}"}
     if kind == "group":
+        # A single channel would lose how much of it an image has. An odd number stays one group.
+        groups = 1 if channels % 2 else math.gcd(_GROUPS, channels // 2)
         # Weights that decay are told by their names: gamma and beta in all three kinds.
-        return keras.layers.GroupNormalization(math.gcd(_GROUPS, channels), **options)
+        return keras.layers.GroupNormalization(groups, **options)
     if kind == "layer":
         return keras.layers.LayerNormalization(**options)
     return keras.layers.BatchNormalization(momentum=0.9, synchronized=True, **options)

@@ -54,7 +54,7 @@ def ResNet(  # noqa: N802
             "cifar", a 3x3 convolution of stride 1, for images of about 32 pixels.
         normalization: "batch", by the mean and variance of the global batch, in inference by
             running averages of them; or "group", by those of each image alone, over groups of
-            channels: 32 groups, or as many as divide both 32 and the channels.
+            channels: 32 groups, or as many as divide both 32 and half the channels.
         padding: of convolutions and pooling of stride 2: "same", as TensorFlow pads, which for an
             even size is one row and column less before than behind; "symmetric", as PyTorch does.
         stride_in: the convolution of a bottleneck block that has its stride: "3x3", or "1x1",

@@ -200,6 +200,16 @@ def test_a_weight_without_a_gradient_stays_as_it_is(chunks):
     np.testing.assert_array_equal(np.asarray(layer.kernel), before)
 
 
+def test_the_probe_learns_from_averages_in_chunks_too():
+    found = []
+    for chunks in (1, 4):
+        average = keras.optimizers.SGD(0.05, use_ema=True, ema_momentum=0.5)
+        built = model(chunks, optimizer=average)
+        fit(built)
+        found.append(weights(built))
+    assert_all_close(found[1], found[0])
+
+
 def test_pairs_of_images_and_texts():
     """With a sparse gradient, that of an embedding, and a temperature that the loss learns."""
     found = []

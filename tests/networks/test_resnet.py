@@ -249,22 +249,22 @@ class TestGroupNormalization:
             if ours.name != "kernel":
                 np.testing.assert_array_equal(ours, theirs)
 
-    def test_groups_divide_the_channels(self):
+    def test_groups_divide_the_channels_and_have_more_than_one(self):
         model = small_resnet(widths=(48, 64, 6), normalization="group", input_shape=(8, 8, 3))
         layers = [model.get_layer(name) for name in ("stem_gn", "stage2_block1_gn1")]
-        assert [layer.groups for layer in layers] == [16, 32]
-        assert model.get_layer("stage3_block1_shortcut_gn").groups == 2
+        assert [layer.groups for layer in layers] == [8, 32]
+        assert model.get_layer("stage3_block1_shortcut_gn").groups == 1
         assert {layer.epsilon for layer in layers} == {1e-5}
 
     def test_formula(self):
         """(x - mean) / sqrt(variance + 1e-5) over an image's positions and a group's channels."""
-        model = small_resnet(widths=(6,), normalization="group", input_shape=(None, None, 3))
+        model = small_resnet(widths=(12,), normalization="group", input_shape=(None, None, 3))
         outputs = [model.get_layer(f"stem_{layer}").output for layer in ("conv", "gn")]
         before, after = keras.Model(model.input, outputs)(images(2, 5, 4, 3), training=True)
-        groups = np.reshape(before, (2, 5, 4, 2, 3))
+        groups = np.reshape(before, (2, 5, 4, 2, 6))
         mean, variance = (f(groups, axis=(1, 2, 4), keepdims=True) for f in (np.mean, np.var))
         expected = (groups - mean) / np.sqrt(variance + 1e-5)
-        assert_close(after, expected.reshape(2, 5, 4, 6))
+        assert_close(after, expected.reshape(2, 5, 4, 12))
 
     @pytest.mark.parametrize("training", [False, True])
     def test_a_projection_depends_on_its_own_image_alone(self, training):
