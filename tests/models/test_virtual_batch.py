@@ -12,7 +12,7 @@ from support.small_model import BATCH, IMAGES, N, views
 
 import sogclr_tf
 from sogclr_tf.losses.registry import build_loss
-from sogclr_tf.models import virtual_batch
+from sogclr_tf.models import chunk_checks, virtual_batch
 from sogclr_tf.models.division import Division
 
 SCRIPT = SUPPORT / "equivalence.py"
@@ -24,6 +24,7 @@ ARRAYS = {
     "label": np.arange(N) % 3,
 }
 PENALTY = keras.regularizers.L2(0.01)
+AGAIN = pytest.mark.slow(reason="the same on another value")
 # Of the values that took part, which are about 1.
 AGREE = 1e-5
 
@@ -101,7 +102,7 @@ def plain():
     return fit(built), weights(built)
 
 
-@pytest.mark.parametrize("chunks", [2, 8])
+@pytest.mark.parametrize("chunks", [pytest.param(2, marks=AGAIN), 8])
 def test_without_batch_statistics_chunks_change_nothing(plain, chunks):
     built = model(chunks)
     history, (want, arrays) = fit(built), plain
@@ -132,7 +133,7 @@ def test_every_objective_on_one_device_and_on_two(devices, tmp_path):
             )
 
 
-@pytest.mark.parametrize("chunks", [2, 4])
+@pytest.mark.parametrize("chunks", [pytest.param(2, marks=AGAIN), 4])
 def test_what_keeps_and_draws_is_that_of_one_pass(chunks):
     """Statistics of each part once, the same dropout in both passes, losses of weights once."""
     built, reference = model(chunks, *with_state()), model(chunks, *with_state())
@@ -149,21 +150,17 @@ def test_what_keeps_and_draws_is_that_of_one_pass(chunks):
     assert np.asarray(state[0])[1] > 0
 
 
+@pytest.mark.slow(reason="a step is traced for each way")
 @pytest.mark.parametrize(
-    ("options", "terms"),
-    [
-        pytest.param({"jit_compile": True}, 100, id="XLA"),
-        pytest.param({"run_eagerly": True}, 100, id="eager"),
-        pytest.param({"steps_per_execution": 3}, 100, id="steps_per_execution"),
-    ],
+    "option", [{"jit_compile": True}, {"run_eagerly": True}, {"steps_per_execution": 3}]
 )
-def test_every_way_to_run(plain, options, terms):
-    built = model(4, **options)
+def test_every_way_to_run(plain, option):
+    built = model(4, **option)
     fit(built)
-    assert_all_close(weights(built), plain[1], terms)
+    assert_all_close(weights(built), plain[1])
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("policy", [pytest.param("mixed_bfloat16", marks=AGAIN), "mixed_float16"])
 def test_mixed_precision(policy):
     """The loss is scaled where its gradient passes through 16 bits."""
     found = []
@@ -189,7 +186,7 @@ class Unused(keras.layers.Layer):
         return x
 
 
-@pytest.mark.parametrize("chunks", [1, 2])
+@pytest.mark.parametrize("chunks", [pytest.param(1, marks=AGAIN), 2])
 def test_a_weight_without_a_gradient_stays_as_it_is(chunks):
     """With a gradient of 0 an optimizer would make it decay."""
     layer = Unused()
@@ -200,6 +197,7 @@ def test_a_weight_without_a_gradient_stays_as_it_is(chunks):
     np.testing.assert_array_equal(np.asarray(layer.kernel), before)
 
 
+@pytest.mark.slow(reason="two models are traced")
 def test_the_probe_learns_from_averages_in_chunks_too():
     found = []
     for chunks in (1, 4):
@@ -261,18 +259,16 @@ DRAWS, KEEPS = "the encoder draws at random, or runs Python, in ", "the encoder 
     ("how", "said"),
     [
         ("tensorflow", DRAWS + "'.*RandomStandardNormal'"),
-        ("python", DRAWS),
+        pytest.param("python", DRAWS, marks=AGAIN),
         ("keras", KEEPS + "'.*seed_generator_state.*', which is none of its weights"),
-        ("generator", KEEPS),
-        ("variable", KEEPS),
+        pytest.param("generator", KEEPS, marks=AGAIN),
+        pytest.param("variable", KEEPS, marks=AGAIN),
     ],
 )
 def test_what_could_not_be_encoded_again_is_refused(how, said):
     with pytest.raises(ValueError, match=f"{said}.*chunks=2 cannot .*") as caught:
         fit(model(2, Noise(how)))
     assert "\n" not in str(caught.value)
-    if how == "tensorflow":
-        fit(model(1, Noise(how)))
 
 
 DATA = tf.data.Dataset.from_tensor_slices(ARRAYS)
@@ -318,8 +314,10 @@ def test_a_number_that_is_none_is_refused(chunks):
 
 
 def test_batch_statistics_of_a_chunk_are_warned_of(caplog):
-    fit(model(2, keras.layers.BatchNormalization(synchronized=True, name="of_batch")))
+    norm = keras.layers.BatchNormalization(synchronized=True, name="of_batch")
+    chunk_checks.warn_of_batch_norm(model(2, norm))
     assert "1 trainable BatchNormalization layers (of_batch) take statistics of one" in caplog.text
     caplog.clear()
-    fit(model(2))
-    assert "chunks" not in caplog.text
+    chunk_checks.warn_of_batch_norm(model(2))
+    chunk_checks.warn_of_batch_norm(model(1, keras.layers.BatchNormalization()))
+    assert caplog.text == ""
