@@ -31,9 +31,13 @@ def check_replayable(model: Any, elements: dict[str, Any]) -> None:
         key: tf.TensorSpec([None, *elements[key].shape[1:]], elements[key].dtype)
         for key in model.batch_spec.checks
     }
+    variables = virtual_batch.encoding_variables(model)
     with model.distribute_strategy.scope():
         encode = tf.function(lambda part: model.encode_batch(part, training=True), autograph=False)
         graph = encode.get_concrete_function(specs).graph
+        # Captured as there, whichever handles a strategy has of a variable.
+        read = tf.function(lambda: [tf.identity(v.value) for v in variables], autograph=False)
+        weights = {id(handle) for handle, _ in read.get_concrete_function().graph.captures}
     mend = (
         f"so that chunks={model.chunks} cannot encode an image twice alike: draw by keras.random "
         "with a keras.random.SeedGenerator of the layer, keep state in add_weight, or leave chunks "
@@ -42,7 +46,7 @@ def check_replayable(model: Any, elements: dict[str, Any]) -> None:
     drawn = _drawn_by_count(graph.as_graph_def(add_shapes=False))
     if drawn:
         raise ValueError(f"the encoder draws at random, or runs Python, in '{drawn}', {mend}")
-    kept = _kept_elsewhere(graph, model)
+    kept = _kept_elsewhere(graph, weights)
     if kept:
         raise ValueError(f"the encoder changes '{kept}', which is none of its weights, {mend}")
 
@@ -76,14 +80,13 @@ def _drawn_by_count(graph: Any) -> str | None:
     return None
 
 
-def _kept_elsewhere(graph: tf.Graph, model: Any) -> str | None:
-    """The name of a variable that encoding changes and that is no weight, if there is one."""
-    local = model.distribute_strategy.experimental_local_results
-    weights = {
-        id(value.handle)
-        for variable in virtual_batch.encoding_variables(model)
-        for value in local(variable.value)
-    }
+def _kept_elsewhere(graph: tf.Graph, weights: set[int]) -> str | None:
+    """The name of a variable that encoding changes and that is no weight, if there is one.
+
+    Args:
+        graph: of encoding.
+        weights: the ids of the handles of all that may change.
+    """
     outside = {id(inner): outer for outer, inner in graph.captures}
     names = {id(variable.handle): variable.name for variable in graph.variables}
     for operation in graph.get_operations():

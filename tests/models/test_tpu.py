@@ -24,6 +24,7 @@ from sogclr_tf.data.labeled import with_labeled
 from sogclr_tf.experiment import build
 from sogclr_tf.experiment.config import config_of_file, recipe_path
 from sogclr_tf.losses.registry import losses_for
+from sogclr_tf.models import chunk_checks
 from sogclr_tf.training import strategy
 from sogclr_tf.training.optimizers import optimizer_names
 
@@ -271,7 +272,9 @@ class TestTrace:
         config = imagenet()
         config.batch_size *= 2
         config.chunks = 4
-        nodes = traced(model(config, tpu), tpu, specs(config, CORES))
+        built = model(config, tpu)
+        chunk_checks.check_replayable(built, specs(config, CORES))
+        nodes = traced(built, tpu, specs(config, CORES))
         known = xla_operations("XLA_TPU_JIT") or xla_operations("XLA_CPU_JIT")
         known |= {"CrossReplicaSum", "AllToAll", "TPUReplicateMetadata"}
         assert {node.type for node in nodes} - known == set()
