@@ -5,8 +5,8 @@
 DIR holds CIFAR-10 as tensorflow_datasets prepares it. Images, network, augmentation, optimizer and
 scores are those of `study_batch_size.py`, and so is the learning rate: the base that it chose,
 times the root of the examples behind an update. All have equal epochs. Batch normalization is over
-what passes the network together, 16 examples of the virtual batch as of the small one: those two
-differ in their negatives, and in how often they update. Beside kNN and linear top-1, each run ends
+what passes the network together, 16 examples of the virtual batch as of the small one; the networks
+of the last two ways have none. Beside kNN and linear top-1, each run ends
 with the exact objective and the norm of its gradient, over two fixed views of the first 2,000
 training images.
 
@@ -36,11 +36,13 @@ class Way(NamedTuple):
         batch: examples whose loss is computed together.
         chunks: parts of a batch that pass through the network one after the other.
         accumulated: batches whose gradients make one update.
+        normalization: of the network, "batch"; or "group", and "layer" in its projector.
     """
 
     batch: int
     chunks: int = 1
     accumulated: int = 1
+    normalization: str = "batch"
 
 
 class Run(NamedTuple):
@@ -64,8 +66,12 @@ WAYS = {
     "virtual 256 in 16 chunks": Way(256, chunks=16),
     "16 x 16 accumulated": Way(16, accumulated=16),
 }
-# Of this one seed: it has other statistics in its batch normalization.
-REFERENCES = {"batch 256": Way(256)}
+# Of these one seed: other statistics in the batch normalization, and none.
+REFERENCES = {
+    "batch 256": Way(256),
+    "batch 16, group": Way(16, normalization="group"),
+    "virtual 256, group": Way(256, chunks=16, normalization="group"),
+}
 ALL = {**WAYS, **REFERENCES}
 SCORES = ("linear", "knn", "objective", "gradient_norm")
 
@@ -113,9 +119,15 @@ def compiled(run, images):
     """(model, views) of a run."""
     way = ALL[run.way]
     views = sogclr_tf.training_views(images, batch_size=way.batch, policy=policy(), seed=run.seed)
-    encoder = sogclr_tf.small_resnet(widths=(16, 32, 64, 128), stem_stride=2)
+    of_image = way.normalization == "group"
+    encoder = sogclr_tf.small_resnet(
+        widths=(16, 32, 64, 128), stem_stride=2, normalization=way.normalization
+    )
+    projector = sogclr_tf.projection_head(
+        encoder.output_shape[-1], normalization="layer" if of_image else "batch"
+    )
     loss = contrastive_loss(run.method, len(images))
-    model = sogclr_tf.SogCLR(encoder, loss, chunks=way.chunks)
+    model = sogclr_tf.SogCLR(encoder, loss, projector, chunks=way.chunks)
     updates = run.epochs * views.steps_per_epoch // way.accumulated
     schedule = sogclr_tf.warmup_cosine(
         RATE * (way.batch * way.accumulated / RATE_BATCH) ** 0.5,

@@ -138,8 +138,8 @@ class TestVirtualBatch:
         assert all(5 < found[score] < 40 for score in ("linear", "knn"))
 
     def test_the_order_of_the_runs(self, results):
-        """The first seed of every way before the others, and of the reference no other."""
-        assert [run.seed for run in results] == [0] * 10 + [1] * 8 + [2] * 8
+        """The first seed of every way before the others, and of the references no other."""
+        assert [run.seed for run in results] == [0] * 14 + [1] * 8 + [2] * 8
         some = study_virtual_batch.runs(["batch 8", "batch 256"])
         assert {run.way for run in some} == {"batch 8", "batch 256"}
         assert [run.seed for run in some] == [0] * 4 + [1] * 2 + [2] * 2
