@@ -19,7 +19,8 @@ class ContrastiveModel(TrainsOnStreams):
     """A Keras model of which a loss contrasts two sides of every batch.
 
     A subclass gives `batch_spec` (what its streams must be), `encode_batch`, `build_from` and,
-    where the host must prepare a stream, `prepare_dataset`.
+    where one encoder takes both sides, `feature_sides`; where the host must prepare a stream,
+    `prepare_dataset`.
 
     Args:
         loss: a `ContrastiveLoss`.
@@ -32,6 +33,9 @@ class ContrastiveModel(TrainsOnStreams):
             channels_last, or another
             `MirroredStrategy` of this process has trained a model.
     """
+
+    # The sides of the batch of which `encode_batch` gives features: "ab", of one encoder, or "a".
+    feature_sides = "a"
 
     def __init__(self, loss: ContrastiveLoss, chunks: int = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -45,7 +45,8 @@ class SogCLR(ContrastiveModel):
             hold the activations of one part at a time: a virtual batch. The loss is that of the
             whole global batch, and so is its gradient; it costs one more forward pass. Batch
             normalization takes the statistics of a part (over all replicas, where synchronized),
-            and its moving ones take in each part once. The batch of a replica must divide.
+            and its moving ones take in each part once; a part never holds both views of an example.
+            The batch of a replica must divide.
 
     Raises:
         TypeError: `loss` is no `ContrastiveLoss`.
@@ -54,6 +55,7 @@ class SogCLR(ContrastiveModel):
     """
 
     batch_spec = input_checks.VIEWS
+    feature_sides = "ab"
 
     def __init__(
         self,
@@ -131,7 +133,9 @@ class SogCLR(ContrastiveModel):
         elif "label" in batch:
             if averaged:
                 with reading:
-                    (features,) = virtual_batch.in_parts(self, batch, self._features_of_both, 1)
+                    (features,) = virtual_batch.in_parts(
+                        self, batch, self._features_of_both, ["ab"]
+                    )
             work(features, tf.tile(batch["label"], [2]))
 
     def get_config(self) -> dict[str, Any]:

@@ -4,6 +4,10 @@ Two passes, as in GradCache (Gao et al., arXiv 2101.06983). The first encodes pa
 without a tape; the loss over the whole global batch and its gradient by the projections follow. The
 second encodes each part again, with its rows of that gradient handed in, and adds up the gradients
 by the weights. That is the gradient of the whole batch, at the cost of one more forward pass.
+
+Where one encoder takes both sides, a part has the first views of some examples and the second views
+of others. Together they would share the statistics of a batch normalization, as most other views do
+not, and an encoder learns to tell positives by that.
 """
 
 from collections.abc import Callable, Sequence
@@ -45,7 +49,10 @@ def gradient(model: Any, batch: dict[str, tf.Tensor]) -> Gradient:
     """
     _check_divides(model.chunks, batch["index"].shape[0])
     loss, begun = model.contrastive_loss, _values(model)
-    features, a, b = in_parts(model, batch, lambda part: model.encode_batch(part, training=True), 3)
+    sides = [model.feature_sides, "a", "b"]
+    features, a, b = in_parts(
+        model, batch, lambda part: model.encode_batch(part, training=True), sides
+    )
     with tf.GradientTape() as tape:
         tape.watch((a, b))
         logged = model.contrast(a, b, batch["index"], training=True)
@@ -63,21 +70,19 @@ def gradient(model: Any, batch: dict[str, tf.Tensor]) -> Gradient:
 
 
 def in_parts(
-    model: Any, batch: dict[str, tf.Tensor], encode: Callable, outputs: int
+    model: Any, batch: dict[str, tf.Tensor], encode: Callable, sides: Sequence[str]
 ) -> list[tf.Tensor]:
     """What `encode` gives of each part, of which it is given what encoders read, put together.
 
     Args:
         model: a `ContrastiveModel`.
         batch: this replica's.
-        encode: function of a part, to a sequence of float [blocks * examples, width], a block after
-            another.
-        outputs: how many it gives.
+        encode: function of a part, to a sequence of float [blocks * examples, width].
+        sides: of each that it gives, which sides of the batch the blocks are of: "a", "b" or "ab".
 
     Returns:
         Of the whole batch, in the same order: float32, a block after another.
     """
-
     if model.chunks == 1:
         return [tf.cast(output, tf.float32) for output in encode(batch)]
 
@@ -87,11 +92,13 @@ def in_parts(
             for array, output in zip(made, encode(_part_of(model, batch, number)), strict=True)
         ]
 
-    made = [tf.TensorArray(tf.float32, model.chunks) for _ in range(outputs)]
+    made = [tf.TensorArray(tf.float32, model.chunks) for _ in sides]
     index = batch["index"]
-    examples = index.shape[0] or tf.shape(index)[0]
+    examples = (index.shape[0] or tf.shape(index)[0]) // model.chunks
     made = _in_turn(write, made, model.chunks)
-    return [_whole(array.stack(), examples // model.chunks) for array in made]
+    return [
+        _whole(model, array.stack(), examples, of) for array, of in zip(made, sides, strict=True)
+    ]
 
 
 def encoding_parts(model: Any) -> list[keras.layers.Layer]:
@@ -106,8 +113,21 @@ def encoding_variables(model: Any) -> list[keras.Variable]:
 
 
 def _part_of(model: Any, batch: dict, number: int | tf.Tensor) -> dict[str, tf.Tensor]:
-    """What the encoders read of the examples of one part of a batch."""
-    return {key: _rows(batch[key], number, model.chunks) for key in model.batch_spec.checks}
+    """What the encoders read of one part of a batch."""
+    numbers = number, _part_of_b(model, number)
+    return {
+        key: _rows(batch[key], of, model.chunks)
+        for key, of in zip(model.batch_spec.checks, numbers, strict=True)
+    }
+
+
+def _part_of_b(model: Any, number: int | tf.Tensor) -> int | tf.Tensor:
+    """The part of whose examples the sides b are encoded with the sides a of part `number`."""
+    return (number + _shift(model)) % model.chunks
+
+
+def _shift(model: Any) -> int:
+    return 1 if model.feature_sides == "ab" else 0
 
 
 def _check_divides(chunks: int, examples: int | None) -> None:
@@ -130,7 +150,8 @@ def _by_weights(
             # The weights' own losses count once, and those of outputs are means of examples.
             penalty = model.optimizer.scale_loss(model.penalty() / chunks)
         handed_in = [
-            tf.cast(_rows(by, number, chunks), of.dtype) for by, of in ((by_a, a), (by_b, b))
+            tf.cast(_rows(by_a, number, chunks), a.dtype),
+            tf.cast(_rows(by_b, _part_of_b(model, number), chunks), b.dtype),
         ]
         found = tape.gradient(
             (a, b, penalty), weights, output_gradients=[*handed_in, tf.ones_like(penalty)]
@@ -180,15 +201,18 @@ def _rows(values: tf.Tensor, number: int | tf.Tensor, count: int) -> tf.Tensor:
     return tf.ensure_shape(tf.slice(values, begin, size), shape)
 
 
-def _whole(parts: tf.Tensor, examples: int | tf.Tensor) -> tf.Tensor:
+def _whole(model: Any, parts: tf.Tensor, examples: int | tf.Tensor, sides: str) -> tf.Tensor:
     """[parts, blocks * examples, width] as [blocks * parts * examples, width].
 
-    A part may hold one block of rows after another, its views a and then its views b, and so does
-    the whole.
+    A part holds a block of rows for each of the sides, and so does the whole.
     """
     count, _, width = parts.shape
-    blocks = tf.transpose(tf.reshape(parts, [count, -1, examples, width]), [1, 0, 2, 3])
-    return tf.reshape(blocks, [-1, width])
+    blocks = tf.unstack(tf.reshape(parts, [count, len(sides), examples, width]), axis=1)
+    blocks = [
+        tf.roll(block, _shift(model), axis=0) if side == "b" else block
+        for block, side in zip(blocks, sides, strict=True)
+    ]
+    return tf.reshape(tf.stack(blocks), [-1, width])
 
 
 def _values(model: Any) -> list[tuple[tf.Tensor, tf.Tensor]]:

@@ -82,14 +82,17 @@ class InOneTape(keras.Model):
         self.whole = whole
 
     def step(self, batch):
-        whole, chunks, penalties, parts = self.whole, self.whole.chunks, [], []
-        rows = len(batch["index"]) // chunks
+        whole, chunks, penalties, a, b = self.whole, self.whole.chunks, [], [], []
+        views = [np.split(batch[key], chunks) for key in ("view_a", "view_b")]
         with tf.GradientTape() as tape:
-            for start in range(0, len(batch["index"]), rows):
-                part = {key: array[start : start + rows] for key, array in batch.items()}
-                parts.append(whole.encode_batch(part, training=True))
+            for number in range(chunks):
+                # Never both views of an example in one part.
+                part = {"view_a": views[0][number], "view_b": views[1][(number + 1) % chunks]}
+                _, of_a, of_b = whole.encode_batch(part, training=True)
+                a.append(of_a)
+                b.append(of_b)
                 penalties.append(tf.add_n(whole.losses))
-            a, b = (tf.concat([part[side] for part in parts], axis=0) for side in (1, 2))
+            a, b = tf.concat(a, axis=0), tf.concat([b[-1], *b[:-1]], axis=0)
             total = whole.contrastive_loss(a, b, batch["index"]) + sum(penalties) / chunks
         found = tape.gradient(total, whole.trainable_weights)
         whole.optimizer.apply_gradients(zip(found, whole.trainable_weights, strict=True))
