@@ -139,7 +139,7 @@ class TestVirtualBatch:
 
     def test_the_order_of_the_runs(self, results):
         """The first seed of every way before the others, and of the references no other."""
-        assert [run.seed for run in results] == [0] * 14 + [1] * 8 + [2] * 8
+        assert [run.seed for run in results] == [0] * 12 + [1] * 8 + [2] * 8
         some = study_virtual_batch.runs(["batch 8", "batch 256"])
         assert {run.way for run in some} == {"batch 8", "batch 256"}
         assert [run.seed for run in some] == [0] * 4 + [1] * 2 + [2] * 2

@@ -7,7 +7,7 @@ import types
 from benchmarks import children, memory, report
 
 MIB = 2**20
-STEPS = 3
+STEPS = 2
 
 
 def add_arguments(parser):
