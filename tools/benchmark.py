@@ -7,7 +7,7 @@
     python tools/benchmark.py files [--seconds 3]
     python tools/benchmark.py monitors [--batch 64]
     python tools/benchmark.py scaling [--devices 1 2]
-    python tools/benchmark.py memory
+    python tools/benchmark.py memory [--parts ways --encoder resnet50]
     python tools/benchmark.py startup
     python tools/benchmark.py serving [--encoder resnet50] [--size 224]
 
