@@ -60,6 +60,7 @@ def test_the_encoder_is_traced_once_and_left_alone():
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow(reason="a training with measurements")
 def test_of_an_optimizer_that_averages_weights_it_measures_the_averages():
     built, monitor, wanted = model(probe=False), held_out(), {"weights": [], "averages": []}
     optimizer = build_optimizer("sgd", 0.5, ema=0.75)

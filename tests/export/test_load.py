@@ -228,9 +228,17 @@ def test_a_broken_keras_file(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("path", [".", "missing", "missing.keras", "versions"])
-def test_what_is_no_encoder(tmp_path, path):
+@pytest.mark.parametrize(
+    ("path", "what"),
+    [
+        (".", "holds no encoder"),
+        ("versions", "holds no encoder"),
+        ("missing", "does not exist"),
+        ("missing.keras", "does not exist"),
+    ],
+)
+def test_what_is_no_encoder(tmp_path, path, what):
     (tmp_path / "versions" / "latest").mkdir(parents=True)
     pathlib.Path(tmp_path / "versions" / "latest" / "saved_model.pb").touch()
-    with pytest.raises(ValueError, match="holds no encoder: expected a run folder, .* .keras file"):
+    with pytest.raises(ValueError, match=f"{what}: expected a run folder, .* .keras file"):
         load_encoder(tmp_path / path)

@@ -168,7 +168,8 @@ def test_every_way_to_run(plain, option):
     assert_all_close(weights(built), plain[1])
 
 
-@pytest.mark.parametrize("policy", [pytest.param("mixed_bfloat16", marks=AGAIN), "mixed_float16"])
+@pytest.mark.slow(reason="two models are traced for each precision")
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision(policy):
     """The loss is scaled where its gradient passes through 16 bits."""
     found = []
@@ -216,6 +217,7 @@ def test_the_probe_learns_from_averages_in_chunks_too():
     assert_all_close(found[1], found[0])
 
 
+@pytest.mark.slow(reason="two models of two towers are traced")
 def test_pairs_of_images_and_texts():
     """With a sparse gradient, that of an embedding, and a temperature that the loss learns."""
     found = []
