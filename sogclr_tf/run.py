@@ -37,11 +37,7 @@ PREEMPTED, INTERRUPTED = 75, 130
 # Seconds that a worker waits for the others to come up.
 PATIENCE = 300
 
-# No default here, because ml_collections reads a default's overrides when the flag is defined,
-# where nobody could make its errors readable: `parse_flags` supplies configs/digits.py.
-_CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "Python file with get_config(); configs/digits.py by default."
-)
+_CONFIG = command_line.define_config("Python file with get_config(); configs/digits.py by default.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; by default runs/CONFIG.")
 _STRATEGY = flags.DEFINE_enum("strategy", "one", STRATEGIES, "Where to compute.")
 _MODE = flags.DEFINE_enum("mode", "all", MODES, "What to do; all: train, evaluate and export.")
@@ -68,12 +64,18 @@ _TPU_PROJECT = flags.DEFINE_string("tpu_project", None, "Cloud project of the TP
 def main(_argv: list[str]) -> None:
     config = _CONFIG.value
     configs.check_config(config)
+    about_encoder = [key for key in command_line.given_keys(sys.argv) if key.startswith("encoder.")]
+    if about_encoder or not _PRINT_CONFIG.value:
+        start_tensorflow(_DEVICES.value)
+    if about_encoder:
+        from sogclr_tf.experiment.encoder_settings import settle_encoder
+
+        settle_encoder(config, command_line.recipe_of(sys.argv), about_encoder)
     if _PRINT_CONFIG.value:
         sys.stdout.write(f"{config}\n")
         return
     for key, value in configs.differences(config).items():
         _LOG.info("config.%s = %r", key, value)
-    start_tensorflow(_DEVICES.value)
     from sogclr_tf.experiment import main as experiment
     from sogclr_tf.training.preemption import Stopped
 

@@ -26,14 +26,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from absl import app, flags
 from benchmarks.report import write_page
-from ml_collections import config_flags
 
 from sogclr_tf.experiment import command_line
 from sogclr_tf.experiment import config as configs
 
+# The recipe where no config is named.
+DEFAULT = "imagenet.py"
 PAGE = pathlib.Path(__file__).parents[1] / "docs" / "tpu.md"
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "configs/imagenet.py by default.")
+_CONFIG = command_line.define_config("configs/imagenet.py by default.")
 _TOPOLOGY = flags.DEFINE_list("topology", ["v5e:2x4"], "One or more, such as v5e:2x4,v4:2x2x1.")
 _BATCH = flags.DEFINE_list("batch", [], "Global batches to try; by default the config's own.")
 _EXAMPLES = flags.DEFINE_float("examples", None, "N; by default that of the config's data set.")
@@ -51,6 +52,11 @@ def main(argv: list[str]) -> None:
     config = _CONFIG.value
     configs.check_config(config)
     from tpu_compiler import report
+
+    from sogclr_tf.experiment.encoder_settings import settle_encoder
+
+    recipe = command_line.recipe_of(sys.argv, DEFAULT)
+    settle_encoder(config, recipe, command_line.given_keys(sys.argv))
 
     found = []
     for one in compiled(config):
@@ -104,7 +110,7 @@ def batches(config) -> list[int]:
 
 def parse(argv: list[str]) -> list[str]:
     """The command's own parsing, with ImageNet's recipe where no config is named."""
-    return command_line.parse_flags(argv, default="imagenet.py")
+    return command_line.parse_flags(argv, DEFAULT)
 
 
 if __name__ == "__main__":

@@ -10,14 +10,16 @@ from sogclr_tf.data.policies import Policy
 from sogclr_tf.data.stream import Stream
 from sogclr_tf.data.view_size import height_and_width
 from sogclr_tf.experiment.config import default_config, has_texts
+from sogclr_tf.experiment.encoder_settings import NO_OPTIONS
 from sogclr_tf.losses.base import ContrastiveLoss
 from sogclr_tf.losses.registry import build_loss, loss_options, losses_for
 from sogclr_tf.models.contrastive import ContrastiveModel
 from sogclr_tf.models.online_probe import OnlineProbe
 from sogclr_tf.models.sogclr import SogCLR
 from sogclr_tf.models.two_tower import TwoTowerSogCLR
+from sogclr_tf.models.unit_range import expects_255
+from sogclr_tf.networks.encoders import build_encoder
 from sogclr_tf.networks.projection_head import linear_projector, projection_head
-from sogclr_tf.networks.resnet import build_encoder
 from sogclr_tf.networks.text_encoder import TextEncoder
 from sogclr_tf.training.optimizers import build_optimizer
 from sogclr_tf.training.schedules import scaled_learning_rate, warmup_cosine
@@ -57,14 +59,22 @@ def encoder_like(config: ConfigDict, settings: dict, channels: int) -> keras.Mod
         config: the run's.
         settings: as `config.encoder`, a dictionary; what is None there is left to its default.
         channels: of an image.
+
+    Raises:
+        ValueError: there is no such encoder, or it is no function of images in 0..1.
     """
+    name = settings["name"]
     options = {
-        key: value
-        for key, value in settings.items()
-        if key not in ("name", "weights") and value is not None
+        key: value for key, value in settings.items() if key not in NO_OPTIONS and value is not None
     }
     size = height_and_width(config.data.image_size)
-    return build_encoder(settings["name"], (*size, channels), **options)
+    built = build_encoder(name, (*size, channels), **options)
+    if expects_255(built):
+        raise ValueError(
+            f"encoder {name!r} rescales pixels of 0..255 by itself, but is fed 0..1: let it begin "
+            "with keras.layers.Rescaling(255.0)"
+        )
+    return built
 
 
 def loss(config: ConfigDict, stream: Stream) -> ContrastiveLoss:

@@ -3,16 +3,40 @@
 import pathlib
 import re
 
-from absl import app
+from absl import app, flags
+from ml_collections import ConfigDict, config_flags
 
 from sogclr_tf.experiment import config as configs
+
+# What an encoder takes is known to the encoder, and not to the config.
+_ENCODER_OPTION = re.compile(r"encoder\.\w+")
+
+
+def define_config(help_text: str, flag_values: flags.FlagValues = flags.FLAGS) -> flags.FlagHolder:
+    """Defines the flag --config, for a program that parses its flags by `parse_flags`.
+
+    No default here, because ml_collections reads a default's overrides when the flag is defined,
+    where nobody could make its errors readable.
+    """
+    return config_flags.DEFINE_config_file(
+        "config",
+        None,
+        help_text,
+        flag_values,
+        # By `parse_flags`, which says more of a key that is unknown.
+        lock_config=False,
+        accept_new_attributes=True,
+    )
 
 
 def parse_flags(argv: list[str], default: str = "digits.py") -> list[str]:
     """absl's parsing, with a default config and the valid keys where a --config.KEY is unknown.
 
+    An option of the encoder may be one that the config lacks: it is added, as what Python reads in
+    its value, or else as text.
+
     Args:
-        argv: the command line, of a program that has defined the flag --config.
+        argv: the command line, of a program that has called `define_config`.
         default: the recipe of this project that is taken where no --config is given.
 
     Returns:
@@ -22,28 +46,35 @@ def parse_flags(argv: list[str], default: str = "digits.py") -> list[str]:
         ValueError: there is no such config or no such key of it.
     """
     argv = _with_config(argv, default)
-    try:
-        return app.parse_flags_with_usage(argv)
-    except (AttributeError, KeyError):
-        overrides = [arg.lstrip("-").partition("=")[0] for arg in argv if "config." in arg]
-        path = next(arg.partition("=")[2] for arg in argv if re.match("--?config=", arg))
-        expected = set(configs.flat_keys(configs.config_of_file(path)))
-        for override in overrides:
-            key = override.removeprefix("config.")
-            if key.startswith("encoder."):
-                known = key in configs.flat_keys(configs.default_config())
-                way = f": set config.{key} in {path}" if known else ""
-                raise ValueError(f"this config's encoder has no '{key}' to set{way}") from None
-            if key not in expected:
-                raise ValueError(
-                    f"unknown config key '{key}': {configs.valid_keys(key, expected)}"
-                ) from None
-        raise
+    known = list(configs.flat_keys(recipe_of(argv)))
+    for key in given_keys(argv):
+        is_known = any(name == key or name.startswith(f"{key}.") for name in known)
+        if not is_known and not _ENCODER_OPTION.fullmatch(key):
+            raise ValueError(f"unknown config key '{key}': {configs.valid_keys(key, known)}")
+    rest = app.parse_flags_with_usage(argv)
+    flags.FLAGS.config.lock()
+    return rest
+
+
+def given_keys(argv: list[str]) -> list[str]:
+    """The dotted keys of the config that a command line sets."""
+    found = (re.match(r"--?(?:no)?config\.([^=]+)", argument) for argument in argv)
+    return [match[1] for match in found if match]
+
+
+def recipe_of(argv: list[str], default: str = "digits.py") -> ConfigDict:
+    """The config of the file that a command line names, or of the default one, as it stands there.
+
+    Raises:
+        ValueError: there is no such config.
+    """
+    path = next(arg.partition("=")[2] for arg in _with_config(argv, default) if _names_config(arg))
+    return configs.config_of_file(path)
 
 
 def _with_config(argv: list[str], default: str) -> list[str]:
     """The arguments with a --config that exists: the default, or one of this project by name."""
-    place = next((i for i, arg in enumerate(argv) if re.match("--?config=", arg)), None)
+    place = next((i for i, arg in enumerate(argv) if _names_config(arg)), None)
     if place is None:
         return [argv[0], f"--config={configs.recipe_path(default)}", *argv[1:]]
     path = argv[place].partition("=")[2]
@@ -54,3 +85,7 @@ def _with_config(argv: list[str], default: str) -> list[str]:
         names = ", ".join(sorted(f"configs/{found.name}" for found in ours.parent.glob("*.py")))
         raise ValueError(f"there is no config '{path}': give a file of your own, or {names}")
     return [*argv[:place], f"--config={ours}", *argv[place + 1 :]]
+
+
+def _names_config(argument: str) -> bool:
+    return bool(re.match("--?config=", argument))

@@ -11,9 +11,7 @@ libraries (`pretrained.py`).
 """
 
 import functools
-import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import keras
 
@@ -137,35 +135,6 @@ def stages() -> dict[int, tuple[bool, tuple[int, ...]]]:
     }
 
 
-def encoder_names() -> tuple[str, ...]:
-    """Returns the names that `build_encoder` accepts, as a tuple of str."""
-    return tuple(_ENCODERS)
-
-
-def build_encoder(name: str, /, input_shape: Sequence[int | None], **options: Any) -> keras.Model:
-    """Returns the encoder called `name`: images float [B, H, W, C] in 0..1 to float32 [B, C].
-
-    Args:
-        name: one of `encoder_names()`.
-        input_shape: (height, width, channels); height and width may be None.
-        **options: further arguments of `ResNet` or `small_resnet`, whichever `name` stands for.
-
-    Raises:
-        ValueError: for an unknown name or option, and as `ResNet` and `small_resnet` do.
-    """
-    if name not in _ENCODERS:
-        raise ValueError(f"Encoder {name!r} is unknown; choose one of {', '.join(_ENCODERS)}.")
-    build = _ENCODERS[name]
-    valid = [option for option in inspect.signature(build).parameters if option != "input_shape"]
-    unknown = [option for option in options if option not in valid]
-    if unknown:
-        raise ValueError(
-            f"Encoder {name!r} has no option {', '.join(unknown)}; its options are "
-            f"{', '.join(valid)}."
-        )
-    return build(input_shape=input_shape, **options)
-
-
 def _require_positive_int(what, value):
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{what} is {value!r}; give an int of at least 1.")
@@ -277,8 +246,3 @@ _LAYOUTS: dict[int, tuple[Callable, tuple[int, ...]]] = {
     101: (_bottleneck_block, (3, 4, 23, 3)),
     152: (_bottleneck_block, (3, 8, 36, 3)),
 }
-
-_ENCODERS: dict[str, Callable[..., keras.Model]] = {
-    f"resnet{depth}": functools.partial(ResNet, depth) for depth in _LAYOUTS
-}
-_ENCODERS["small_resnet"] = small_resnet

@@ -448,7 +448,7 @@ class TestOneClearLine:
         [
             (["--config.batch_sise=3"], "unknown config key 'batch_sise': choose one of batch_siz"),
             (["--config.loss.gama=1"], "unknown config key 'loss.gama': choose one of loss.beta"),
-            (["--config.encoder.foo=1"], "this config's encoder has no 'encoder.foo' to set"),
+            (["--config.encoder.foo=1"], "encoder 'small_resnet' has no option foo"),
             (["--config=nosuch.py"], "or configs/cifar10.py, configs/cifar100.py"),
             (["--config.batch_size=abc"], "invalid literal for int"),
             (["--config.batch_size=1"], "batch_size is 1"),

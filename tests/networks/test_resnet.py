@@ -8,7 +8,7 @@ from support.numerics import assert_close
 
 from sogclr_tf import ResNet, projection_head, small_resnet
 from sogclr_tf.networks import resnet
-from sogclr_tf.networks.resnet import build_encoder, encoder_names
+from sogclr_tf.networks.encoders import build_encoder
 
 AGAIN = pytest.mark.slow(reason="the same on another value, traced anew")
 TRAINABLE_PARAMETERS = {
@@ -311,21 +311,6 @@ def test_rebuilt_from_its_config():
     assert [weight.path for weight in again.weights] == [weight.path for weight in model.weights]
 
 
-def test_build_encoder_by_name():
-    assert encoder_names() == (
-        "resnet18",
-        "resnet34",
-        "resnet50",
-        "resnet101",
-        "resnet152",
-        "small_resnet",
-    )
-    encoder = build_encoder("resnet18", (32, 32, 3), stem="cifar", name="encoder")
-    assert encoder.name == "encoder"
-    assert encoder.get_layer("stem_conv").strides == (1, 1)
-    assert build_encoder("small_resnet", (16, 16, 3), widths=[4, 6]).output_shape == (None, 6)
-
-
 @pytest.mark.parametrize(
     ("build", "message"),
     [
@@ -354,20 +339,6 @@ def test_build_encoder_by_name():
         (lambda: small_resnet(widths=(8, 0)), r"each of widths is 0"),
         (lambda: small_resnet(blocks_per_stage=0), r"blocks_per_stage is 0"),
         (lambda: small_resnet(stem_stride=1.5), r"stem_stride is 1\.5"),
-        (
-            lambda: build_encoder("resnet20", (32, 32, 3)),
-            r"'resnet20' is unknown; choose one of resnet18, .*, small_resnet\.",
-        ),
-        (
-            lambda: build_encoder("resnet18", (32, 32, 3), widths=(8,)),
-            r"'resnet18' has no option widths; its options are width_multiplier, stem, "
-            "normalization, padding, stride_in, input_normalization, name",
-        ),
-        (
-            lambda: build_encoder("small_resnet", (32, 32, 3), stem="cifar", depth=3),
-            r"no option stem, depth; its options are widths, blocks_per_stage, stem_stride, "
-            "normalization, name",
-        ),
     ],
 )
 def test_errors_say_what_to_do(build, message):

@@ -222,7 +222,7 @@ def test_the_same_network_in_pytorch():
     pytest.importorskip("torch")
     from benchmarks.torch_network import Network
 
-    from sogclr_tf.networks.resnet import build_encoder
+    from sogclr_tf.networks.encoders import build_encoder
 
     for name in ("resnet18", "resnet50"):
         encoder = build_encoder(name, (32, 32, 3), stem="cifar")

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 import sogclr_tf
-from sogclr_tf.networks import resnet
+from sogclr_tf.networks import encoders
 
 RATE, MOMENTUM, TEMPERATURE = 1e-3, 0.9, 0.1
 
@@ -20,11 +20,11 @@ def encoder(options):
         return sogclr_tf.small_resnet(
             widths=options.widths, stem_stride=options.stem_stride, input_shape=shape
         )
-    return resnet.build_encoder(options.encoder, shape, stem="cifar")
+    return encoders.build_encoder(options.encoder, shape, stem="cifar")
 
 
 def add_network_arguments(parser):
-    parser.add_argument("--encoder", choices=resnet.encoder_names(), default="resnet18")
+    parser.add_argument("--encoder", choices=encoders.encoder_names(), default="resnet18")
     parser.add_argument(
         "--widths", type=int, nargs="+", default=[32, 64, 128, 256], help="of small_resnet alone"
     )

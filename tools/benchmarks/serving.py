@@ -12,7 +12,7 @@ from benchmarks.measure import interleaved
 import sogclr_tf
 from sogclr_tf.data import augment
 from sogclr_tf.data.files import decoding
-from sogclr_tf.networks import resnet
+from sogclr_tf.networks import encoders
 
 
 def add_arguments(parser):
@@ -21,7 +21,7 @@ def add_arguments(parser):
         "sizes; beside serving_default the Keras model itself as a tf.function, and beside "
         "serving_bytes the decoding and resizing of its files (JPEG of 427x640) alone."
     )
-    parser.add_argument("--encoder", default="resnet50", choices=resnet.encoder_names())
+    parser.add_argument("--encoder", default="resnet50", choices=encoders.encoder_names())
     parser.add_argument("--size", type=int, default=224, help="of an image that is served")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8, 64])
     parser.add_argument("--rounds", type=int, default=9)
@@ -29,7 +29,7 @@ def add_arguments(parser):
 
 
 def run(options):
-    encoder = resnet.build_encoder(options.encoder, (options.size, options.size, 3))
+    encoder = encoders.build_encoder(options.encoder, (options.size, options.size, 3))
     with tempfile.TemporaryDirectory() as folder:
         served = tf.saved_model.load(str(sogclr_tf.export_encoder(encoder, folder)))
     found, rows = [], []

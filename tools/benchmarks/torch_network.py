@@ -10,7 +10,7 @@ class Network(nn.Module):
     """From images float [B, 3, H, W] to projections float [B, 128].
 
     Args:
-        name: as for `resnet.build_encoder`.
+        name: as for `encoders.build_encoder`.
         widths: channels of the stages of "small_resnet"; other networks have their own.
         stem_stride: of "small_resnet", likewise.
     """

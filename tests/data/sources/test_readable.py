@@ -10,7 +10,7 @@ import sogclr_tf
 from sogclr_tf import Policy, training_views
 from sogclr_tf.data.evaluation_images import evaluation_set
 from sogclr_tf.data.sources.readable import readable
-from sogclr_tf.networks import resnet
+from sogclr_tf.networks import encoders
 
 POLICY = Policy(size=6, jitter=0, grayscale=0)
 
@@ -157,7 +157,7 @@ class TestSkip:
 
 class TestErrors:
     def model(self, num_examples):
-        encoder = resnet.build_encoder("small_resnet", (6, 6, 3), widths=(4,))
+        encoder = encoders.build_encoder("small_resnet", (6, 6, 3), widths=(4,))
         model = sogclr_tf.SogCLR(encoder, sogclr_tf.GlobalContrastiveLoss(num_examples))
         model.compile("sgd")
         return model
