@@ -12,6 +12,7 @@ from sogclr_tf.data.stream import Stream
 from sogclr_tf.losses.base import ContrastiveLoss
 from sogclr_tf.models import (
     arguments,
+    batch_norm,
     chunk_checks,
     examples_check,
     input_checks,
@@ -145,6 +146,7 @@ class TrainsOnStreams(RemembersTraining):
             )
         if averages_weights(self.optimizer):
             self.averaged_step = self.trained_steps
+        batch_norm.warn_of_averages(self, self.trained_steps)
         _warn_of_accumulated(self.optimizer)
         self.averages_are_swapped_in = bool
         return history

@@ -3,18 +3,24 @@
 import difflib
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
 
 from sogclr_tf.networks import own_function
+from sogclr_tf.networks.keras_applications import (
+    application,
+    application_names,
+    application_options,
+)
 from sogclr_tf.networks.resnet import ResNet, small_resnet, stages
 
 _ENCODERS: dict[str, Callable[..., keras.Model]] = {
     **{f"resnet{depth}": functools.partial(ResNet, depth) for depth in stages()},
     "small_resnet": small_resnet,
 }
+_APPLICATIONS = "keras.applications."
 
 
 def encoder_names() -> tuple[str, ...]:
@@ -30,20 +36,25 @@ def encoder_options(name: str) -> tuple[str, ...] | None:
     """
     if _is_own(name):
         return own_function.options(own_function.find(name))
-    _check_known(name)
-    parameters = inspect.signature(_ENCODERS[name]).parameters
-    return tuple(option for option in parameters if option != "input_shape")
+    if name in _ENCODERS:
+        parameters = inspect.signature(_ENCODERS[name]).parameters
+        return tuple(option for option in parameters if option != "input_shape")
+    if name.removeprefix(_APPLICATIONS) in application_names():
+        return application_options(name.removeprefix(_APPLICATIONS))
+    raise ValueError(_unknown(name))
 
 
 def build_encoder(name: str, /, input_shape: Sequence[int | None], **options: Any) -> keras.Model:
-    """Returns the encoder called `name`: images float [B, H, W, C] in 0..1 to float32 [B, C].
+    """Returns the encoder called `name`: images float [B, H, W, C] in 0..1 to float32 [B, D].
 
         build_encoder("resnet18", (32, 32, 3), stem="cifar")
+        build_encoder("keras.applications.MobileNetV2", (96, 96, 3), alpha=0.35)
         build_encoder("my_networks:build", (32, 32, 3), width=64)
 
     Args:
-        name: one of `encoder_names()`, or `module:function` of a function that takes `input_shape`
-            and the options and returns a Keras model.
+        name: one of `encoder_names()`; a network of `keras.applications`, with or without that
+            before it; or `module:function`, of a function that takes the options, and `input_shape`
+            if it likes, and returns a Keras model.
         input_shape: (height, width, channels); height and width may be None where the encoder
             takes images of any size.
         **options: further arguments of the function that `name` stands for.
@@ -54,10 +65,12 @@ def build_encoder(name: str, /, input_shape: Sequence[int | None], **options: An
     check_options(name, options)
     if _is_own(name):
         return own_function.build(name, own_function.find(name), input_shape, **options)
-    return _ENCODERS[name](input_shape=input_shape, **options)
+    if name in _ENCODERS:
+        return _ENCODERS[name](input_shape=input_shape, **options)
+    return application(name.removeprefix(_APPLICATIONS), input_shape=input_shape, **options)
 
 
-def check_options(name: str, options: Sequence[str] | dict[str, Any]) -> None:
+def check_options(name: str, options: Iterable[str]) -> None:
     """Raises ValueError where an encoder is unknown or does not take an option."""
     valid = encoder_options(name)
     if valid is None:
@@ -74,11 +87,13 @@ def _is_own(name: str) -> bool:
     return ":" in name
 
 
-def _check_known(name: str) -> None:
-    if name in _ENCODERS:
-        return
-    near = difflib.get_close_matches(name, _ENCODERS)
-    raise ValueError(
-        f"encoder {name!r} is unknown{f', perhaps {near[0]}' if near else ''}: choose one of "
-        f"{', '.join(_ENCODERS)}, or MODULE:FUNCTION of your own"
+def _unknown(name: str) -> str:
+    """What is said of a name that is none: the nearest, and all kinds of names."""
+    # Small letters, so that "mobilenet" finds MobileNet; without what many names share.
+    known = {known.lower(): known for known in (*application_names(), *_ENCODERS)}
+    near = difflib.get_close_matches(name.removeprefix(_APPLICATIONS).lower(), known)
+    perhaps = f", perhaps {known[near[0]]}" if near else ""
+    return (
+        f"encoder {name!r} is unknown{perhaps}: choose one of {', '.join(_ENCODERS)}, a network of "
+        f"Keras such as {_APPLICATIONS}MobileNetV3Small, or MODULE:FUNCTION of your own"
     )

@@ -20,6 +20,9 @@ from sogclr_tf.networks.image_format import check_channels_last
 from sogclr_tf.networks.normalization import require_one_of
 
 POOLINGS = ("avg", "max")
+# Of all batch normalizations, as in the other networks of this package. The networks' own, of up
+# to 0.9997, belong to millions of steps: after a short training inference would be another network.
+MOMENTUM = 0.9
 # The images of ImageNet, which every network takes.
 _SIDE = 224
 # Settled here, or, as the two dropouts, of the classifier alone, which is left out.
@@ -34,6 +37,16 @@ def application_names() -> tuple[str, ...]:
     return tuple(sorted(_networks()))
 
 
+def application_options(name: str) -> tuple[str, ...]:
+    """Returns the options that `application` takes for a network.
+
+    Raises:
+        ValueError: the name is unknown.
+    """
+    parameters = inspect.signature(_network(name)).parameters
+    return tuple(option for option in parameters if option not in _NO_OPTIONS)
+
+
 def application(name: str, /, *, input_shape: Sequence[int | None], **options: Any) -> keras.Model:
     """Returns a network of `keras.applications` without classifier, as a flat functional model.
 
@@ -43,7 +56,8 @@ def application(name: str, /, *, input_shape: Sequence[int | None], **options: A
     precision too. Its weights are random; none are downloaded. Its first layers, which have no
     weights, bring 0..1 to what the network expects, so that it equals
     `network(preprocess_input(255 * images))`. Batch normalizations take statistics of the global
-    batch. All layers are Keras's own, so that a `.keras` file of it needs no other package.
+    batch, with running averages of momentum 0.9. All layers are Keras's own, so that a `.keras`
+    file of it needs no other package.
 
     Images of other than three channels take the same formula with the mean over red, green and
     blue of its constants, and keep the order of their channels. The networks that rescale by
@@ -63,8 +77,7 @@ def application(name: str, /, *, input_shape: Sequence[int | None], **options: A
             network must know it; for a value of an option that the network refuses; or where Keras
             is set to channels_first.
     """
-    network = _network(name)
-    valid = [option for option in inspect.signature(network).parameters if _is_option(option)]
+    network, valid = _network(name), application_options(name)
     unknown = [option for option in options if option not in valid]
     if unknown:
         raise ValueError(
@@ -85,6 +98,7 @@ def application(name: str, /, *, input_shape: Sequence[int | None], **options: A
     for layer in built.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.synchronized = True
+            layer.momentum = MOMENTUM
     # 16 bits hold too few digits of what losses and evaluations compare.
     features = keras.layers.Activation("linear", dtype="float32", name="features")(built.output)
     encoder = keras.Model(images, features, name=built.name)
@@ -109,10 +123,6 @@ def _network(name: str) -> Callable[..., keras.Model]:
             f"of all {', '.join(sorted(networks))}."
         )
     return networks[name]
-
-
-def _is_option(parameter: str) -> bool:
-    return parameter not in _NO_OPTIONS
 
 
 def _built(name, network, pixels, shape, options):

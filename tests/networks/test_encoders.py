@@ -13,6 +13,8 @@ def test_own_encoders_by_name():
     encoder = build_encoder("resnet18", (32, 32, 3), stem="cifar", name="encoder")
     assert encoder.name == "encoder"
     assert encoder.get_layer("stem_conv").strides == (1, 1)
+    for name in ("MobileNet", "keras.applications.MobileNet"):
+        assert build_encoder(name, (32, 32, 3), alpha=0.25).output_shape == (None, 256)
     assert build_encoder("small_resnet", (16, 16, 3), widths=[4, 6]).output_shape == (None, 6)
 
 
@@ -31,6 +33,9 @@ def test_options_are_those_of_the_function(name):
             {},
             r"encoder 'resnet20' is unknown, perhaps resnet50: choose one of resnet18",
         ),
+        ("mobilenetv3smal", {}, "is unknown, perhaps MobileNetV3Small: choose one of"),
+        ("keras.applications.resnet50v3", {}, "is unknown, perhaps ResNet50V2: choose one of"),
+        ("MobileNet", {"widths": 8}, "'MobileNet' has no option widths; its options are alpha, "),
         ("nothing", {}, r"'nothing' is unknown: choose .*, or MODULE:FUNCTION of your own$"),
         (
             "resnet18",
