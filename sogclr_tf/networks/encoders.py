@@ -15,10 +15,12 @@ from sogclr_tf.networks.keras_applications import (
     application_options,
 )
 from sogclr_tf.networks.resnet import ResNet, small_resnet, stages
+from sogclr_tf.networks.vision_transformer import SIZES, ViT
 
 _ENCODERS: dict[str, Callable[..., keras.Model]] = {
     **{f"resnet{depth}": functools.partial(ResNet, depth) for depth in stages()},
     "small_resnet": small_resnet,
+    **{f"vit_{size}": functools.partial(ViT, size) for size in SIZES},
 }
 _APPLICATIONS = "keras.applications."
 

@@ -8,7 +8,7 @@ from sogclr_tf.networks.encoders import build_encoder, encoder_names, encoder_op
 def test_own_encoders_by_name():
     assert encoder_names() == (
         *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
-        "small_resnet",
+        *("small_resnet", "vit_tiny", "vit_small", "vit_base"),
     )
     encoder = build_encoder("resnet18", (32, 32, 3), stem="cifar", name="encoder")
     assert encoder.name == "encoder"
@@ -21,8 +21,8 @@ def test_own_encoders_by_name():
 @pytest.mark.parametrize("name", encoder_names())
 def test_options_are_those_of_the_function(name):
     options = encoder_options(name)
-    assert "normalization" in options
-    assert not {"depth", "input_shape"} & set(options)
+    assert ("patch_size" if name.startswith("vit_") else "normalization") in options
+    assert not {"size", "input_shape"} & set(options)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,8 @@ def test_options_are_those_of_the_function(name):
         ("mobilenetv3smal", {}, "is unknown, perhaps MobileNetV3Small: choose one of"),
         ("keras.applications.resnet50v3", {}, "is unknown, perhaps ResNet50V2: choose one of"),
         ("MobileNet", {"widths": 8}, "'MobileNet' has no option widths; its options are alpha, "),
+        ("vit_tny", {}, "is unknown, perhaps vit_tiny: choose one of"),
+        ("vit_tiny", {"patch_size": 5}, "patch_size 5 does not divide images of 32 x 32: take im"),
         ("nothing", {}, r"'nothing' is unknown: choose .*, or MODULE:FUNCTION of your own$"),
         (
             "resnet18",
