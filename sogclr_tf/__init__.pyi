@@ -47,6 +47,7 @@ from .models.linear_probe import LinearProbe as LinearProbe
 from .models.online_probe import OnlineProbe as OnlineProbe
 from .models.sogclr import SogCLR as SogCLR
 from .models.two_tower import TwoTowerSogCLR as TwoTowerSogCLR
+from .networks.encoders import build_encoder as build_encoder
 from .networks.pretrained import import_resnet as import_resnet
 from .networks.projection_head import projection_head as projection_head
 from .networks.resnet import ResNet as ResNet

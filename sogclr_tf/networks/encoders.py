@@ -49,7 +49,7 @@ def encoder_options(name: str) -> tuple[str, ...] | None:
 def build_encoder(name: str, /, input_shape: Sequence[int | None], **options: Any) -> keras.Model:
     """Returns the encoder called `name`: images float [B, H, W, C] in 0..1 to float32 [B, D].
 
-        build_encoder("resnet18", (32, 32, 3), stem="cifar")
+        build_encoder("vit_tiny", (32, 32, 3), patch_size=4)
         build_encoder("keras.applications.MobileNetV2", (96, 96, 3), alpha=0.35)
         build_encoder("my_networks:build", (32, 32, 3), width=64)
 

@@ -15,6 +15,7 @@ from support import processes
 from support.files import write_folder, write_shards, write_table
 from support.paths import ROOT
 
+import sogclr_tf
 from sogclr_tf.experiment.config import default_config, flat_keys
 
 README = (ROOT / "README.md").read_text()
@@ -98,6 +99,15 @@ def test_strategy_from_python(tmp_path):
 @pytest.mark.slow(reason="programs run in processes of their own")
 def test_an_encoder_of_ones_own(tmp_path):
     run_python("".join(snippets(ENCODERS, "python")), tmp_path, count=64)
+
+
+def test_a_function_of_ones_own(tmp_path, monkeypatch):
+    """As `docs/encoders.md` prints it."""
+    (snippet,) = (text for text in snippets(ENCODERS, "python") if "def build(" in text)
+    (tmp_path / "my_networks.py").write_text(snippet)
+    monkeypatch.syspath_prepend(tmp_path)
+    encoder = sogclr_tf.build_encoder("my_networks:build", (16, 16, 3), width=4)
+    assert encoder.output_shape == (None, 8)
 
 
 @pytest.mark.slow(reason="programs run in processes of their own")
