@@ -129,7 +129,7 @@ def test_what_a_function_takes():
 def test_a_class_that_is_not_registered_is_warned_of(caplog):
     with caplog.at_level(logging.WARNING, "sogclr_tf"):
         build("plain")
-    assert "Could not locate class 'Plain'): decorate its classes with @keras.sav" in caplog.text
+    assert "Could not locate class 'Plain'): decorate its classes with @keras.saving" in caplog.text
 
 
 @pytest.mark.parametrize(

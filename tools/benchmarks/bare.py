@@ -20,11 +20,12 @@ def encoder(options):
         return sogclr_tf.small_resnet(
             widths=options.widths, stem_stride=options.stem_stride, input_shape=shape
         )
-    return encoders.build_encoder(options.encoder, shape, stem="cifar")
+    stem = {"stem": "cifar"} if options.encoder.startswith("resnet") else {}
+    return encoders.build_encoder(options.encoder, shape, **stem)
 
 
 def add_network_arguments(parser):
-    parser.add_argument("--encoder", choices=encoders.encoder_names(), default="resnet18")
+    parser.add_argument("--encoder", default="resnet18", help="as config.encoder.name")
     parser.add_argument(
         "--widths", type=int, nargs="+", default=[32, 64, 128, 256], help="of small_resnet alone"
     )

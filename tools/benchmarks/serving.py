@@ -21,7 +21,7 @@ def add_arguments(parser):
         "sizes; beside serving_default the Keras model itself as a tf.function, and beside "
         "serving_bytes the decoding and resizing of its files (JPEG of 427x640) alone."
     )
-    parser.add_argument("--encoder", default="resnet50", choices=encoders.encoder_names())
+    parser.add_argument("--encoder", default="resnet50", help="as config.encoder.name")
     parser.add_argument("--size", type=int, default=224, help="of an image that is served")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8, 64])
     parser.add_argument("--rounds", type=int, default=9)
