@@ -55,6 +55,7 @@ from .networks.text_encoder import TextEncoder as TextEncoder
 from .networks.text_encoder import vocabulary as vocabulary
 from .training.callbacks import SaveCheckpoints as SaveCheckpoints
 from .training.checkpoint import Checkpoints as Checkpoints
+from .training.lamb import LAMB as LAMB
 from .training.lars import LARS as LARS
 from .training.preemption import StopOnSignal as StopOnSignal
 from .training.schedules import warmup_cosine as warmup_cosine
