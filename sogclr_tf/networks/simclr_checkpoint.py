@@ -8,7 +8,7 @@ graph is not even read.
 """
 
 import collections
-import os
+import pathlib
 import re
 
 import numpy as np
@@ -38,14 +38,23 @@ _OURS = (
 )
 
 
-def read(folder: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def check_folder(folder: pathlib.Path) -> None:
+    """Raises ValueError unless the folder is one of a SavedModel."""
+    if not (folder / "variables" / "variables.index").is_file():
+        raise ValueError(
+            f"{folder} holds no variables/variables.index: expected a file, or the folder of a "
+            f"SavedModel {_TAKEN}; {_OURS}"
+        )
+
+
+def read(folder: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """({place: array}, {place: full name}) of what a SavedModel's variables are.
 
     Args:
         folder: with `variables/variables.index` inside. An array's place is its key, such as
             `trainable_variables_list/0`. Not every one has a full name.
     """
-    reader = tf.train.load_checkpoint(os.path.join(folder, "variables", "variables"))
+    reader = tf.train.load_checkpoint(str(folder / "variables" / "variables"))
     # Shorter ones first, so that place 9 comes before place 10.
     keys = sorted(reader.get_variable_to_shape_map().keys() - {_GRAPH}, key=lambda k: (len(k), k))
     arrays = {key.removesuffix(_VALUE): reader.get_tensor(key) for key in keys}
@@ -74,10 +83,11 @@ def by_layer(
     """
     _check_kind(origin, arrays, names)
     layers = _by_name(names) or _by_place(origin, arrays)
-    if any("kernel" not in layer or "gamma" not in layer for layer in layers):
+    lonely = next((layer for layer in layers if "kernel" not in layer), None)
+    if lonely:
         raise ValueError(
-            f"{origin} has a convolution without its normalization, as selective kernels have: "
-            "only ResNets without them can be imported"
+            f"{origin} lacks the convolution before {names[min(lonely.values())]}: give all of a "
+            "SavedModel"
         )
     kernels = [arrays[layer["kernel"]] for layer in layers]
     _check_blocks(origin, kernels)
@@ -142,6 +152,11 @@ def _by_place(origin, arrays):
         elif layers:
             parameter = {1: "gamma", 2: "beta"}.get(len(layers[-1]), f"array{len(layers[-1])}")
             layers[-1][parameter] = place
+    if any("gamma" not in layer for layer in layers):
+        raise ValueError(
+            f"{origin} has a convolution without its normalization, as selective kernels have: "
+            "only ResNets without them can be imported"
+        )
     for number, layer in enumerate(layers):
         layer["moving_mean"] = f"{_ENCODER}/{count + 2 * number}"
         layer["moving_variance"] = f"{_ENCODER}/{count + 2 * number + 1}"

@@ -58,8 +58,8 @@ def read(source: Any) -> Stored:
         return _read_saved_model(path)
     if path.suffix.lower() not in _READERS:
         raise ValueError(
-            f"{path} has another ending than {', '.join(_READERS)}, and is no folder of a "
-            "SavedModel: rename it"
+            f"{path} has another ending than {', '.join(_READERS)}: give a file of one of these, "
+            "or the folder of a SavedModel of google-research/simclr (tf2)"
         )
     if not path.is_file():
         raise ValueError(f"there is no file {path}: give the path of one")
@@ -192,11 +192,7 @@ def _keras_name(path, name, layer):
 
 
 def _read_saved_model(path):
-    if not (path / "variables" / "variables.index").is_file():
-        raise ValueError(
-            f"{path} holds no variables/variables.index: expected the folder of a SavedModel of "
-            "google-research/simclr (tf2), or a file"
-        )
+    simclr_checkpoint.check_folder(path)
     with _one_line(path):
         arrays, names = simclr_checkpoint.read(path)
     return Stored(str(path), "SimCLR", simclr_checkpoint.by_layer(str(path), arrays, names), [])

@@ -1,3 +1,5 @@
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -5,6 +7,7 @@ import tensorflow as tf
 from support.numerics import assert_all_close, assert_close
 
 from sogclr_tf import LAMB
+from sogclr_tf.training.optimizers import build_optimizer
 
 
 def kernel(values=(3.0, 4.0)):
@@ -30,13 +33,15 @@ def trained(strategy=None):
     return model.get_weights()
 
 
-@pytest.mark.parametrize("compiled", [False, True])
-def test_equals_tensorflow_addons(golden, compiled):
+@pytest.mark.parametrize(
+    ("build", "compiled"), [(LAMB, False), (functools.partial(build_optimizer, "lamb"), True)]
+)
+def test_equals_tensorflow_addons(golden, build, compiled):
     """By its defaults: what does not decay is not scaled either."""
     expected = golden("tensorflow_addons")
     names = ("kernel", "bias")
     weights = [keras.Variable(expected[f"lamb_{name}"][0], name=name) for name in names]
-    optimizer = LAMB(float(expected["lamb_lr"]), weight_decay=float(expected["lamb_wd"]))
+    optimizer = build(float(expected["lamb_lr"]), weight_decay=float(expected["lamb_wd"]))
     optimizer.build(weights)
 
     def apply(*gradients):
