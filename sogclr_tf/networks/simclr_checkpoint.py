@@ -64,8 +64,9 @@ def read(folder: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
             reader.get_tensor(_GRAPH)
         )
         for stored in (stored for node in graph.nodes for stored in node.attributes):
-            if stored.full_name:
-                names[stored.checkpoint_key.removesuffix(_VALUE)] = stored.full_name.split(":")[0]
+            place = stored.checkpoint_key.removesuffix(_VALUE)
+            if stored.full_name and place in arrays:
+                names[place] = stored.full_name.split(":")[0]
     return arrays, names
 
 
@@ -99,7 +100,14 @@ def by_layer(
     # Names that several variables have, or that say nothing, would hide what they are.
     count = collections.Counter(names.values())
     told = {place: name for place, name in names.items() if "/" in name and count[name] == 1}
-    return found | {told.get(place, place): array for place, array in left.items()}
+    rest = {told.get(place, place): array for place, array in left.items()}
+    beside = next((name for name, array in rest.items() if array.ndim == 4), None)
+    if beside:
+        raise ValueError(
+            f"{origin} has a convolution beside its ResNet ({beside}): only plain ResNets can be "
+            "imported"
+        )
+    return found | rest
 
 
 def _check_kind(origin, arrays, names):
@@ -123,13 +131,16 @@ def _check_kind(origin, arrays, names):
 
 
 def _by_name(names):
-    """[{parameter: place}] of the layers in the order of creation; none by other names."""
+    """[{parameter: place}] of the layers in the order of creation; none by names of other kinds."""
     layers: dict[int, dict[str, str]] = {}
     for place, name in names.items():
         match = _FULL_NAME.fullmatch(name)
         if match:
             # A convolution and the normalization behind it have the same number.
-            layers.setdefault(int(match[1] or 0), {})[match[2]] = place
+            layer = layers.setdefault(int(match[1] or 0), {})
+            if match[2] in layer:
+                return []
+            layer[match[2]] = place
     return [layers[number] for number in sorted(layers)]
 
 

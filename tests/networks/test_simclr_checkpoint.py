@@ -1,6 +1,7 @@
 """SavedModels of google-research/simclr: their features, and what is none of its ResNets."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -220,6 +221,22 @@ class TestRefusals:
         line = refused(simclr_resnet.write(tmp_path / "less", less, named=named))
         name = "stem/gamma" if named else "block_group4/block2/conv2/moving_variance"
         assert f"does not fit a ResNet-18 (missing: {name}): give the weights of one" in line
+
+    def test_a_convolution_that_is_left(self):
+        """Not taken for one of the projection head."""
+        odd = [("projection_head/a", (5, 8)), ("projection_head/b", (1, 1, 5, 8))]
+        variables = simclr_resnet.listed(18)
+        for named, name in ((True, "projection_head/b"), (False, "trainable_variables_list/64")):
+            message = f"^it has a convolution beside its ResNet .{name}.: only plain ResNets"
+            with pytest.raises(ValueError, match=message):
+                arrays_of(variables[:63] + odd + variables[63:], named)
+
+    def test_names_that_do_not_tell_layers_apart(self):
+        """Then places do."""
+        variables = simclr_resnet.listed(18)
+        same = [(re.sub(r"_\d+/", "/", name), shape) for name, shape in variables]
+        expected, found = (arrays_of(listed, named=True) for listed in (variables, same))
+        assert {n: a.shape for n, a in found.items()} == {n: a.shape for n, a in expected.items()}
 
     def test_a_convolution_that_is_missing(self):
         with pytest.raises(ValueError, match="^it lacks the convolution before resnet/batch_norm_"):
