@@ -57,6 +57,7 @@ from .networks.text_encoder import vocabulary as vocabulary
 from .networks.vision_transformer import ViT as ViT
 from .training.callbacks import SaveCheckpoints as SaveCheckpoints
 from .training.checkpoint import Checkpoints as Checkpoints
+from .training.lamb import LAMB as LAMB
 from .training.lars import LARS as LARS
 from .training.preemption import StopOnSignal as StopOnSignal
 from .training.schedules import warmup_cosine as warmup_cosine

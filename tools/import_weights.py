@@ -1,12 +1,13 @@
-"""Makes an encoder of a ResNet that PyTorch or keras.applications trained.
+"""Makes an encoder of a ResNet that PyTorch, keras.applications or SimCLR's code trained.
 
     python tools/import_weights.py WEIGHTS ENCODER.keras [--image_size=224] [--overwrite]
         [--mean R G B --std R G B | --no_normalization]
 
 WEIGHTS is a checkpoint of SogCLR or MoCo in PyTorch, a torchvision state dict (.pth, .pt, .tar or
-.safetensors), or a ResNet50, 101 or 152 of keras.applications (.keras, .weights.h5 or .h5). Depth,
-width and stem are found from it. Every array is used once or printed as left out, or the command
-stops with a line of what does not fit. Nothing of a file is executed.
+.safetensors), a ResNet50, 101 or 152 of keras.applications (.keras, .weights.h5 or .h5), or the
+folder of a SavedModel of google-research/simclr (tf2). Depth, width and stem are found from it.
+Every array is used once or printed as left out, or the command stops with a line of what does not
+fit. Nothing of a file is executed.
 
 The encoder takes images in 0..1 and normalizes them as the published weights of each library
 expect; other ones are said by --mean and --std, of red, green and blue in 0..1.
@@ -26,7 +27,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("weights", type=pathlib.Path, help="file to read")
+    parser.add_argument("weights", type=pathlib.Path, help="file or folder to read")
     parser.add_argument("encoder", type=pathlib.Path, help="file to write, ENCODER.keras")
     parser.add_argument(
         "--image_size", type=_size, default="224", help="a number, HEIGHT,WIDTH or any"

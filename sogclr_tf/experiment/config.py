@@ -32,8 +32,8 @@ _IMAGES_WITH_TEXTS = ("text_encoder",)
 _OPEN = ("encoder", "loss")
 # Keys of such a section that a config may lack which puts another dictionary in its place.
 _LATER = {
-    f"encoder.{key}"
-    for key in ("weights", "normalization", "padding", "stride_in", "input_normalization")
+    *("encoder.weights", "encoder.normalization", "encoder.padding", "encoder.stride_in"),
+    *("encoder.shortcuts", "encoder.input_normalization"),
 }
 
 
@@ -135,6 +135,7 @@ def _encoder() -> dict:
         # Of ResNets, for weights of other libraries; None, here and above: its own default.
         "padding": placeholder(str),
         "stride_in": placeholder(str),
+        "shortcuts": placeholder(str),
         "input_normalization": placeholder(tuple),
     }
 

@@ -19,7 +19,8 @@ from sogclr_tf.training.strategy import from_all_workers, part_from_workers
 
 _ADVICE = (
     "give the --config.encoder.name and the options that it was made with, such as "
-    "--config.encoder.padding, --config.encoder.stride_in and --config.encoder.input_normalization"
+    "--config.encoder.padding, --config.encoder.shortcuts, --config.encoder.stride_in and "
+    "--config.encoder.input_normalization"
 )
 # In place of the checksum of weights, which is not below 0.
 _RESUMED, _FAILED = -1, -2

@@ -1,4 +1,4 @@
-"""The weights of PyTorch's and keras.applications' ResNets in those of `resnet.ResNet`.
+"""The weights of ResNets of PyTorch, keras.applications and SimCLR in those of `resnet.ResNet`.
 
 The networks are the same but for details, which the import makes up for exactly:
 
@@ -8,6 +8,8 @@ The networks are the same but for details, which the import makes up for exactly
 - keras.applications strides in the first convolution of a block (`stride_in="1x1"`), takes blue,
   green, red (the first kernel is turned around), and has biases before its batch normalizations
   (taken off their moving means) and another epsilon in them (added to their moving variances).
+- SimCLR pads convolutions as PyTorch does and its pooling as TensorFlow does (`padding="fixed"`),
+  and has a convolution in the first shortcut of every stage (`shortcuts="by_stage"`).
 """
 
 import collections
@@ -36,7 +38,7 @@ class Report:
     """What became of the arrays of a file; `str` of it is what the command prints.
 
     Attributes:
-        layout: whose names they have, "PyTorch" or "Keras".
+        layout: whose names they have, "PyTorch", "Keras" or "SimCLR".
         depth, width_multiplier, stem: of the network, as `resnet.ResNet` takes them.
         arrays: how many arrays were used, each once.
         parameters: how many numbers the encoder holds, all of them set.
@@ -80,7 +82,8 @@ def import_resnet(
         input_shape: (height, width, channels) of the encoder; height and width may be None.
         input_normalization: "published", as the published weights of the layout were trained:
             ImageNet's mean and deviation for PyTorch, keras.applications' `preprocess_input` for
-            Keras; or (mean, deviation) of red, green and blue in 0..1, each three floats; or None.
+            Keras, none for SimCLR; or (mean, deviation) of red, green and blue in 0..1, each three
+            floats; or None.
 
     Returns:
         The encoder is a `resnet.ResNet` of standard layers: images float32 [B, H, W, 3] in 0..1 to
@@ -99,8 +102,9 @@ def import_resnet(
     published = isinstance(input_normalization, str) and input_normalization == "published"
     encoder = resnet.ResNet(
         **network,
-        padding="symmetric",
+        padding=layout.padding,
         stride_in=layout.stride_in,
+        shortcuts=layout.shortcuts,
         input_normalization=layout.input_normalization if published else input_normalization,
         input_shape=input_shape,
     )

@@ -6,8 +6,8 @@ the last batch normalization of a block starts with gamma = 0, so that every blo
 shortcut; statistics are those of the global batch (`synchronized=True`); and convolutions start
 from a truncated normal of variance 1 / fan_in, which is half of He's 2 / fan_in. With
 `normalization="group"` there is group normalization (Wu and He, arXiv 1803.08494) in all of these
-places. The options `padding`, `stride_in` and `input_normalization` are for weights of other
-libraries (`pretrained.py`).
+places. The options `padding`, `stride_in`, `shortcuts` and `input_normalization` are for weights of
+other libraries (`pretrained.py`).
 """
 
 import functools
@@ -21,8 +21,9 @@ from sogclr_tf.networks.normalization import normalization as normalization_laye
 from sogclr_tf.networks.normalization import require_one_of
 
 STEMS = ("imagenet", "cifar")
-PADDINGS = ("same", "symmetric")
+PADDINGS = ("same", "symmetric", "fixed")
 STRIDES_IN = ("3x3", "1x1")
+SHORTCUTS = ("by_shape", "by_stage")
 NORMALIZATIONS = ("batch", "group")
 
 
@@ -34,6 +35,7 @@ def ResNet(  # noqa: N802
     normalization: str = "batch",
     padding: str = "same",
     stride_in: str = "3x3",
+    shortcuts: str = "by_shape",
     input_normalization: Sequence[Sequence[float]] | None = None,
     input_shape: Sequence[int | None] = (224, 224, 3),
     name: str | None = None,
@@ -55,24 +57,28 @@ def ResNet(  # noqa: N802
             running averages of them; or "group", by those of each image alone, over groups of
             channels: 32 groups, or as many as divide both 32 and half the channels.
         padding: of convolutions and pooling of stride 2: "same", as TensorFlow pads, which for an
-            even size is one row and column less before than behind; "symmetric", as PyTorch does.
+            even size is one row and column less before than behind; "symmetric", as PyTorch does;
+            or "fixed", as SimCLR does: convolutions in PyTorch's way, pooling in TensorFlow's.
         stride_in: the convolution of a bottleneck block that has its stride: "3x3", or "1x1",
             the first one, as in the paper and keras.applications. Basic blocks have no choice.
+        shortcuts: which have a 1x1 convolution: "by_shape", those where the shape changes; or
+            "by_stage", the first of every stage, as in SimCLR's code. It matters to basic blocks.
         input_normalization: (mean, deviation), a float per channel each, of images in 0..1,
             subtracted and divided by in a layer without weights; None for none.
         input_shape: (height, width, channels); height and width may be None.
         name: the model's name, `resnet<depth>` unless given.
 
     Raises:
-        ValueError: for an unknown depth, stem, normalization, padding or stride_in, a width
-            multiplier below 1, an input_normalization that is not as above, an input shape that
-            is not (height, width, channels), or where Keras is set to channels_first.
+        ValueError: for an unknown depth, stem, normalization, padding, stride_in or shortcuts, a
+            width multiplier below 1, an input_normalization that is not as above, an input shape
+            that is not (height, width, channels), or where Keras is set to channels_first.
     """
     require_one_of("depth", depth, _LAYOUTS)
     require_one_of("stem", stem, STEMS)
     require_one_of("normalization", normalization, NORMALIZATIONS)
     require_one_of("padding", padding, PADDINGS)
     require_one_of("stride_in", stride_in, STRIDES_IN)
+    require_one_of("shortcuts", shortcuts, SHORTCUTS)
     _require_positive_int("width_multiplier", width_multiplier)
     block, blocks = _LAYOUTS[depth]
     if block is _bottleneck_block:
@@ -84,7 +90,7 @@ def ResNet(  # noqa: N802
     convolve = functools.partial(_convolve, normalization=normalization, padding=padding)
     x = normalized_images(images, input_normalization)
     x = _stem(x, convolve, widths[0], stem, padding)
-    x = _stages(x, functools.partial(block, convolve), widths, blocks)
+    x = _stages(x, functools.partial(block, convolve), widths, blocks, shortcuts == "by_stage")
     return keras.Model(images, _pool(x), name=name or f"resnet{depth}")
 
 
@@ -157,7 +163,8 @@ def _stem(x, convolve, width, stem, padding):
     x = convolve(x, width, 7, 2, "stem_", relu=True)
     if padding == "symmetric":
         # After a ReLU nothing is below zero, so that a border of zeros never changes a maximum.
-        x, padding = keras.layers.ZeroPadding2D(1, name="stem_pool_pad")(x), "valid"
+        x = keras.layers.ZeroPadding2D(1, name="stem_pool_pad")(x)
+    padding = "valid" if padding == "symmetric" else "same"
     return keras.layers.MaxPooling2D(3, 2, padding=padding, name="stem_pool")(x)
 
 
@@ -165,7 +172,7 @@ def _convolve(
     x, filters, kernel_size, stride, prefix, suffix="", *, relu, normalization, padding, **options
 ):
     """A convolution, its normalization (which takes the options) and, if asked, a ReLU."""
-    if padding == "symmetric":
+    if padding in ("symmetric", "fixed"):
         # Where the stride is 1, "same" is symmetric; a 1x1 convolution needs no border.
         padding = "same"
         if stride > 1 and kernel_size > 1:
@@ -184,33 +191,34 @@ def _convolve(
     return keras.layers.ReLU(name=f"{prefix}relu{suffix}")(x) if relu else x
 
 
-def _basic_block(convolve, x, width, stride, prefix):
+def _basic_block(convolve, x, width, stride, prefix, project):
     residual = convolve(x, width, 3, stride, prefix, 1, relu=True)
     residual = convolve(residual, width, 3, 1, prefix, 2, relu=False, gamma_initializer="zeros")
-    return _add_shortcut(convolve, x, residual, stride, prefix)
+    return _add_shortcut(convolve, x, residual, stride, prefix, project)
 
 
-def _bottleneck_block(convolve, x, width, stride, prefix, stride_in="3x3"):
+def _bottleneck_block(convolve, x, width, stride, prefix, project, stride_in="3x3"):
     strides = (1, stride) if stride_in == "3x3" else (stride, 1)
     residual = convolve(x, width, 1, strides[0], prefix, 1, relu=True)
     residual = convolve(residual, width, 3, strides[1], prefix, 2, relu=True)
     residual = convolve(residual, 4 * width, 1, 1, prefix, 3, relu=False, gamma_initializer="zeros")
-    return _add_shortcut(convolve, x, residual, stride, prefix)
+    return _add_shortcut(convolve, x, residual, stride, prefix, project)
 
 
-def _add_shortcut(convolve, x, residual, stride, prefix):
+def _add_shortcut(convolve, x, residual, stride, prefix, project):
     channels = residual.shape[-1]
-    if stride != 1 or x.shape[-1] != channels:
+    if project or stride != 1 or x.shape[-1] != channels:
         x = convolve(x, channels, 1, stride, f"{prefix}shortcut_", relu=False)
     x = keras.layers.Add(name=f"{prefix}add")([x, residual])
     return keras.layers.ReLU(name=f"{prefix}relu")(x)
 
 
-def _stages(x, block, widths, blocks):
+def _stages(x, block, widths, blocks, by_stage=False):
     for stage, (width, count) in enumerate(zip(widths, blocks, strict=True), start=1):
         for index in range(1, count + 1):
             stride = 2 if stage > 1 and index == 1 else 1
-            x = block(x, width, stride, f"stage{stage}_block{index}_")
+            project = by_stage and index == 1
+            x = block(x, width, stride, f"stage{stage}_block{index}_", project)
     return x
 
 

@@ -12,15 +12,17 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from sogclr_tf.networks import simclr_checkpoint
+
 
 class Stored(NamedTuple):
     """What a file, a model or a dictionary holds.
 
     Attributes:
         origin: str for messages: the path, or what was given instead of one.
-        layout: whose names these are, "PyTorch" or "Keras".
-        arrays: {name: numpy array}, such as `layer1.0.conv1.weight` of PyTorch or
-            `conv1_conv/kernel` of Keras.
+        layout: whose names these are, "PyTorch", "Keras" or "SimCLR".
+        arrays: {name: numpy array}, such as `layer1.0.conv1.weight` of PyTorch,
+            `conv1_conv/kernel` of Keras or `block_group1/block1/conv1/kernel` of SimCLR.
         beside: list of str, what else the file holds, such as `optimizer`.
     """
 
@@ -35,9 +37,10 @@ def read(source: Any) -> Stored:
 
     Args:
         source: path, str or pathlib.Path, of a .pth, .pt or .tar file of PyTorch, of a
-            .safetensors file with PyTorch's names, or of a .keras or .h5 file of Keras; or a Keras
-            model; or a state dict, {name: array or tensor}, alone or under "state_dict" or
-            "model"; or what has a method `state_dict`, as a PyTorch module.
+            .safetensors file with PyTorch's names, of a .keras or .h5 file of Keras, or of the
+            folder of a SavedModel of google-research/simclr (tf2); or a Keras model; or a state
+            dict, {name: array or tensor}, alone or under "state_dict" or "model"; or what has a
+            method `state_dict`, as a PyTorch module.
 
     Raises:
         ValueError: it is none of these, cannot be read, or holds more than data.
@@ -51,8 +54,13 @@ def read(source: Any) -> Stored:
     if isinstance(source, collections.abc.Mapping):
         return _of_pytorch("the state dict", source)
     path = pathlib.Path(source).expanduser()
+    if path.is_dir():
+        return _read_saved_model(path)
     if path.suffix.lower() not in _READERS:
-        raise ValueError(f"{path} has another ending than {', '.join(_READERS)}: rename it")
+        raise ValueError(
+            f"{path} has another ending than {', '.join(_READERS)}: give a file of one of these, "
+            "or the folder of a SavedModel of google-research/simclr (tf2)"
+        )
     if not path.is_file():
         raise ValueError(f"there is no file {path}: give the path of one")
     return _READERS[path.suffix.lower()](path)
@@ -181,6 +189,13 @@ def _keras_name(path, name, layer):
     )
     numbered = {str(number): parameter for number, parameter in enumerate(known)}
     return f"{layer}/{numbered.get(parts[-1], parts[-1])}"
+
+
+def _read_saved_model(path):
+    simclr_checkpoint.check_folder(path)
+    with _one_line(path):
+        arrays, names = simclr_checkpoint.read(path)
+    return Stored(str(path), "SimCLR", simclr_checkpoint.by_layer(str(path), arrays, names), [])
 
 
 def _h5_array(dataset):

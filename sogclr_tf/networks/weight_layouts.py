@@ -1,4 +1,4 @@
-"""How PyTorch's and keras.applications' ResNets name and order their weights."""
+"""How ResNets of PyTorch, keras.applications and SimCLR name and order their weights."""
 
 import dataclasses
 import re
@@ -25,7 +25,9 @@ class Layout:
     epsilon: float
     stride_in: str
     is_bgr: bool
-    input_normalization: tuple
+    input_normalization: tuple | None
+    padding: str = "symmetric"
+    shortcuts: str = "by_shape"
 
 
 def _pytorch_prefix(names):
@@ -50,6 +52,14 @@ def _keras_layer(layer):
         return {"stem_conv": "conv1_conv", "stem_bn": "conv1_bn"}[layer]
     stage, index, kind, number = block
     return f"conv{stage + 1}_block{index}_{number}_{kind}"
+
+
+def _simclr_layer(layer):
+    block = _block(layer)
+    if block is None:
+        return "stem"
+    stage, index, _, number = block
+    return f"block_group{stage}/block{index}/{f'conv{number}' if number else 'shortcut'}"
 
 
 def _block(layer):
@@ -104,5 +114,32 @@ LAYOUTS = {
         stride_in="1x1",
         is_bgr=True,
         input_normalization=CAFFE,
+    ),
+    # By the names that `simclr_checkpoint.by_layer` gives.
+    "SimCLR": Layout(
+        prefix=lambda _: "",
+        layer=_simclr_layer,
+        parameters={
+            name: f"/{name}"
+            for name in ("kernel", "gamma", "beta", "moving_mean", "moving_variance")
+        },
+        kernel_axes=(0, 1, 2, 3),
+        has_bias=False,
+        block=r"block_group(\d+)/block(\d+)/",
+        bottleneck=r"/conv3/",
+        example="trainable_variables_list/0",
+        left_out=(
+            (r"(model/_)?projection_head/", "the projection head"),
+            (r"(model/supervised_head|head_supervised)/", "the classifier"),
+            (r"trainable_variables_list/", "the projection head or classifier"),
+            (r"model/(?!resnet_model/)", "what is not the encoder"),
+            (r"(save_counter|global_step)$", "counts"),
+        ),
+        epsilon=1e-5,
+        stride_in="3x3",
+        is_bgr=False,
+        input_normalization=None,
+        padding="fixed",
+        shortcuts="by_stage",
     ),
 }

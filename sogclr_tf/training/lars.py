@@ -7,6 +7,10 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+# Names of weights whose norms say nothing about a sensible step: biases, batch normalization, and
+# the temperature that a loss learns.
+UNSCALED = ("bias", "beta", "gamma", "log_temperature")
+
 
 @keras.saving.register_keras_serializable(package="sogclr_tf")
 class LARS(keras.optimizers.Optimizer):
@@ -52,7 +56,7 @@ class LARS(keras.optimizers.Optimizer):
         momentum: float = 0.9,
         weight_decay: float = 0.0,
         trust_coefficient: float = 0.001,
-        exclude: Sequence[str] = ("bias", "beta", "gamma", "log_temperature"),
+        exclude: Sequence[str] = UNSCALED,
         nesterov: bool = False,
         name: str | None = None,
         **base_options: Any,
@@ -65,12 +69,10 @@ class LARS(keras.optimizers.Optimizer):
             raise ValueError(f"weight_decay is {weight_decay!r}; give a number >= 0.")
         if not trust_coefficient > 0:
             raise ValueError(f"trust_coefficient is {trust_coefficient!r}; give a number > 0.")
-        if isinstance(exclude, str):
-            raise ValueError(f"exclude is {exclude!r}; give a sequence of names: ({exclude!r},).")
         self.momentum = momentum
         self.coupled_weight_decay = weight_decay
         self.trust_coefficient = trust_coefficient
-        self.exclude = tuple(exclude)
+        self.exclude = check_names("exclude", exclude)
         self.nesterov = nesterov
 
     def build(self, variables: list[keras.Variable]) -> None:
@@ -80,7 +82,7 @@ class LARS(keras.optimizers.Optimizer):
         super().build(variables)
         self._velocities = self.add_optimizer_variables(variables, "velocity")
         # Replicas of a weight carry other names, so names are read here, once.
-        self._excluded = [_own_name(variable) in self.exclude for variable in variables]
+        self._excluded = [own_name(variable) in self.exclude for variable in variables]
 
     def update_step(
         self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor
@@ -116,7 +118,7 @@ class LARS(keras.optimizers.Optimizer):
         self.assign(variable, ops.cast(variable, "float32") - update)
 
     def _trust_ratio(self, weight: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
-        weight_norm, gradient_norm = _norm(weight), _norm(gradient)
+        weight_norm, gradient_norm = norm(weight), norm(gradient)
         both_positive = ops.logical_and(weight_norm > 0, gradient_norm > 0)
         return ops.where(
             both_positive,
@@ -136,11 +138,20 @@ class LARS(keras.optimizers.Optimizer):
         }
 
 
-def _norm(values: tf.Tensor) -> tf.Tensor:
+def check_names(argument: str, names: Sequence[str]) -> tuple[str, ...]:
+    """Returns the names as a tuple; raises ValueError where they are one string."""
+    if isinstance(names, str):
+        raise ValueError(f"{argument} is {names!r}; give a sequence of names: ({names!r},).")
+    return tuple(names)
+
+
+def norm(values: tf.Tensor) -> tf.Tensor:
+    """The Euclidean norm of all of `values`, a scalar of their dtype."""
     # l2_loss is half the sum of the squares, of which it keeps none.
     return ops.sqrt(2.0 * tf.nn.l2_loss(values))
 
 
-def _own_name(variable: keras.Variable) -> str:
+def own_name(variable: keras.Variable) -> str:
+    """The name of a weight without those of the layers around it."""
     # A plain tf.Variable is called "layer/kernel:0", a Keras one "kernel".
     return variable.name.split("/")[-1].split(":")[0]

@@ -4,11 +4,12 @@ from typing import Any
 
 import keras
 
-from sogclr_tf.training.lars import LARS
+from sogclr_tf.training.lamb import LAMB
+from sogclr_tf.training.lars import LARS, UNSCALED
 
 # A variable's own name at the end of its path; replicas and ":0" are suffixes of tf.distribute
 # and tf.Variable. Keras reads it as a regular expression.
-_UNDECAYED = r"(^|/)(bias|beta|gamma|log_temperature)(/replica_\d+)?(:\d+)?$"
+_UNDECAYED = rf"(^|/)({'|'.join(UNSCALED)})(/replica_\d+)?(:\d+)?$"
 
 
 def optimizer_names() -> tuple[str, ...]:
@@ -27,10 +28,11 @@ def build_optimizer(
 
     Biases, normalizations (gamma and beta of every kind) and a learned temperature never do.
 
-    "lars" and "sgd" have momentum 0.9, without Nesterov; "adam", "adamw" and "lamb" have Keras's
-    defaults. The decay of "lars" is coupled (added to the gradient, as in SimCLR); that of "sgd",
-    "adamw" and "lamb" is decoupled (w <- w - learning_rate * weight_decay * w beside the step), so
-    the same number means different things to them.
+    "lars" and "sgd" have momentum 0.9, without Nesterov; "adam" and "adamw" have Keras's defaults,
+    "lamb" those of tensorflow-addons. The decay of "lars" is coupled (added to the gradient, as in
+    SimCLR); that of "lamb" is added to Adam's step before its norm is taken; that of "sgd" and
+    "adamw" is decoupled (w <- w - learning_rate * weight_decay * w beside the step). So the same
+    number means different things to them.
 
     Args:
         name: one of `optimizer_names()`.
@@ -92,9 +94,7 @@ def _adamw(learning_rate, weight_decay, options):
 
 
 def _lamb(learning_rate, weight_decay, options):
-    return _decay_kernels_only(
-        keras.optimizers.Lamb(learning_rate, weight_decay=weight_decay or None, **options)
-    )
+    return LAMB(learning_rate, weight_decay=weight_decay, **options)
 
 
 def _lars(learning_rate, weight_decay, options):

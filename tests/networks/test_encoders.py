@@ -43,7 +43,7 @@ def test_options_are_those_of_the_function(name):
             "resnet18",
             {"widths": (8,)},
             r"'resnet18' has no option widths; its options are width_multiplier, stem, "
-            "normalization, padding, stride_in, input_normalization, name",
+            "normalization, padding, stride_in, shortcuts, input_normalization, name",
         ),
         (
             "small_resnet",

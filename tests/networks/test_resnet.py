@@ -124,7 +124,7 @@ def strided(images, kernel, padding):
 
 
 @pytest.mark.parametrize("side", [16, 17])
-@pytest.mark.parametrize("padding", ["same", "symmetric"])
+@pytest.mark.parametrize("padding", ["same", "symmetric", "fixed"])
 def test_padding_of_strides(padding, side):
     """TensorFlow's 2 and 3 rows for an even size and a 7x7 kernel, or PyTorch's 3 and 3."""
     model = ResNet(18, padding=padding, input_shape=(side, side, 3))
@@ -134,7 +134,7 @@ def test_padding_of_strides(padding, side):
     outputs = [model.get_layer(f"stem_{layer}").output for layer in ("conv", "relu", "pool")]
     conv, relu, pool = keras.Model(model.input, outputs)(batch)
     assert_close(conv, convolved)
-    rows = (0, 1) if padding == "same" and relu.shape[1] % 2 == 0 else (1, 1)
+    rows = (0, 1) if padding != "symmetric" and relu.shape[1] % 2 == 0 else (1, 1)
     relu = np.pad(relu, [(0, 0), rows, rows, (0, 0)], constant_values=-np.inf)
     maxima = np.lib.stride_tricks.sliding_window_view(relu, (3, 3), (1, 2))[:, ::2, ::2]
     np.testing.assert_array_equal(pool, maxima.max((-2, -1)))
@@ -167,6 +167,21 @@ def test_stride_in_the_first_1x1_convolution():
         strides = [model.get_layer(f"stage{stage}_block1_conv{k}").strides[0] for k in (1, 2, 3)]
         assert strides == [stride, 1, 1]
     assert model.output_shape == (None, 2048)
+
+
+@pytest.mark.parametrize(("depth", "more"), [(18, [1]), pytest.param(50, [], marks=AGAIN)])
+def test_shortcuts_of_stages(depth, more):
+    """SimCLR's basic blocks have one more, in the stage where nothing changes."""
+    by_shape, by_stage = (
+        [
+            layer.name
+            for layer in ResNet(depth, shortcuts=shortcuts, input_shape=(32, 32, 3)).layers
+            if layer.name.endswith("shortcut_conv")
+        ]
+        for shortcuts in ("by_shape", "by_stage")
+    )
+    assert by_stage == [f"stage{stage}_block1_shortcut_conv" for stage in (1, 2, 3, 4)]
+    assert by_shape == [name for name in by_stage if int(name[5]) not in more]
 
 
 def test_normalization_is_of_each_channel():
@@ -324,6 +339,7 @@ def test_rebuilt_from_its_config():
         (lambda: small_resnet(normalization=None), r"normalization is None; choose one of batch,"),
         (lambda: ResNet(18, padding="valid"), r"padding is 'valid'; choose one of same, symm"),
         (lambda: ResNet(50, stride_in=1), r"stride_in is 1; choose one of 3x3, 1x1\."),
+        (lambda: ResNet(50, shortcuts="all"), r"shortcuts is 'all'; choose one of by_shape, by_s"),
         (
             lambda: ResNet(34, stride_in="1x1"),
             r"stride_in is '1x1'; the blocks of depth 34 take only 3x3",
