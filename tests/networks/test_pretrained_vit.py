@@ -2,6 +2,7 @@
 
 import argparse
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -19,7 +20,7 @@ from sogclr_tf.networks import weight_files
 from sogclr_tf.networks.positions import resampled_positions
 from sogclr_tf.networks.pretrained_vit import holds_vit
 
-FULL_SIZE = pytest.mark.slow(reason="a network of full size")
+AGAIN = pytest.mark.slow(reason="the same on another value, traced anew")
 TOOL = ROOT / "tools" / "import_weights.py"
 SQUARE = {"input_shape": (64, 64, 3)}
 HALF = {"input_normalization": pytorch_vit.HALF}
@@ -31,6 +32,7 @@ GOLDEN = {
     "vit_timm_tiny": ({**SQUARE, **HALF}, ("tiny", 3, "token", "learned")),
     "vit_timm_mean": ({"input_shape": (48, 80, 3), **HALF}, ("tiny", 3, "mean", "learned")),
 }
+LIKE_OTHERS = ("vit_dino_small", "vit_timm_tiny")
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +67,7 @@ def features(encoder, batch):
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=FULL_SIZE if name == "vit_dino_small" else []) for name in GOLDEN],
+    [pytest.param(name, marks=AGAIN if name in LIKE_OTHERS else []) for name in GOLDEN],
 )
 def test_features_are_the_golden_ones(state, golden, name):
     arguments, (size, heads, pooling, positions) = GOLDEN[name]
@@ -269,6 +271,18 @@ def test_other_names_of_the_same_network():
             import_vit(arrays)
     with pytest.raises(ValueError, match=r"holds no ViT: expected arrays such as blocks\.0"):
         import_vit({"conv1.weight": np.ones((64, 3, 7, 7), "float32")})
+
+
+def test_the_guide_runs_as_it_is_printed(short, tmp_path, monkeypatch):
+    page = (ROOT / "docs" / "weights.md").read_text()
+    (program,) = (
+        text for text in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "vit" in text
+    )
+    monkeypatch.chdir(tmp_path)
+    np.savez("vit.npz", **short)
+    scope = {}
+    exec(program, scope)
+    assert scope["report"].depth == 2
 
 
 class TestCommand:
