@@ -27,7 +27,7 @@ _OTHERS = (
     (r"reg(ister)?_tokens?$", "a ViT with register tokens"),
     (r"\.ls\d\.|\.gamma_\d$|lambda_\d$", "a ViT with layer scale (DINOv2, DeiT III, BEiT)"),
     (r"\.[qk]_norm\.", "a ViT that normalizes queries and keys"),
-    (r"rel(ative)?_pos", "a ViT with relative positions"),
+    (r"rel_pos|relative_pos", "a ViT with relative positions"),
     (r"norm_pre\.", "a ViT with a normalization before its blocks (CLIP)"),
     (r"attn_pool\.", "a ViT that pools by attention (SigLIP)"),
     (r"patch_embed\.(backbone|proj\.\d)", "a ViT with convolutions before its patches"),
