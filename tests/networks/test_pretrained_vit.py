@@ -35,13 +35,15 @@ LIKE_OTHERS = ("vit_dino_small", "vit_timm_tiny")
 
 
 @pytest.fixture(scope="module")
-def state(golden):
-    """Function of the name of a golden file: its state dict, not to be changed."""
+def imported(golden):
+    """Function of the name of a golden file: (arrays, encoder, report), not to be changed."""
     made = {}
 
     def of(name):
         if name not in made:
-            made[name] = pytorch_vit.state_dict(golden(name))
+            arrays = pytorch_vit.state_dict(golden(name))
+            checkpoint = {"epoch": 300, "arch": "vit", "state_dict": arrays}
+            made[name] = arrays, *import_vit(checkpoint, **GOLDEN[name][0])
         return made[name]
 
     return of
@@ -68,9 +70,9 @@ def features(encoder, batch):
     "name",
     [pytest.param(name, marks=AGAIN if name in LIKE_OTHERS else []) for name in GOLDEN],
 )
-def test_features_are_the_golden_ones(state, golden, name):
+def test_features_are_the_golden_ones(imported, golden, name):
     arguments, (size, heads, pooling, positions) = GOLDEN[name]
-    encoder, report = import_vit(state(name), **arguments)
+    _, encoder, report = imported(name)
     batch = pytorch_vit.images(*arguments["input_shape"][:2])
     expected = golden(name)["features"]
     found = features(encoder, batch)
@@ -93,11 +95,9 @@ def test_features_are_those_of_timm(is_mean):
     assert_close(features(encoder, batch), expected, terms=10000)
 
 
-def test_every_array_is_used_or_reported_and_every_weight_set(state):
+def test_every_array_is_used_or_reported_and_every_weight_set(imported):
     """Of all that a checkpoint of MoCo v3 holds."""
-    arrays = state("vit_moco_v3_small")
-    checkpoint = {"epoch": 300, "arch": "vit_small", "state_dict": arrays}
-    encoder, report = import_vit(checkpoint, **SQUARE)
+    arrays, encoder, report = imported("vit_moco_v3_small")
     left_out = [name for names in report.left_out.values() for name in names]
     assert report.left_out["what lies beside the weights"] == ["epoch", "arch"]
     part = "module.base_encoder."
