@@ -49,6 +49,7 @@ from .models.sogclr import SogCLR as SogCLR
 from .models.two_tower import TwoTowerSogCLR as TwoTowerSogCLR
 from .networks.encoders import build_encoder as build_encoder
 from .networks.pretrained import import_resnet as import_resnet
+from .networks.pretrained_vit import import_vit as import_vit
 from .networks.projection_head import projection_head as projection_head
 from .networks.resnet import ResNet as ResNet
 from .networks.resnet import small_resnet as small_resnet

@@ -25,7 +25,7 @@ def pytest_collection_modifyitems(config, items):
         items.sort(key=lambda item: tests_of[item.path])
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def golden():
     """Loads a file of golden numbers by name, as a dictionary of arrays."""
 

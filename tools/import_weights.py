@@ -1,13 +1,17 @@
-"""Makes an encoder of a ResNet that PyTorch, keras.applications or SimCLR's code trained.
+"""Makes an encoder of a ResNet or Vision Transformer that was trained elsewhere.
 
     python tools/import_weights.py WEIGHTS ENCODER.keras [--image_size=224] [--overwrite]
-        [--mean R G B --std R G B | --no_normalization]
+        [--mean R G B --std R G B | --no_normalization] [--heads N]
 
 WEIGHTS is a checkpoint of SogCLR or MoCo in PyTorch, a torchvision state dict (.pth, .pt, .tar or
 .safetensors), a ResNet50, 101 or 152 of keras.applications (.keras, .weights.h5 or .h5), or the
 folder of a SavedModel of google-research/simclr (tf2). Depth, width and stem are found from it.
 Every array is used once or printed as left out, or the command stops with a line of what does not
 fit. Nothing of a file is executed.
+
+Vision Transformers are those of MoCo v3, DINO and timm (vit_tiny, vit_small, vit_base and others of
+these widths). Files do not say how many heads their attention has; what is taken is printed, and
+--heads says another number.
 
 The encoder takes images in 0..1 and normalizes them as the published weights of each library
 expect; other ones are said by --mean and --std, of red, green and blue in 0..1.
@@ -35,6 +39,7 @@ def main():
     parser.add_argument("--mean", type=float, nargs=3, metavar=("R", "G", "B"))
     parser.add_argument("--std", type=float, nargs=3, metavar=("R", "G", "B"))
     parser.add_argument("--no_normalization", action="store_true", help="images are taken as 0..1")
+    parser.add_argument("--heads", type=int, help="of a Vision Transformer's attention")
     parser.add_argument("--overwrite", action="store_true")
     options = parser.parse_args()
     try:
@@ -43,14 +48,26 @@ def main():
         # Here, so that a missing TensorFlow is an error of one line too.
         import sogclr_tf
 
-        shape = (*options.image_size, 3)
-        encoder, report = sogclr_tf.import_resnet(
-            options.weights, input_shape=shape, input_normalization=normalization
+        encoder, report = _imported(
+            options, input_shape=(*options.image_size, 3), input_normalization=normalization
         )
         sogclr_tf.export_keras(encoder, options.encoder)
     except (ValueError, ImportError, OSError) as error:
         sys.exit(f"error: {error}")
     print(f"{report}\nwrote     {options.encoder}: images {_shape(encoder)}\n{_next(options)}")
+
+
+def _imported(options, **arguments):
+    """(encoder, report), by the kind of network that the arrays are of."""
+    import sogclr_tf
+    from sogclr_tf.networks import pretrained_vit, weight_files
+
+    stored = weight_files.read(options.weights)
+    if pretrained_vit.holds_vit(stored):
+        return sogclr_tf.import_vit(stored, heads=options.heads, **arguments)
+    if options.heads is not None:
+        raise ValueError(f"--heads is for a Vision Transformer, which {options.weights} is not")
+    return sogclr_tf.import_resnet(stored, **arguments)
 
 
 def check_target(path, overwrite):

@@ -22,11 +22,12 @@ import keras
 import numpy as np
 
 from sogclr_tf.networks import resnet, weight_files
+from sogclr_tf.networks.weight_accounts import check_fit, listed, without_the_rest
 from sogclr_tf.networks.weight_layouts import LAYOUTS
 
 _STEMS = {(7, 7): "imagenet", (3, 3): "cifar"}
 _OTHERS = (
-    (r"(cls_token|pos_embed|patch_embed)", "a vision transformer"),
+    (r"(cls_token|pos_embed|patch_embed)", "a vision transformer, which import_vit takes"),
     (r"(preact|post)_bn", "a ResNet of version 2"),
     (r"conv\d_block\d+_2_conv/depthwise", "a ResNeXt"),
     (r"^stem_gn/", "a ResNet of this package with group normalization, which needs no import"),
@@ -60,7 +61,7 @@ class Report:
             f"used      {self.arrays} arrays, for all {self.parameters:,} numbers of the encoder",
         ]
         for reason, names in self.left_out.items():
-            lines.append(f"left out  {reason}: {_listed(names)}")
+            lines.append(f"left out  {reason}: {listed(names)}")
         return "\n".join(lines)
 
 
@@ -97,7 +98,7 @@ def import_resnet(
     stored = weight_files.read(source)
     layout = LAYOUTS[stored.layout]
     prefix = layout.prefix(stored.arrays)
-    arrays, left_out = _without_the_rest(stored, layout, prefix)
+    arrays, left_out = without_the_rest(stored, layout.left_out, prefix)
     network = _network(stored.origin, arrays, layout, prefix)
     published = isinstance(input_normalization, str) and input_normalization == "published"
     encoder = resnet.ResNet(
@@ -108,7 +109,7 @@ def import_resnet(
         input_normalization=layout.input_normalization if published else input_normalization,
         input_shape=input_shape,
     )
-    _check(stored.origin, f"ResNet-{network['depth']}", arrays, _shapes(encoder, layout, prefix))
+    check_fit(stored.origin, f"ResNet-{network['depth']}", arrays, _shapes(encoder, layout, prefix))
     for variable, value in _values(encoder, arrays, layout, prefix, published and layout.is_bgr):
         variable.assign(value)
     report = Report(
@@ -119,21 +120,6 @@ def import_resnet(
         left_out=left_out,
     )
     return encoder, report
-
-
-def _without_the_rest(stored, layout, prefix):
-    """({name: array} of the encoder or unknown, {reason: names} of what is known not to be)."""
-    arrays, left_out = {}, collections.defaultdict(list)
-    for name, array in stored.arrays.items():
-        for pattern, reason in layout.left_out:
-            if re.match(pattern.format(prefix=re.escape(prefix)), name):
-                left_out[reason].append(name)
-                break
-        else:
-            arrays[name] = array
-    if stored.beside:
-        left_out["what lies beside the weights"] = stored.beside
-    return arrays, dict(left_out)
 
 
 def _network(origin, arrays, layout, prefix):
@@ -150,7 +136,7 @@ def _network(origin, arrays, layout, prefix):
         return tuple(array.shape[axis] for axis in layout.kernel_axes) if is_kernel else None
 
     depth = _depth(origin, arrays, layout)
-    # Where the first kernel is missing, `_check` says so.
+    # Where the first kernel is missing, `check_fit` says so.
     stem = kernel("stem_conv") or (7, 7, 3, 64)
     if stem[:2] not in _STEMS:
         raise ValueError(
@@ -172,7 +158,7 @@ def _depth(origin, arrays, layout):
     if not found:
         raise ValueError(
             f"{origin} holds no ResNet: expected arrays such as {layout.example}, it holds "
-            f"{_listed(arrays) or 'none'}"
+            f"{listed(arrays) or 'none'}"
         )
     # The first and the last, so that one that is missing between them counts.
     blocks = tuple(max(found[stage]) - min(found[stage]) + 1 for stage in sorted(found))
@@ -235,27 +221,6 @@ def _shapes(encoder, layout, prefix):
     return shapes
 
 
-def _check(origin, what, arrays, shapes):
-    """Raises one ValueError with everything that is amiss."""
-    both = [name for name in shapes if name in arrays]
-    misfits = {
-        "missing": [name for name in shapes if name not in arrays],
-        "unexpected": [name for name in arrays if name not in shapes],
-        "of another shape": [
-            f"{name} {arrays[name].shape} instead of {shapes[name]}"
-            for name in both
-            if arrays[name].shape != shapes[name]
-        ],
-        "not finite": [name for name in both if not np.all(np.isfinite(arrays[name]))],
-    }
-    found = [f"{kind}: {_listed(names)}" for kind, names in misfits.items() if names]
-    if found:
-        raise ValueError(
-            f"{origin} does not fit a {what} ({'; '.join(found)}): give the weights of one, whole "
-            "and with nothing else"
-        )
-
-
 def _values(encoder, arrays, layout, prefix, is_bgr):
     """Yields (variable, its value) for every weight of the encoder."""
     for layer in encoder.layers:
@@ -272,9 +237,3 @@ def _values(encoder, arrays, layout, prefix, is_bgr):
                 # In float64, since the difference is far below what float32 adds to 1.
                 value = np.asarray(value, "float64") + (layout.epsilon - layer.epsilon)
             yield variable, value
-
-
-def _listed(names, most=4):
-    names = list(names)
-    more = [f"and {len(names) - most} more"] if len(names) > most else []
-    return ", ".join(names[:most] + more)

@@ -1,5 +1,6 @@
 """Arrays by their names, from the files that weights are shared in. No file is executed."""
 
+import argparse
 import collections.abc
 import contextlib
 import pathlib
@@ -39,13 +40,16 @@ def read(source: Any) -> Stored:
         source: path, str or pathlib.Path, of a .pth, .pt or .tar file of PyTorch, of a
             .safetensors file with PyTorch's names, of a .keras or .h5 file of Keras, or of the
             folder of a SavedModel of google-research/simclr (tf2); or a Keras model; or a state
-            dict, {name: array or tensor}, alone or under "state_dict" or "model"; or what has a
-            method `state_dict`, as a PyTorch module.
+            dict, {name: array or tensor}, alone or under "state_dict", "model", "teacher" or
+            "student"; or what has a method `state_dict`, as a PyTorch module; or what this
+            function returned.
 
     Raises:
         ValueError: it is none of these, cannot be read, or holds more than data.
         ImportError: PyTorch or safetensors is needed and not installed.
     """
+    if isinstance(source, Stored):
+        return source
     if isinstance(source, keras.Model):
         arrays = _unique(("/".join(w.path.split("/")[-2:]), np.asarray(w)) for w in source.weights)
         return Stored(f"the model {source.name}", "Keras", arrays, [])
@@ -75,7 +79,9 @@ def _read_pickle(path):
             "to .safetensors where it is installed"
         ) from None
     # torch warns of pickles that it then refuses.
-    with _one_line(path), warnings.catch_warnings(action="ignore"):
+    # The options of a run that lie beside its weights are data too.
+    options = torch.serialization.safe_globals([argparse.Namespace])
+    with _one_line(path), warnings.catch_warnings(action="ignore"), options:
         content = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(content, collections.abc.Mapping):
         raise ValueError(
@@ -99,7 +105,8 @@ def _read_safetensors(path):
 
 def _of_pytorch(origin, content):
     beside = []
-    for key in ("state_dict", "model"):
+    # DINO keeps two networks, and evaluates the teacher.
+    for key in ("state_dict", "model", "teacher", "student"):
         if isinstance(content.get(key), collections.abc.Mapping):
             beside = [str(name) for name in content if name != key]
             content = content[key]

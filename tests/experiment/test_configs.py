@@ -32,6 +32,7 @@ CONFIGS = ROOT / "configs"
 NAMES = sorted(path.stem for path in CONFIGS.glob("*.py"))
 TRAIN_EXAMPLES = {
     "imagenet": 1_281_167,
+    "imagenet_vit_small": 1_281_167,
     "imagenet100": 126_689,
     "cifar10": 50_000,
     "cifar100": 50_000,
@@ -248,6 +249,21 @@ class TestOptimizer:
             optimizer.iterations.assign(step)
             assert_close(optimizer.learning_rate, rate, terms=10000)
 
+    def test_of_moco_v3(self):
+        """AdamW at 1.5e-4 for 256 examples, 40 epochs of warm-up, 300 in all; frozen patches."""
+        config, _ = of("imagenet_vit_small")
+        steps = TRAIN_EXAMPLES["imagenet_vit_small"] // 1024
+        optimizer = optimizer_of(config, steps)
+        assert isinstance(optimizer, keras.optimizers.AdamW)
+        assert optimizer.weight_decay == 0.1
+        for step, rate in {20 * steps: 3e-4, 40 * steps: 6e-4, 300 * steps: 0.0}.items():
+            optimizer.iterations.assign(step)
+            assert_close(optimizer.learning_rate, rate, terms=10000, at_least=6e-4)
+        encoder = build.encoder(config)
+        assert encoder.output_shape == (None, 384)
+        assert encoder.get_layer("block12_attention").num_heads == 12
+        assert not encoder.get_layer("patches").trainable
+
     @pytest.mark.parametrize(("parts", "steps"), [(4, 100), (16, 97), (1, 97)])
     def test_accumulated_gradients(self, parts, steps):
         """Scaling, warm-up and cosine are those of a run of as many updates of as many examples."""
@@ -302,7 +318,8 @@ class TestOptimizer:
 def rate_after(step, config, steps_per_epoch):
     """The learning rate that a config asks for: up in a line, then down along half a cosine."""
     settings = config.optimizer
-    factor = {"sqrt": math.sqrt(config.batch_size), "constant": 1.0}[settings.scaling]
+    batch = config.batch_size
+    factor = {"sqrt": math.sqrt(batch), "linear": batch / 256, "constant": 1.0}[settings.scaling]
     warmup = int(settings.warmup_epochs * steps_per_epoch)
     if step <= warmup:
         return settings.learning_rate * factor * step / warmup

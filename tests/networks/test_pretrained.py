@@ -426,7 +426,9 @@ def test_a_vision_transformer_of_moco_v3():
         f"{prefix}blocks.0.attn.qkv.weight": np.zeros((1152, 384)),
         f"{prefix}head.0.weight": np.zeros((4096, 384)),
     }
-    message = r"is a vision transformer \(it has module.base_encoder.cls_token\): only ResNets can"
+    message = (
+        r"is a vision transformer, which import_vit takes \(it has module.base_encoder.cls_tok"
+    )
     with pytest.raises(ValueError, match=message):
         import_resnet({"state_dict": arrays})
 

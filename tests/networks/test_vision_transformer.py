@@ -96,7 +96,10 @@ class Reference:
         return unit * self.weights[f"{layer}/gamma"] + self.weights[f"{layer}/beta"]
 
 
-@pytest.mark.parametrize(("size", "expected"), PARAMETERS.items())
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [pytest.param(*item, marks=AGAIN if item[0] == "base" else []) for item in PARAMETERS.items()],
+)
 def test_parameters_are_the_published_ones(size, expected):
     model = ViT(size)
     assert model.count_params() == expected
