@@ -233,6 +233,13 @@ class TestMeaning:
         return tpu_compiler.run_on_cpu(compiler, built, batches, CORES, folder)
 
 
+def test_constants_of_a_layer_are_arguments():
+    """As the mean and deviation of a Normalization are."""
+    mean = tf.constant([0.5, 0.25])
+    lowered = program.lower(lambda batch: batch["x"] - mean, {"x": tf.TensorSpec([4, 2])}, {}, 1)
+    assert lowered.state == [program.Argument("constant 1", (2,), "float32")]
+
+
 class TestRefusals:
     """What no TPU takes is refused, in the compiler's words."""
 

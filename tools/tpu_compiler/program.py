@@ -15,7 +15,7 @@ class Argument:
     """An array that a program takes.
 
     Attributes:
-        name: the key in the batch, or the path of the weight.
+        name: the key in the batch, the path of the weight, or "constant" with a number.
         shape, dtype: of the array, ints and a name.
         updated: whether the program gives it back changed.
     """
@@ -93,11 +93,15 @@ def _static(name, spec):
 
 
 def _state(concrete, names, variables, updated):
-    """The captured variables as `Argument`s, in the order of the parameters."""
+    """The captured variables and constants as `Argument`s, in the order of the parameters."""
     handles = concrete.captured_inputs
     offset = len(concrete.inputs) - len(handles)
     found = []
     for number, handle in enumerate(handles, start=offset):
+        if handle.dtype != tf.resource:
+            # An array of a layer, such as the means of a Normalization.
+            found.append(Argument(f"constant {number}", tuple(handle.shape), handle.dtype.name))
+            continue
         if id(handle) not in names:
             raise ValueError(f"the step reads {handle}, which is no weight of the model")
         path = names[id(handle)]
