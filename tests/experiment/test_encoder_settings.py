@@ -110,6 +110,7 @@ class TestOneClearLine:
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow(reason="two processes of the command")
 def test_of_the_command(tmp_path):
     """A function of one's own, from the folder where the command starts."""
     (tmp_path / "own_network.py").write_text(
