@@ -18,6 +18,7 @@ from tpu_compiler import figures, program, recipe, report
 from tpu_compiler.compiler import VERSIONS, Compiler, RefusedError
 from tpu_compiler.core import AbsentCores
 
+import sogclr_tf
 from sogclr_tf.experiment.config import config_of_file, recipe_path
 from sogclr_tf.losses.registry import losses_for
 from sogclr_tf.training.optimizers import optimizer_names
@@ -231,6 +232,13 @@ class TestMeaning:
         stream = built.prepare_dataset(equivalence.stream(name).stream(0)).take(self.STEPS)
         batches = list(stream.as_numpy_iterator())
         return tpu_compiler.run_on_cpu(compiler, built, batches, CORES, folder)
+
+
+def test_the_random_numbers_of_a_layer_are_state():
+    layers = [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dropout(0.5)]
+    model = sogclr_tf.SogCLR(keras.Sequential(layers), sogclr_tf.NTXentLoss())
+    model.compile("sgd")
+    assert [path for path in recipe.variables_of(model) if path.endswith("seed_generator_state")]
 
 
 def test_constants_of_a_layer_are_arguments():

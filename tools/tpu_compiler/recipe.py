@@ -104,8 +104,11 @@ def _batch(config, model):
 
 
 def variables_of(model: ContrastiveModel) -> dict[str, Any]:
-    """{path: tf.Variable} of all that a step may read: weights, slots, counters and metrics."""
-    owners = [model.optimizer.variables, model.weights, model.metrics_variables]
+    """{path: tf.Variable} of all that a step may read: weights, slots, counters and metrics.
+
+    And where the random numbers of layers stand.
+    """
+    owners = [model.optimizer.variables, model.variables, model.metrics_variables]
     probe = getattr(model, "probe", None)
     if probe is not None:
         owners.append(probe.optimizer.variables)
