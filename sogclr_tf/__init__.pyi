@@ -53,6 +53,7 @@ from .networks.resnet import ResNet as ResNet
 from .networks.resnet import small_resnet as small_resnet
 from .networks.text_encoder import TextEncoder as TextEncoder
 from .networks.text_encoder import vocabulary as vocabulary
+from .networks.vision_transformer import ViT as ViT
 from .training.callbacks import SaveCheckpoints as SaveCheckpoints
 from .training.checkpoint import Checkpoints as Checkpoints
 from .training.lars import LARS as LARS

@@ -15,8 +15,8 @@ from sogclr_tf.export.signatures import ServedModel
 def export_keras(model: keras.Model, path: str | os.PathLike) -> pathlib.Path:
     """Saves an encoder as a `.keras` file, whole or not at all; what was there is replaced.
 
-    `ResNet` and `small_resnet` are made of Keras's own layers: `keras.models.load_model` reads the
-    file without this package.
+    `ResNet`, `small_resnet` and `ViT` are made of Keras's own layers: `keras.models.load_model`
+    reads the file without this package.
 
     Args:
         model: as for `export_encoder`.

@@ -18,6 +18,7 @@ from typing import Any
 import keras
 
 from sogclr_tf.networks.image_format import check_channels_last
+from sogclr_tf.networks.input_normalization import normalized_images
 from sogclr_tf.networks.normalization import normalization as normalization_layer
 from sogclr_tf.networks.normalization import require_one_of
 
@@ -83,7 +84,7 @@ def ResNet(  # noqa: N802
     widths = [64 * width_multiplier * 2**stage for stage in range(4)]
     images = _image_input(input_shape)
     convolve = functools.partial(_convolve, normalization=normalization, padding=padding)
-    x = _normalized(images, input_normalization)
+    x = normalized_images(images, input_normalization)
     x = _stem(x, convolve, widths[0], stem, padding)
     x = _stages(x, functools.partial(block, convolve), widths, blocks)
     return keras.Model(images, _pool(x), name=name or f"resnet{depth}")
@@ -179,27 +180,6 @@ def _image_input(input_shape):
             "of which height and width may be None."
         )
     return keras.Input(tuple(input_shape), name="images")
-
-
-def _normalized(images, input_normalization):
-    if input_normalization is None:
-        return images
-    channels = images.shape[-1]
-    try:
-        mean, deviation = ([float(value) for value in values] for values in input_normalization)
-        valid = len(mean) == len(deviation) == channels and min(deviation) > 0
-    except (TypeError, ValueError):
-        valid = False
-    if not valid:
-        raise ValueError(
-            f"input_normalization is {input_normalization!r}; give (mean, deviation), "
-            f"{channels} floats each, deviations above 0."
-        )
-    variance = [value**2 for value in deviation]
-    # In float32, since 16 bits do not hold the 256 levels of a pixel.
-    return keras.layers.Normalization(
-        mean=mean, variance=variance, dtype="float32", name="normalization"
-    )(images)
 
 
 def _stem(x, convolve, width, stem, padding):

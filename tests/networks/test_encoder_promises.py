@@ -1,4 +1,4 @@
-"""What is promised of every encoder, on one of each kind: it trains, resumes, is saved and served."""
+"""What is promised of every encoder, on one of each kind: to train, resume, be saved and served."""
 
 import os
 import types
@@ -22,8 +22,8 @@ STEPS = EPOCHS * (N // BATCH)
 LABELS = np.arange(N) % 2
 # As additions behind a feature go.
 TERMS = 10_000
-# Their steps take 10 to 40 s to trace and their exports as long. Of the others of keras.applications
-# each has something that no other has.
+# Their steps take 10 to 40 s to trace and their exports as long; each of the families left has
+# something that no other has.
 LONG = set(FAMILIES) - {"convnext", "mobilenet", "mobilenet_v2", "mobilenet_v3", "vgg16"}
 ALL = os.environ.get("SOGCLR_TF_ALL_ENCODERS") == "1"
 CHOSEN = [name for name in ENCODERS if ALL or name not in LONG]
@@ -83,7 +83,7 @@ def test_fit(trained):
     assert [x.path for x in encoder.trainable_weights if not moved[id(x)]] == []
     frozen = [x for layer in encoder.layers if not layer.trainable for x in layer.weights]
     assert [x.path for x in frozen if moved[id(x)]] == []
-    assert bool(frozen) == (trained.name == "frozen")
+    assert bool(frozen) == (trained.name in ("frozen", "vit"))
 
 
 def test_a_resumed_training_ends_as_one_that_was_not_interrupted(trained):

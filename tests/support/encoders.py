@@ -3,9 +3,9 @@
 import functools
 
 import keras
+from support import applications
 
 import sogclr_tf
-from support import applications
 
 layers = keras.layers
 
@@ -65,6 +65,10 @@ def small_resnet():
     return sogclr_tf.small_resnet(widths=(8, 16), input_shape=(16, 16, 3))
 
 
+def vit(**options):
+    return sogclr_tf.ViT("tiny", patch_size=4, depth=2, input_shape=(16, 16, 3), **options)
+
+
 # {name: (function that builds it, side of its images, further arguments of `SogCLR`)}
 ENCODERS = {
     "own_function": (own_function, 16, {}),
@@ -73,6 +77,8 @@ ENCODERS = {
     "random_depth": (random_depth, 16, {"encoder_range": 255}),
     "small_resnet": (small_resnet, 16, {}),
     "resnet18": (resnet18, 16, {}),
+    "vit": (functools.partial(vit, freeze_patches=True), 16, {}),
+    "vit_mean": (functools.partial(vit, pooling="mean", positions="learned"), 16, {}),
 } | {
     family: (functools.partial(applications.of_family, family), size, {})
     for family, (_, _, size) in applications.FAMILIES.items()
