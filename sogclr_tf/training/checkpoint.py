@@ -55,8 +55,8 @@ class Checkpoints:
             raise ValueError(f"keep is {keep}: at least 1 checkpoint must be kept")
         if not model.built:
             raise ValueError(
-                f"the model '{model.name}' is not built, so that it has nothing to restore yet: "
-                "call model.build((None, height, width, channels)), of its images, before"
+                f"the model '{model.name}' is not built, so it has nothing to restore: call "
+                "model.build with the shape of its batches, as (None, height, width, channels)"
             )
         # Restoring fills variables, so the optimizer's must exist.
         with model.distribute_strategy.scope():
