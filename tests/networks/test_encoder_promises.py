@@ -137,6 +137,7 @@ def assert_served(model, images, features, folder):
     assert_close(serve(image_bytes=files)["features"], features, TERMS)
 
 
+@SLOW
 def test_of_an_export(trained, tmp_path):
     assert_served(trained.model, trained.images, trained.features, tmp_path)
 
