@@ -6,6 +6,7 @@ import pathlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -54,6 +55,15 @@ def folder_with(name):
     if not (folder / name).is_dir():
         pytest.skip(f"no {name} under {folder}: set SOGCLR_TF_DATA to a TFDS data_dir")
     return folder
+
+
+@pytest.fixture
+def bfloat16_policy():
+    """Networks that are built meanwhile compute in bfloat16."""
+    before = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
+    yield
+    keras.mixed_precision.set_dtype_policy(before)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,6 +6,7 @@ import os
 import pathlib
 import re
 import shutil
+from collections.abc import Iterable, Iterator
 
 import keras
 import tensorflow as tf
@@ -35,18 +36,28 @@ class Checkpoints:
                   callbacks=[SaveCheckpoints(checkpoints, every_steps=500)])
 
     The step is the position in the data too, as `Views` are a function of it. A checkpoint holds
-    values alone, so one that eight devices wrote restores on one, and the other way round. The
-    names of the examples whose rows the tables hold lie beside the checkpoints.
+    values alone, so one that eight devices wrote restores on one, and the other way round. Among
+    them is where the random numbers of layers such as `Dropout` stand. The names of the examples
+    whose rows the tables hold lie beside the checkpoints.
 
     Args:
         model: a `SogCLR` model, built and compiled.
         folder: where the checkpoints lie, on a local or mounted disk.
         keep: how many of the newest are kept; at least 1.
+
+    Raises:
+        ValueError: `keep` is less than 1, or the model is not built, as one with a subclassed
+            encoder that was never called.
     """
 
     def __init__(self, model: keras.Model, folder: str | os.PathLike, keep: int = 3) -> None:
         if keep < 1:
             raise ValueError(f"keep is {keep}: at least 1 checkpoint must be kept")
+        if not model.built:
+            raise ValueError(
+                f"the model '{model.name}' is not built, so it has nothing to restore: call "
+                "model.build with the shape of its batches, as (None, height, width, channels)"
+            )
         # Restoring fills variables, so the optimizer's must exist.
         with model.distribute_strategy.scope():
             model.optimizer.build(model.trainable_variables)
@@ -54,8 +65,10 @@ class Checkpoints:
         self._folder = pathlib.Path(folder)
         # The means of a part epoch, of which Keras tells tf.train nothing. Copies, because every
         # replica has a share of the metrics' own, which a chief could not read alone.
-        self._means = [tf.Variable(tf.zeros(m.shape, m.dtype)) for m in model.metrics_variables]
-        self._checkpoint = tf.train.Checkpoint(model=model, means=self._means)
+        self._means = _copies(model.metrics_variables)
+        # Nor does it of where the random numbers of layers stand.
+        self._seeds = _copies(_seed_states(model))
+        self._checkpoint = tf.train.Checkpoint(model=model, means=self._means, seeds=self._seeds)
         self._options = strategy.checkpoint_options(model.distribute_strategy)
         self._keep = keep
         self._saved_step: int | None = None
@@ -77,8 +90,8 @@ class Checkpoints:
                 "there when fit ended: SaveCheckpoints among its callbacks saves both",
                 step,
             )
-        for mean, metric in zip(self._means, self._model.metrics_variables, strict=True):
-            mean.assign(keras.ops.convert_to_numpy(metric))
+        for copy, variable in self._copied():
+            copy.assign(keras.ops.convert_to_numpy(variable))
         self._saved_step = step
         if strategy.is_chief(self._model.distribute_strategy):
             self._write(step)
@@ -118,7 +131,8 @@ class Checkpoints:
             ValueError: checkpoints exist, but none can be restored into this model; or several
                 workers found different ones.
         """
-        step = self._restore_newest(grow)
+        found = self._restore_newest(grow)
+        step = found or 0
         steps = strategy.from_all_workers(self._model.distribute_strategy, step)
         if len(set(steps)) > 1:
             strategy.part_from_workers(self._model.distribute_strategy)
@@ -127,16 +141,23 @@ class Checkpoints:
                 "same folder, on a disk that they share"
             )
         # After the agreement, because workers that disagree could not do this together.
-        for mean, metric in zip(self._means, self._model.metrics_variables, strict=True):
-            metric.assign(mean)
+        if found is not None:
+            for copy, variable in self._copied():
+                variable.assign(copy)
         return step
 
-    def _restore_newest(self, grow: Collection | None) -> int:
+    def _copied(self) -> Iterator[tuple[tf.Variable, keras.Variable]]:
+        """Each variable of the model that is saved as a copy, after that copy."""
+        model = self._model
+        yield from zip(self._means, model.metrics_variables, strict=True)
+        yield from zip(self._seeds, _seed_states(model), strict=True)
+
+    def _restore_newest(self, grow: Collection | None) -> int | None:
         failures = {}
         for path in self._newest_first():
             try:
                 with kept_examples.fitting(path, self._model, grow) as fitting:
-                    restored = self._checkpoint.restore(fitting, self._options)
+                    restored = self._held_by(fitting).restore(fitting, self._options)
                     restored.assert_existing_objects_matched()
             # A truncated file shows as IndexError, another model's as one of the rest.
             except (tf.errors.OpError, IndexError, AssertionError, ValueError) as error:
@@ -151,7 +172,20 @@ class Checkpoints:
                 f"no checkpoint in {self._folder} fits this model ({list(failures.values())[0]}): "
                 "choose another --workdir, or the config it was made with"
             )
-        return 0
+        return None
+
+    def _held_by(self, path: str) -> tf.train.Checkpoint:
+        """What to restore from a checkpoint: all, or all but the random numbers it says less of."""
+        keys = tf.train.load_checkpoint(path).get_variable_to_shape_map()
+        if sum(key.startswith("seeds/") for key in keys) == len(self._seeds):
+            return self._checkpoint
+        for copy, state in zip(self._seeds, _seed_states(self._model), strict=True):
+            copy.assign(keras.ops.convert_to_numpy(state))
+        _LOG.warning(
+            "the checkpoint does not say where the random numbers of the model's layers, as of "
+            "Dropout, stood: those begin anew, and the rest is restored"
+        )
+        return tf.train.Checkpoint(model=self._model, means=self._means)
 
     def _remember(self, path: str, grow: Collection | None) -> None:
         """Tells the model whose the rows of its tables are by now, and whether that is saved."""
@@ -216,6 +250,16 @@ class Checkpoints:
         """Removes what a failed save left, which would fill the disk further."""
         for path in [*self._folder.glob(f"step-{step}.*"), *self._folder.glob(f"step-{step}_*")]:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _seed_states(model: keras.Model) -> list[keras.Variable]:
+    """The variables that are neither weights nor metrics: those of layers' random generators."""
+    others = {id(variable) for variable in [*model.weights, *model.metrics_variables]}
+    return [variable for variable in model.variables if id(variable) not in others]
+
+
+def _copies(variables: Iterable[keras.Variable]) -> list[tf.Variable]:
+    return [tf.Variable(tf.zeros(variable.shape, variable.dtype)) for variable in variables]
 
 
 def _newest_first(folder: pathlib.Path) -> list[str]:

@@ -29,14 +29,6 @@ def network(request):
     return request.param, of_family(request.param)
 
 
-@pytest.fixture
-def bfloat16_policy():
-    before = keras.mixed_precision.dtype_policy()
-    keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
-    yield
-    keras.mixed_precision.set_dtype_policy(before)
-
-
 def module_of(name):
     return getattr(keras.applications, name).__module__.rpartition(".")[2]
 

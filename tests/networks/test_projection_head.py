@@ -7,14 +7,6 @@ from support.numerics import assert_close
 from sogclr_tf import projection_head
 
 
-@pytest.fixture
-def bfloat16_policy():
-    before = keras.mixed_precision.dtype_policy()
-    keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
-    yield
-    keras.mixed_precision.set_dtype_policy(before)
-
-
 def features(batch, width):
     return np.random.default_rng(0).normal(size=(batch, width)).astype("float32")
 

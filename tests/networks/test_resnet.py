@@ -20,14 +20,6 @@ TRAINABLE_PARAMETERS = {
 }
 
 
-@pytest.fixture
-def bfloat16_policy():
-    before = keras.mixed_precision.dtype_policy()
-    keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
-    yield
-    keras.mixed_precision.set_dtype_policy(before)
-
-
 def images(*shape):
     return np.random.default_rng(0).uniform(size=shape).astype("float32")
 

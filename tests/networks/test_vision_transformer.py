@@ -22,14 +22,6 @@ AGAIN = pytest.mark.slow(reason="the same on another value, traced anew")
 SMALL = {"patch_size": 4, "depth": 2, "input_shape": (8, 12, 3)}
 
 
-@pytest.fixture
-def bfloat16_policy():
-    before = keras.mixed_precision.dtype_policy()
-    keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
-    yield
-    keras.mixed_precision.set_dtype_policy(before)
-
-
 def images(*shape):
     return np.random.default_rng(0).uniform(size=shape).astype("float32")
 

@@ -233,6 +233,53 @@ class TestResume:
             model().fit(views(), initial_step=3, initial_epoch=1)
 
 
+def random_model(rates=(0.2, 0.4)):
+    """A model of which two layers draw random numbers."""
+    keras.utils.set_random_seed(0)
+    drop = [keras.layers.Dropout(rate) for rate in rates]
+    encoder = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), *drop])
+    built = sogclr_tf.SogCLR(encoder, sogclr_tf.NTXentLoss())
+    built.compile(keras.optimizers.SGD(0.01))
+    return built, [layer.seed_generator for layer in drop]
+
+
+class TestRandomNumbers:
+    """That a training with them ends alike is held in `networks/test_encoder_promises.py`."""
+
+    def draw(self, generators):
+        return [np.asarray(generator.next()).tolist() for generator in generators]
+
+    def test_go_on_where_they_were_saved(self, tmp_path):
+        built, generators = random_model()
+        self.draw(generators)
+        checkpoints = Checkpoints(built, tmp_path)
+        checkpoints.save()
+        want = self.draw(generators)
+        assert self.draw(generators) != want
+        assert checkpoints.restore() == 0
+        assert self.draw(generators) == want
+
+    def test_stay_where_nothing_is_restored(self, tmp_path):
+        built, generators = random_model()
+        other, same = random_model()
+        self.draw(generators + same)
+        assert Checkpoints(built, tmp_path).restore() == 0
+        assert self.draw(generators) == self.draw(same)
+
+    @pytest.mark.parametrize("rates", [(), (0.2,)])
+    def test_of_a_checkpoint_that_says_less_of_them(self, tmp_path, caplog, rates):
+        older, _ = random_model(rates)
+        older._trained_steps.assign(7)
+        older.projector.weights[0].assign_add(older.projector.weights[0])
+        Checkpoints(older, tmp_path).save()
+        built, generators = random_model()
+        _, same = random_model()
+        assert Checkpoints(built, tmp_path).restore() == 7
+        assert caplog.text.count("does not say where the random numbers of the model's layers") == 1
+        assert self.draw(generators) == self.draw(same)
+        assert_same([older.projector.weights[0]], [built.projector.weights[0]])
+
+
 class TestSignals:
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
     @pytest.mark.parametrize("step", [2, STEPS])
@@ -348,6 +395,24 @@ class TestFaults:
     def test_another_network_is_refused(self, one_epoch):
         with pytest.raises(ValueError, match="no checkpoint in .* fits this model .*shape"):
             Checkpoints(model(width=7), one_epoch).restore()
+
+    def test_a_model_that_is_not_built(self, tmp_path):
+        class Encoder(keras.Model):
+            def __init__(self):
+                super().__init__()
+                self.dense = keras.layers.Dense(4)
+
+            def call(self, images):
+                return self.dense(keras.ops.reshape(images, (-1, 192)))
+
+        unbuilt = sogclr_tf.SogCLR(Encoder(), sogclr_tf.NTXentLoss())
+        unbuilt.compile(keras.optimizers.SGD(0.01))
+        with pytest.raises(
+            ValueError, match=r"'sogclr' is not built.* call model.build with .*\(None, h"
+        ):
+            Checkpoints(unbuilt, tmp_path)
+        unbuilt.build((None, 8, 8, 3))
+        assert Checkpoints(unbuilt, tmp_path).restore() == 0
 
     def test_keep_of_nothing(self, tmp_path):
         with pytest.raises(ValueError, match="keep is 0: at least 1 checkpoint must be kept"):
