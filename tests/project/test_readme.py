@@ -17,6 +17,7 @@ from support.paths import ROOT
 
 import sogclr_tf
 from sogclr_tf.experiment.config import default_config, flat_keys
+from sogclr_tf.networks.encoders import encoder_names, encoder_options
 
 README = (ROOT / "README.md").read_text()
 METHOD = (ROOT / "docs" / "method.md").read_text()
@@ -167,7 +168,11 @@ def test_augmentations(tmp_path):
 
 
 def test_keys_in_commands_exist():
-    known = set(flat_keys(default_config())) | {"encoder.widths", "encoder.stem"}
+    known = set(flat_keys(default_config()))
+    for name in encoder_names():
+        known |= {f"encoder.{option}" for option in encoder_options(name) or ()}
+    # Of the function that docs/encoders.md shows, and of any.
+    known |= {"encoder.width", "encoder.KEY"}
     for page in (README, *GUIDES):
         for key in re.findall(r"--config\.([\w.]+)=", page):
             assert key in known, key
