@@ -63,6 +63,7 @@ def warned(caplog):
 
 
 class TestFit:
+    @pytest.mark.slow(reason="traces a step of many updates")
     def test_an_update_is_by_the_mean_gradient_of_its_parts(self, built, data):
         """Each part moves the rows of its own examples, once; the weights move with the last."""
         still, log_u, gradients = by_hand(data)
