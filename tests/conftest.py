@@ -20,10 +20,14 @@ tf.config.set_logical_device_configuration(
 
 
 def pytest_collection_modifyitems(config, items):
-    """Of the slow part files with few tests first, because these take longest each."""
+    """Of the slow part files with few tests first, because these take longest each.
+
+    And those of every encoder, which are many and long.
+    """
     if config.option.markexpr == "slow":
         tests_of = collections.Counter(item.path for item in items if "slow" in item.keywords)
-        items.sort(key=lambda item: tests_of[item.path])
+        many_and_long = "test_encoder_promises.py"
+        items.sort(key=lambda item: (item.path.name != many_and_long, tests_of[item.path]))
 
 
 @pytest.fixture(scope="session")

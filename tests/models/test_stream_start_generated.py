@@ -246,11 +246,11 @@ def run(make_stream, history):
             getattr(running, name)(*arguments)
 
 
-@generated(75)
+@generated(40)
 def test_every_step_of_arrays_sees_what_is_promised(history):
     run(stream, history)
 
 
-@generated(25)
+@generated(14)
 def test_every_step_of_a_folder_sees_what_is_promised(history):
     run(folder_stream, history)

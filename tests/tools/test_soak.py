@@ -9,12 +9,13 @@ from support.paths import ROOT
 SOAK = ROOT / "tools" / "soak.py"
 
 
-@pytest.mark.slow(reason="a training that is killed twice, and one that is not")
+@pytest.mark.slow(reason="a training that is killed, and one that is not")
 @pytest.mark.parametrize(
-    "options", [[], ["--strategy=mirrored", "--devices=2"]], ids=["one", "mirrored"]
+    ("kills", "options"),
+    [(2, []), (1, ["--strategy=mirrored", "--devices=2"])],
+    ids=["one", "mirrored"],
 )
-def test_nothing_is_lost_by_killing(options, tmp_path):
-    kills = 2
+def test_nothing_is_lost_by_killing(kills, options, tmp_path):
     process = subprocess.run(
         [sys.executable, str(SOAK), f"--kills={kills}", "--seed=1", *options],
         cwd=tmp_path,
