@@ -184,7 +184,11 @@ def _white(images: tf.Tensor) -> float:
 @functools.cache
 def _compiled(policy: Policy, white: float, dtype: tf.DType) -> Callable:
     def finish_one(image, row):
-        finished = _finish_one(tf.clip_by_value(image / white, 0.0, 1.0), row, policy)
+        image = tf.clip_by_value(image, 0.0, white)
+        if dtype == tf.uint8:
+            # So that a device can be sent bytes, and goes on from the same numbers.
+            image = tf.floor(image + 0.5)
+        finished = _finish_one(image / white, row, policy)
         return tf.cast(finished * 255 + 0.5, dtype) if dtype == tf.uint8 else finished
 
     @tf.function(jit_compile=True, autograph=False)

@@ -200,7 +200,7 @@ def test_an_encoder_of_another_size_names_both_ways_out():
 
 
 class TestSquares:
-    """Squares as before there were rectangles, computed by version 0.2.0 of this package."""
+    """Squares as before there were rectangles, but for the rounding of crops to 8 bits."""
 
     POLICY = Policy(8, jitter=0.9, grayscale=0.4, blur=0.5, solarize=0.4)
 
