@@ -1,4 +1,5 @@
 from .data.evaluation_images import evaluation_set as evaluation_set
+from .data.finishing import finished as finished
 from .data.image_ops import adjust_hsv_in_yiq as adjust_hsv_in_yiq
 from .data.image_ops import gaussian_filter2d as gaussian_filter2d
 from .data.image_text import training_pairs as training_pairs

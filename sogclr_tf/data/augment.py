@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from sogclr_tf.data import color, randomness
+from sogclr_tf.data import changes, color, randomness
 from sogclr_tf.data.policies import Policy
 from sogclr_tf.data.view_size import Size, height_and_width
 
@@ -109,6 +109,21 @@ def views(
     resized = _resize(crops, policy.image_size, most_pixels)
     dtype = tf.uint8 if crops[0].dtype == tf.uint8 else tf.float32
     return finish(resized, rows, policy, _white(crops[0]), dtype)
+
+
+def resized(
+    crops: Sequence[tf.Tensor], policy: Policy, most_pixels: int | None = None
+) -> tf.Tensor:
+    """What `views` finishes: cropped images resized, nothing else.
+
+    Args:
+        crops, policy, most_pixels: as for `views`.
+
+    Returns:
+        [n, height, width, C], uint8 or float32 in 0..1 as the images.
+    """
+    images = tf.clip_by_value(_resize(crops, policy.image_size, most_pixels), 0.0, _white(crops[0]))
+    return tf.cast(images + 0.5, tf.uint8) if crops[0].dtype == tf.uint8 else images
 
 
 def finish(
@@ -215,9 +230,11 @@ def _finish_one(image: tf.Tensor, row: tf.Tensor, policy: Policy) -> tf.Tensor:
     planes = tf.stack(tf.unstack(image, axis=2))
     planes = sometimes("flip", lambda planes: tf.reverse(planes, [2]), planes)
     if policy.strength:
-        planes = sometimes("jitter", lambda planes: color.jitter(planes, draw, policy), planes)
+        planes = sometimes(
+            "jitter", lambda planes: color.jitter(planes, changes.jitter(draw, policy)), planes
+        )
     planes = sometimes("grayscale", color.to_grayscale, planes)
-    planes = sometimes("blur", lambda planes: color.blur(planes, 0.1 + 1.9 * draw["sigma"]), planes)
+    planes = sometimes("blur", lambda planes: color.blur(planes, changes.sigma(draw)), planes)
     planes = sometimes("solarize", color.solarize, planes)
     # Rounding may have led just out of 0..1.
     return tf.clip_by_value(tf.stack(tf.unstack(planes), axis=2), 0.0, 1.0)

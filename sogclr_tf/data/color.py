@@ -1,6 +1,7 @@
-"""Changes of one image's colors, as XLA compiles them: of planes float32 [C, H, W] in 0..1.
+"""Changes of colors, as XLA compiles them: of planes float32 [C, ..., H, W] in 0..1.
 
-The planes lie apart because XLA is slower with interleaved colors.
+The planes lie apart because XLA is slower with interleaved colors. Of several images the numbers
+that change them are [..., 1, 1].
 """
 
 import functools
@@ -8,51 +9,47 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from sogclr_tf.data.policies import Policy
 
-
-def jitter(planes: tf.Tensor, draw: dict[str, tf.Tensor], policy: Policy) -> tf.Tensor:
+def jitter(planes: tf.Tensor, change: dict[str, tf.Tensor]) -> tf.Tensor:
     """Brightness, contrast, saturation and hue of one image, in the order that it drew.
 
-    Of planes that are not 3 the latter two stay as they are.
+    Args:
+        planes: float32 [C, H, W] in 0..1.
+        change: as `changes.jitter` gives it for one image.
     """
-    reaches = {"brightness": 0.8, "contrast": 0.8, "saturation": policy.saturation}
-    factor = {
-        name: tf.maximum(1 + reach * policy.strength * (2 * draw[name] - 1), 0.0)
-        for name, reach in reaches.items()
-    }
-    turn = policy.hue * policy.strength * (2 * draw["hue"] - 1)
-    colored = planes.shape[0] == 3
-    order = tf.argsort(draw["order"])
 
-    def change(position, planes):
-        changed = tf.switch_case(
-            order[position],
-            [
-                lambda: planes * factor["brightness"],
-                lambda: _contrast(planes, factor["contrast"]),
-                lambda: _saturation(planes, factor["saturation"]) if colored else planes,
-                lambda: _hue(planes, turn) if colored else planes,
-            ],
+    def changed(position, planes):
+        done = tf.switch_case(
+            change["order"][position],
+            [lambda operation=operation: operation(planes, change) for operation in JITTER],
         )
-        return position + 1, tf.clip_by_value(changed, 0.0, 1.0)
+        return position + 1, tf.clip_by_value(done, 0.0, 1.0)
 
-    return tf.while_loop(lambda position, _: position < 4, change, (0, planes))[1]
-
-
-def _contrast(planes: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
-    mean = tf.reduce_mean(planes, axis=[1, 2], keepdims=True)
-    return mean + (planes - mean) * factor
+    return tf.while_loop(lambda position, _: position < 4, changed, (0, planes))[1]
 
 
-def _saturation(planes: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+def _brightness(planes: tf.Tensor, change: dict[str, tf.Tensor]) -> tf.Tensor:
+    return planes * change["brightness"]
+
+
+def _contrast(planes: tf.Tensor, change: dict[str, tf.Tensor]) -> tf.Tensor:
+    mean = tf.reduce_mean(planes, axis=[-2, -1], keepdims=True)
+    return mean + (planes - mean) * change["contrast"]
+
+
+def _saturation(planes: tf.Tensor, change: dict[str, tf.Tensor]) -> tf.Tensor:
     """Scales the saturation of HSV, to 1 at most: moves all but the greatest away from it."""
+    if planes.shape[0] != 3:
+        return planes
     value, chroma = _value_and_chroma(planes)
-    return value - (value - planes) * tf.minimum(factor, tf.math.divide_no_nan(value, chroma))
+    most = tf.math.divide_no_nan(value, chroma)
+    return value - (value - planes) * tf.minimum(change["saturation"], most)
 
 
-def _hue(planes: tf.Tensor, turn: tf.Tensor) -> tf.Tensor:
+def _hue(planes: tf.Tensor, change: dict[str, tf.Tensor]) -> tf.Tensor:
     """Turns the hue of HSV by a share of the circle."""
+    if planes.shape[0] != 3:
+        return planes
     value, chroma = _value_and_chroma(planes)
     red, green, blue = tf.unstack(planes)
     hue = tf.where(
@@ -60,11 +57,15 @@ def _hue(planes: tf.Tensor, turn: tf.Tensor) -> tf.Tensor:
         green - blue,
         tf.where(green >= value, 2 * chroma + blue - red, 4 * chroma + red - green),
     )
-    hue = turn + tf.math.divide_no_nan(hue, 6 * chroma)
+    hue = change["hue"] + tf.math.divide_no_nan(hue, 6 * chroma)
     # A color is full within a sixth of the circle from its own hue, and gone a third away from it.
-    away = hue - tf.reshape([0.0, 1 / 3, 2 / 3], [3, 1, 1])
+    away = hue - tf.reshape([0.0, 1 / 3, 2 / 3], [3] + [1] * hue.shape.rank)
     away = tf.abs(away - tf.round(away))
     return value - chroma * tf.clip_by_value(6 * away - 1, 0.0, 1.0)
+
+
+# In the order of the numbers that stand for them.
+JITTER = (_brightness, _contrast, _saturation, _hue)
 
 
 def _value_and_chroma(planes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -81,9 +82,14 @@ def solarize(planes: tf.Tensor) -> tf.Tensor:
     return tf.where(planes < 0.5, planes, 1 - planes)
 
 
+def blur_radius(height: int, width: int) -> int:
+    """Pixels to each side that a blur takes in: its window is a tenth of the shorter side."""
+    return max(1, min(height, width) // 20)
+
+
 def blur(planes: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:
     """Gaussian blur over a tenth of the shorter side, borders mirrored."""
-    radius = max(1, min(planes.shape[1:]) // 20)
+    radius = blur_radius(*planes.shape[1:])
     offsets = tf.range(-radius, radius + 1, dtype=tf.float32)
     weights = tf.exp(-tf.square(offsets / sigma) / 2)
     weights = tf.unstack(weights / tf.reduce_sum(weights))

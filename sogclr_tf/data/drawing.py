@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from sogclr_tf.data import augment, randomness
+from sogclr_tf.data.changes import changes
 from sogclr_tf.data.policies import Policy
 from sogclr_tf.data.sources.base import Source
 
@@ -20,10 +21,20 @@ class Drawer:
         source: whose examples they are, with "image", "index" and "epoch".
         policies: of each view, a `Policy` or a function (image, seed) -> view.
         seed: int in [0, 2**31).
+        finish: whether to finish views here; else they are cropped and resized, and `changes` says
+            what is left to do.
     """
 
-    def __init__(self, source: Source, policies: Sequence[Policy | Callable], seed: int) -> None:
+    def __init__(
+        self,
+        source: Source,
+        policies: Sequence[Policy | Callable],
+        seed: int,
+        *,
+        finish: bool = True,
+    ) -> None:
         self._source, self._policies, self._seed = source, tuple(policies), seed
+        self._finish = finish
 
     @property
     def together(self) -> int:
@@ -54,7 +65,7 @@ class Drawer:
         for place, policy in enumerate(self._policies):
             boxes = tf.unstack(augment.crop_boxes(shapes, rows[:, place], policy))  # type: ignore[arg-type]
             crops = [augment.part(image, box) for image, box in zip(images, boxes, strict=True)]
-            views.append(augment.views(crops, rows[:, place], policy, self._pixels))  # type: ignore[arg-type]
+            views.append(self._made(crops, rows[:, place], policy))  # type: ignore[arg-type]
         return views
 
     def views(self, example: dict) -> list[tf.Tensor]:
@@ -81,9 +92,21 @@ class Drawer:
             if callable(policy):
                 views.append(self._own_view(policy, crop, seeds[place]))
             else:
-                row = rows[place : place + 1]
-                views.append(augment.views([crop], row, policy, self._pixels)[0])
+                views.append(self._made([crop], rows[place : place + 1], policy)[0])
         return views
+
+    def changes(self, examples: dict) -> list[tf.Tensor]:
+        """Of each view what `finishing` is to change: float32 [12], or [n, 12] of a batch."""
+        rows = randomness.draws(self._seed, examples["epoch"], examples["index"])
+        return [
+            changes(rows[..., place, :], policy)  # type: ignore[arg-type]
+            for place, policy in enumerate(self._policies)
+        ]
+
+    def _made(self, crops: list[tf.Tensor], rows: tf.Tensor, policy: Policy) -> tf.Tensor:
+        if self._finish:
+            return augment.views(crops, rows, policy, self._pixels)
+        return augment.resized(crops, policy, self._pixels)
 
     def _sized(self, image: tf.Tensor) -> tf.Tensor:
         """An image of a source whose images all have one size, with that size known."""

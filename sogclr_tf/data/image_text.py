@@ -4,8 +4,9 @@ Any tf.data.Dataset whose elements are batches
 
     {"image": uint8 or float in 0..1 [B, H, W, C], "text": string [B], "index": int [B]}
 
-trains a `TwoTowerSogCLR` model; further keys are ignored. "text" may hold token ids int [B, L]
-instead, for a text encoder without a tokenizer. Index i must always mean the same pair, and lie in
+trains a `TwoTowerSogCLR` model; "image_changes" are what the model finishes the views by (see
+`finishing`), and further keys are ignored. "text" may hold token ids int [B, L] instead, for a text
+encoder without a tokenizer. Index i must always mean the same pair, and lie in
 [0, num_examples). `training_pairs` makes such a stream from images and texts.
 """
 
@@ -47,6 +48,7 @@ def training_pairs(
     seed: int = 0,
     channels: int | None = None,
     value_range: ValueRange | None = None,
+    finish: str = "host",
 ) -> ImageTextPairs:
     """The training stream of images with a text each.
 
@@ -60,7 +62,7 @@ def training_pairs(
         policy: `sogclr_tf.Policy` of the view. Default: a mild one, which leaves most of
             the image and its colors as the text describes them.
         seed: int in [0, 2**31), of the order and of every random choice.
-        channels, value_range: as for `sogclr_tf.training_views`.
+        channels, value_range, finish: as for `sogclr_tf.training_views`.
 
     Returns:
         `ImageTextPairs`.
@@ -93,7 +95,10 @@ def training_pairs(
             policy = dataclasses.replace(policy, saturation=0.0, hue=0.0)
     stream_arguments.check_batch(source, batch_size, seed)
     stream_arguments.check_policy(policy, source)
-    return ImageTextPairs(source=source, batch_size=int(batch_size), policy=policy, seed=int(seed))
+    stream_arguments.check_finish(finish, (policy,))
+    return ImageTextPairs(
+        source=source, batch_size=int(batch_size), policy=policy, seed=int(seed), finish=finish
+    )
 
 
 def mild(size: Size) -> Policy:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from sogclr_tf.data.finishing import finished
 from sogclr_tf.data.policies import Policy
 from sogclr_tf.data.stream import Stream
 
@@ -20,6 +21,8 @@ class SingleViewStream(Stream):
     """
 
     policy: Policy | Callable
+
+    view_keys = ("image",)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -38,4 +41,4 @@ class SingleViewStream(Stream):
     def _views_of(self, examples: tf.data.Dataset, epoch: int, count: int) -> list:
         number = tf.constant(epoch, tf.int64)
         views = examples.map(lambda example: self._views({**example, "epoch": number}))
-        return list(next(iter(views.batch(count)))["image"].numpy())
+        return list(finished(next(iter(views.batch(count))))["image"].numpy())

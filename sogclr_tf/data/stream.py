@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import tensorflow as tf
 
-from sogclr_tf.data import data_service, pixel_range
+from sogclr_tf.data import data_service, finishing, pixel_range
 from sogclr_tf.data.drawing import Drawer
 from sogclr_tf.data.policies import Policy
 from sogclr_tf.data.sources.base import Source
@@ -23,22 +23,26 @@ class Stream:
     threads and the step at which the stream starts change nothing. The last examples of an epoch
     that fill no batch are left out, others each time.
 
-    A subclass gives `keys`, `columns`, `policies` and `_batch`.
+    A subclass gives `keys`, `view_keys`, `columns`, `policies` and `_batch`.
 
     Attributes:
         source: the examples.
         batch_size: B, over all replicas.
         seed: int in [0, 2**31).
         service: address of a tf.data service whose workers make the views; None for this process.
+        finish: where views are finished: "host", or "device", as `finishing` says.
         keys: what a batch must hold.
+        view_keys: which of these are views, in the order of `policies`.
     """
 
     source: Source
     batch_size: int
     seed: int = 0
     service: str | None = None
+    finish: str = "host"
 
     keys: ClassVar[tuple[str, ...]] = ()
+    view_keys: ClassVar[tuple[str, ...]] = ()
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -188,18 +192,25 @@ class Stream:
         stream = examples.map(drawer.decoded, tf.data.AUTOTUNE, deterministic=True)
         stream = stream.batch(drawer.together, drop_remainder=True)
         stream = stream.map(
-            lambda examples: self._batch(drawer.views_together(examples), examples),
+            lambda examples: self._with_changes(drawer.views_together(examples), examples),
             tf.data.AUTOTUNE,
             deterministic=True,
         )
         return stream.rebatch(rows, drop_remainder=True)
 
     def _views(self, example: dict) -> dict:
-        return self._batch(self._drawer.views(example), example)
+        return self._with_changes(self._drawer.views(example), example)
+
+    def _with_changes(self, views: list, examples: dict) -> dict:
+        batch = self._batch(views, examples)
+        if self.finish == "device":
+            keys = map(finishing.key_of, self.view_keys)
+            batch.update(zip(keys, self._drawer.changes(examples), strict=True))
+        return batch
 
     @property
     def _drawer(self) -> Drawer:
-        return Drawer(self.source, self.policies, self.seed)
+        return Drawer(self.source, self.policies, self.seed, finish=self.finish == "host")
 
 
 def _by_example() -> tf.data.Options:

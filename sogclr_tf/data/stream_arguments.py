@@ -1,7 +1,7 @@
 """Checks of what a training stream is made of, before anything is read."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -59,6 +59,19 @@ def check_policy(policy: Any, source: Source) -> None:
         )
     else:
         policy.check_channels(source.pixel_format.channels, source.name)
+
+
+def check_finish(finish: str, policies: Sequence[Policy | Callable]) -> None:
+    """Raises ValueError unless views of these policies can be finished where `finish` says."""
+    if finish not in ("host", "device"):
+        raise ValueError(f"finish is {finish!r}: expected 'host' or 'device'")
+    own = [policy for policy in policies if callable(policy)]
+    if finish == "device" and own:
+        name = getattr(own[0], "__name__", repr(own[0]))
+        raise ValueError(
+            f"finish is 'device', but {name} is a function, which the host alone can call: pass a "
+            "sogclr_tf.Policy, or leave finish out"
+        )
 
 
 def default_side(source: Source) -> int:

@@ -22,6 +22,7 @@ def training_views(
     value_range: ValueRange | None = None,
     on_error: str = "raise",
     service: str | None = None,
+    finish: str = "host",
 ) -> Views:
     """The training stream of a collection of images.
 
@@ -63,6 +64,13 @@ def training_views(
             are to make the views. They need to reach the images by the same paths. Views and
             indices stay what they are without it; the order in which they come, and which examples
             fill no batch, are then not the same in every run.
+        finish: where the views are finished, after they were cropped and resized. "host": here.
+            "device": by the step of `SogCLR`, which flips, changes colors, blurs and solarizes a
+            batch at once on the device that trains, and relieves the processor of most of its work:
+            for GPUs and TPUs that wait for images. A batch then has views that are cropped and
+            resized alone, and "view_a_changes" and "view_b_changes", by which
+            `sogclr_tf.finished(batch)` finishes them in a step of your own. The same views, within
+            a level of 8 bits.
 
     Returns:
         `Views`.
@@ -78,6 +86,7 @@ def training_views(
     )
     stream_arguments.check_batch(source, batch_size, seed)
     policy_a, policy_b = _pair(policy, policy_b, source)
+    stream_arguments.check_finish(finish, (policy_a, policy_b))
     if service:
         data_service.check_address(service)
         data_service.check_source(source)
@@ -88,6 +97,7 @@ def training_views(
         policy_b=policy_b,
         seed=int(seed),
         service=service or None,
+        finish=finish,
     )
 
 

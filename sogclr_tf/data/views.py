@@ -4,7 +4,8 @@ Any tf.data.Dataset whose elements are batches
 
     {"view_a": uint8 or float in 0..1 [B, H, W, C], "view_b": the same, "index": int [B]}
 
-trains a `SogCLR` model; "label" int [B] teaches its probe, if it has one, and further keys are
+trains a `SogCLR` model; "label" int [B] teaches its probe, if it has one; "view_a_changes" and
+"view_b_changes" are what the model finishes the views by (see `finishing`), and further keys are
 ignored. Index i must always mean the same example, and lie in [0, num_examples). A batch holds
 at least 2 examples, and as many for each replica. `training_views` makes such a stream from images.
 """
@@ -14,6 +15,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from sogclr_tf.data.finishing import finished
 from sogclr_tf.data.policies import Policy
 from sogclr_tf.data.stream import Stream
 
@@ -34,6 +36,7 @@ class Views(Stream):
     policy_b: Policy | Callable
 
     keys = ("view_a", "view_b", "index")
+    view_keys = ("view_a", "view_b")
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -48,5 +51,5 @@ class Views(Stream):
         return {"view_a": views[0], "view_b": views[1], **others}
 
     def _two_views(self, examples: tf.data.Dataset, count: int) -> tuple[list, list]:
-        batch = next(iter(examples.map(self._views).batch(count)))
+        batch = finished(next(iter(examples.map(self._views).batch(count))))
         return list(batch["view_a"].numpy()), list(batch["view_b"].numpy())

@@ -23,7 +23,7 @@ from sogclr_tf.networks.projection_head import linear_projector, projection_head
 from sogclr_tf.networks.text_encoder import TextEncoder
 from sogclr_tf.training.optimizers import build_optimizer
 from sogclr_tf.training.schedules import scaled_learning_rate, warmup_cosine
-from sogclr_tf.training.strategy import jit_compile
+from sogclr_tf.training.strategy import has_accelerator, jit_compile
 
 _PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
@@ -44,6 +44,13 @@ def policies(config: ConfigDict) -> tuple[Policy, Policy]:
     policy = Policy(size=config.data.image_size, **config.augment)
     of_b = {key: value for key, value in config.augment_b.items() if value is not None}
     return policy, dataclasses.replace(policy, **of_b)
+
+
+def finish(config: ConfigDict) -> str:
+    """Where views are finished, "host" or "device"; for "auto" where there is an accelerator."""
+    if config.data.finish != "auto":
+        return config.data.finish
+    return "device" if has_accelerator() else "host"
 
 
 def encoder(config: ConfigDict) -> keras.Model:

@@ -14,6 +14,7 @@ from sogclr_tf.experiment.size_field import size_field
 # What a later command may set otherwise, because it does not shape the training.
 FREE_KEYS = (
     "data.data_dir",
+    "data.finish",
     "data.test_split",
     "checkpoint",
     "monitor.data.data_dir",
@@ -93,6 +94,7 @@ def _data() -> dict:
         "text": "",  # the feature or column that holds each image's text; empty: images alone
         "on_error": "raise",  # at an image that cannot be decoded; or skip it
         "service": "",  # grpc://HOST:PORT of a tf.data service; empty: none
+        "finish": "auto",  # where views are flipped and colored: host, device; auto: GPU or TPU
         "train_split": "train",
         "test_split": "test",
         "image_size": size_field(32),  # of a view: its side in pixels, or (height, width)

@@ -9,7 +9,8 @@ from sogclr_tf.data.view_size import height_and_width
 def check_values(config: ConfigDict) -> None:
     """Raises ValueError where the size, channels or values of images are none.
 
-    And where a batch or an update has no such parts, or a share is out of range.
+    And where a batch or an update has no such parts, a share is out of range, or views cannot be
+    finished at such a place.
 
     Args:
         config: one with all keys of the schema.
@@ -17,6 +18,8 @@ def check_values(config: ConfigDict) -> None:
     height_and_width(config.data.image_size, "data.image_size")
     channels = checked_channels(config.data.channels)
     checked_range(config.data.value_range)
+    if config.data.finish not in ("auto", "host", "device"):
+        raise ValueError(f"data.finish is {config.data.finish!r}: expected auto, host or device")
     bands = config.report.bands
     if bands and (len(bands) not in (1, 3) or not all(0 <= band < channels for band in bands)):
         raise ValueError(

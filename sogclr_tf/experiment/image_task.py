@@ -54,6 +54,7 @@ class ImageTask(Task):
             policy_b=policy_b,
             seed=self.config.seed,
             service=self.config.data.service,
+            finish=build.finish(self.config),
         )
 
     @property

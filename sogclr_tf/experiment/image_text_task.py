@@ -43,6 +43,7 @@ class ImageTextTask(Task):
             batch_size=self.config.batch_size,
             policy=Policy(size=self.config.data.image_size, **self.config.augment),
             seed=self.config.seed,
+            finish=build.finish(self.config),
         )
 
     def _split(self, split: str) -> Source:

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from sogclr_tf.data import augment
+from sogclr_tf.data.finishing import finished_view
 from sogclr_tf.losses.base import ContrastiveLoss
 from sogclr_tf.models import encoder_checks, input_checks, unit_range
 from sogclr_tf.models.contrastive import ContrastiveModel
@@ -160,7 +161,8 @@ class TwoTowerSogCLR(ContrastiveModel):
     def encode_batch(
         self, batch: dict[str, tf.Tensor], training: bool = False
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        features = self.image_encoder(augment.as_float(batch["image"]), training=training)
+        images = augment.as_float(finished_view(batch, "image"))
+        features = self.image_encoder(images, training=training)
         a = self.image_projector(features, training=training)
         return features, a, self._project_tokens(batch["text"], training=training)
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from sogclr_tf.data.finishing import key_of
 from sogclr_tf.training import strategy
 
 
@@ -117,7 +118,9 @@ def _part_of(model: Any, batch: dict, number: int | tf.Tensor) -> dict[str, tf.T
     numbers = number, _part_of_b(model, number)
     return {
         key: _rows(batch[key], of, model.chunks)
-        for key, of in zip(model.batch_spec.checks, numbers, strict=True)
+        for side, of in zip(model.batch_spec.checks, numbers, strict=True)
+        for key in (side, key_of(side))
+        if key in batch
     }
 
 

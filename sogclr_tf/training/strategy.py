@@ -64,6 +64,11 @@ def jit_compile(strategy: tf.distribute.Strategy) -> str | bool:
     return "auto" if strategy.num_replicas_in_sync == 1 and not _is_tpu(strategy) else False
 
 
+def has_accelerator() -> bool:
+    """Whether there is a GPU or a TPU, which then trains under every strategy."""
+    return any(tf.config.list_logical_devices(kind) for kind in ("GPU", "TPU"))
+
+
 def may_loop() -> bool:
     """Whether the step at hand may hold a loop with updates of variables and exchanges in it.
 

@@ -91,15 +91,20 @@ def step_of(
 
 
 def _batch(config, model):
-    """The specs of a batch, as the command's stream gives them."""
+    """The specs of a batch, as the command's stream gives them on a TPU."""
     size = config.batch_size
     images = np.zeros((size, _SIDE, _SIDE, 3), np.uint8)
     policy, policy_b = build.policies(config)
+    finish = "host" if config.data.finish == "host" else "device"
     if has_texts(config):
-        stream = sogclr_tf.training_pairs(images, ["word"] * size, batch_size=size, policy=policy)
+        stream = sogclr_tf.training_pairs(
+            images, ["word"] * size, batch_size=size, policy=policy, finish=finish
+        )
     else:
         source = sogclr_tf.ArraySource(images, np.zeros(size, np.int64))
-        stream = sogclr_tf.training_views(source, batch_size=size, policy=policy, policy_b=policy_b)
+        stream = sogclr_tf.training_views(
+            source, batch_size=size, policy=policy, policy_b=policy_b, finish=finish
+        )
     return model.prepare_dataset(stream.stream(0)).element_spec
 
 
