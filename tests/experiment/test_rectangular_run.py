@@ -1,4 +1,4 @@
-"""A run of the command whose views are no squares: every step takes them."""
+"""A run of the command whose views are no squares and finished by the step: all takes them."""
 
 import json
 
@@ -23,7 +23,8 @@ def run(tmp_path_factory):
     cwd = tmp_path_factory.mktemp("run")
     process = command(
         *(*SMALL, "--workdir=wide", "--config.data.image_size=(16,32)"),
-        *("--config.augment.blur=0.5", "--config.monitor.every_epochs=1"),
+        *("--config.augment.blur=0.5", "--config.data.finish=device"),
+        "--config.monitor.every_epochs=1",
         *("--config.evaluation.linear=sgd", "--config.evaluation.linear_epochs=2"),
         *("--config.evaluation.fine_tune=(20,)", "--config.export.tflite=True"),
         cwd=cwd,

@@ -13,6 +13,7 @@ fails.
 """
 
 import argparse
+import dataclasses
 import os
 import pathlib
 
@@ -38,10 +39,15 @@ OPTIONS = {
     "two_tower": LEARNED,
     "two_way_individual": {**LEARNED, "temperature_scheme": "individual", "gamma": 0.5},
 }
-# Beside the objectives: one of their variants, the model of images and texts, and one whose probe
-# learns from the averages of the encoder's weights.
-CASES = [*loss_names(), "two_way_individual", "two_tower", "averaged"]
-_LOSSES = {"two_way_individual": "two_way", "two_tower": "two_way", "averaged": "sogclr"}
+# Beside the objectives: one of their variants, the model of images and texts, one whose probe
+# learns from the averages of the encoder's weights, and one that finishes its views.
+CASES = [*loss_names(), "two_way_individual", "two_tower", "averaged", "finished"]
+_LOSSES = {
+    "two_way_individual": "two_way",
+    "two_tower": "two_way",
+    "averaged": "sogclr",
+    "finished": "sogclr",
+}
 WORDS = ["", "[UNK]", *"abcdefgh"]
 
 
@@ -53,7 +59,12 @@ def stream(name):
         texts = [" ".join(words) for words in random.choice(WORDS[2:], (NUM_EXAMPLES, 3))]
         return sogclr_tf.training_pairs(images, texts, batch_size=BATCH, policy=policy)
     labeled = sogclr_tf.ArraySource(images, random.integers(0, 3, NUM_EXAMPLES))
-    return sogclr_tf.training_views(labeled, batch_size=BATCH, policy=policy)
+    finish = "host"
+    if name == "finished":
+        # What rounds to the same bytes in batches of any size.
+        changed = {"jitter": 0.0, "grayscale": 0.0, "solarize": 0.5}
+        policy, finish = dataclasses.replace(policy, **changed), "device"
+    return sogclr_tf.training_views(labeled, batch_size=BATCH, policy=policy, finish=finish)
 
 
 def network(of_batch):

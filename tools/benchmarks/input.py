@@ -1,5 +1,6 @@
 """Images per second of the training stream, beside SimCLR's pipeline written plainly."""
 
+import dataclasses
 import pathlib
 import statistics
 import time
@@ -12,6 +13,7 @@ import sogclr_tf
 from sogclr_tf.data.sources.encoded import EncodedSource
 
 BATCH = 128
+WHOLE = "all: sogclr_tf"
 PHOTOGRAPHS = ("china.jpg", "flower.jpg")
 
 
@@ -20,7 +22,8 @@ def add_arguments(parser):
         "Two views of each image: 32x32 in memory, with crop, flip, jitter, gray; and 224x224 of "
         "JPEG files of 427x640, with a blur of every second view too. Beside it the same by "
         "tf.image, one operation after another; decoding alone, which no pipeline can outrun; and "
-        "the stream with its stages added one by one, which tells where the time goes."
+        "the stream with its stages added one by one, which tells where the time goes; and what is "
+        "left of it where the device finishes the views."
     )
     parser.add_argument("--size", type=int, choices=[32, 224], help="one of the two alone")
     parser.add_argument("--rounds", type=int, default=5)
@@ -151,11 +154,14 @@ def contenders(size):
     stages = {"crop, resize, flip": sogclr_tf.Policy(size, jitter=0, grayscale=0)}
     if blur:
         stages["+ color"] = sogclr_tf.Policy(size, strength=strength)
-    stages["all: sogclr_tf"] = sogclr_tf.Policy(size, strength=strength, blur=blur)
-    return found | {
-        name: sogclr_tf.training_views(source, batch_size=BATCH, policy=policy).stream()
+    stages[WHOLE] = sogclr_tf.Policy(size, strength=strength, blur=blur)
+    views = {
+        name: sogclr_tf.training_views(source, batch_size=BATCH, policy=policy)
         for name, policy in stages.items()
     }
+    finished = views[WHOLE]
+    views["the same, finished on the device"] = dataclasses.replace(finished, finish="device")
+    return found | {name: stream.stream() for name, stream in views.items()}
 
 
 def batches(dataset, function):

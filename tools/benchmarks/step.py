@@ -13,6 +13,8 @@ from benchmarks import bare, report
 from benchmarks.measure import interleaved
 
 import sogclr_tf
+from sogclr_tf.data import policies, randomness
+from sogclr_tf.data.changes import changes
 from sogclr_tf.training.optimizers import build_optimizer
 
 IMAGENET = 1_281_167
@@ -54,6 +56,7 @@ def trained(
     probe=False,
     chunks=1,
     accumulated=1,
+    finish=False,
 ):
     """A function that takes `steps` steps of training as `fit` does."""
     keras.mixed_precision.set_dtype_policy(precision)
@@ -69,21 +72,34 @@ def trained(
         steps_per_execution=steps,
         jit_compile=jit_compile,
     )
-    model.build_from(batch(options))
+    data = batch(options, finish=finish)
+    model.build_from(data)
     model.optimizer.build(model.trainable_variables)
     model.make_train_function()
-    iterator = iter(tf.data.Dataset.from_tensors(batch(options)).repeat())
+    iterator = iter(tf.data.Dataset.from_tensors(data).repeat())
     return lambda: float(model.train_function(iterator)["loss"])
 
 
-def batch(options):
+def batch(options, *, finish=False):
     view_a, view_b = bare.views(options)
     random = np.random.default_rng(1)
     return {
+        **(left_to_do(options) if finish else {}),
         "view_a": view_a,
         "view_b": view_b,
         "index": random.integers(0, options.examples, options.batch).astype(np.int32),
         "label": random.integers(0, PROBED, options.batch),
+    }
+
+
+def left_to_do(options):
+    """What the step is to change of both views: SimCLR's for ImageNet, which blurs half of them."""
+    places = tf.range(options.batch, dtype=tf.int64)
+    rows = randomness.draws(0, tf.zeros_like(places), places)
+    pair = policies.simclr(options.side)
+    return {
+        f"view_{side}_changes": changes(rows[:, place], pair[place])
+        for place, side in enumerate("ab")
     }
 
 
@@ -97,6 +113,7 @@ CONTENDERS = {
         functools.partial(bare.keras_step, synchronized=False),
     ),
     "torch": ("bare PyTorch step, channels last", bare.torch_step),
+    "finish": ("SogCLR, LARS, views finished", functools.partial(trained, finish=True)),
     "probe": ("SogCLR, LARS, and the probe", functools.partial(trained, probe=True)),
     "adam": ("SogCLR, Adam", functools.partial(trained, optimizer="adam")),
     "sgd": ("SogCLR, SGD", functools.partial(trained, optimizer="sgd")),
@@ -115,17 +132,19 @@ CONTENDERS = {
 def table(timings, options):
     """Steps, images per second and two ratios, as Markdown."""
     title = f"{options.encoder}, {options.side}x{options.side}, B = {options.batch}"
-    columns = [title, "images/s", "ms", "quartiles", "time to SimCLR", "speed to bare Keras"]
+    columns = [title, "images/s", "ms", "quartiles"]
+    columns += ["time to SimCLR", "time to SogCLR", "speed to bare Keras"]
     return report.table(columns, [_cells(name, timings, options) for name in timings])
 
 
 def _cells(name, timings, options):
     timing = timings[name]
-    simclr, keras_step = (timings.get(base) for base in ("simclr", "keras"))
+    simclr, sogclr, keras_step = (timings.get(base) for base in ("simclr", "sogclr", "keras"))
     return [
         CONTENDERS[name][0],
         f"{options.batch / timing.median:.1f}",
         *report.milliseconds(timing),
         report.ratio(timing.over(simclr)) if simclr else "",
+        report.ratio(timing.over(sogclr)) if sogclr else "",
         report.ratio(keras_step.over(timing)) if keras_step else "",
     ]
