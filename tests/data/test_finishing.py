@@ -12,7 +12,7 @@ from support.numerics import assert_close
 
 import sogclr_tf
 from sogclr_tf.data import finishing, policies
-from sogclr_tf.data.changes import WIDTH
+from sogclr_tf.data.changes import COLUMNS, WIDTH
 from sogclr_tf.training.strategy import build_strategy
 
 N, BATCH = 48, 16
@@ -152,6 +152,25 @@ def test_the_program_has_nothing_that_depends_on_what_was_drawn():
     operations = set(re.findall(r"= \S+ ([a-z-]+)\(", compiled(stage="hlo")))
     assert "dot" in operations
     assert not operations & {"gather", "scatter", "sort", "while", "dynamic-slice", "custom-call"}
+
+
+@pytest.mark.slow(reason="images of 224 pixels")
+def test_matrix_products_in_bfloat16_cost_few_levels(monkeypatch):
+    """As TPUs multiply float32: of rounded factors, added up in float32."""
+
+    def product(equation, *factors, einsum=tf.einsum):
+        rounded = [tf.cast(tf.cast(factor, tf.bfloat16), tf.float32) for factor in factors]
+        return einsum(equation, *rounded)
+
+    images, changes = tf.constant(pictures(224, 224)[:8]), np.zeros((8, WIDTH), np.float32)
+    changes[:, COLUMNS["sigma"]] = np.linspace(0.1, 2.0, 8)
+    changes[:, [COLUMNS[name] for name in ("brightness", "contrast", "saturation")]] = 1
+    want = finishing._finish(images, tf.constant(changes))
+    monkeypatch.setattr(tf, "einsum", product)
+    found = finishing._finish(images, tf.constant(changes))
+    off = np.round(255 * abs(found - want))
+    assert 0 < off.max() <= 2
+    assert off.mean() < 0.5
 
 
 @pytest.fixture(scope="module")
