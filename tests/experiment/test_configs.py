@@ -81,6 +81,21 @@ class TestSchema:
         ):
             check_config(config)
 
+    def test_a_place_where_views_cannot_be_finished(self):
+        config = default_config()
+        config.data.finish = "gpu"
+        with pytest.raises(
+            ValueError, match=r"^data.finish is 'gpu': expected auto, host or device"
+        ):
+            check_config(config)
+
+    def test_a_processor_finishes_views_by_itself(self):
+        config = default_config()
+        assert config.data.finish == "auto"
+        assert build.finish(config) == "host"
+        config.data.finish = "device"
+        assert build.finish(config) == "device"
+
     def test_a_key_that_is_missing(self):
         config = default_config()
         del config.data.name
