@@ -9,7 +9,7 @@ it. A blur alone is left out where no image of a batch has one.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -37,6 +37,16 @@ def finished(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """
     changes = {key_of(key) for key in batch}
     return {key: finished_view(batch, key) for key in batch if key not in changes}
+
+
+def finished_views(batch: dict[str, tf.Tensor], keys: Sequence[str]) -> tf.Tensor:
+    """The views of a batch at these keys, finished, one key's after another's: [keys * B, ...]."""
+    if all(key_of(key) in batch for key in keys):
+        # One program for all.
+        parts = (keys, map(key_of, keys))
+        joined = (tf.concat([batch[key] for key in part], axis=0) for part in parts)
+        batch, keys = dict(zip(("views", key_of("views")), joined, strict=True)), ["views"]
+    return tf.concat([finished_view(batch, key) for key in keys], axis=0)
 
 
 def finished_view(batch: dict[str, tf.Tensor], key: str) -> tf.Tensor:

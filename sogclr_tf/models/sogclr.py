@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from sogclr_tf.data import augment
-from sogclr_tf.data.finishing import finished_view
+from sogclr_tf.data.finishing import finished_views
 from sogclr_tf.losses.base import ContrastiveLoss
 from sogclr_tf.models import encoder_checks, input_checks, unit_range, virtual_batch
 from sogclr_tf.models.contrastive import ContrastiveModel
@@ -118,8 +118,8 @@ class SogCLR(ContrastiveModel):
 
     def _features_of_both(self, batch, training=False):
         """One tensor: those of the views a, then those of the views b."""
-        views = [finished_view(batch, key) for key in self.batch_spec.checks]
-        return [self(tf.concat(views, axis=0), training=training)]
+        views = finished_views(batch, [*self.batch_spec.checks])
+        return [self(views, training=training)]
 
     def after_step(self, features: tf.Tensor, batch: dict[str, tf.Tensor], training: bool) -> None:
         if self.probe is None:
