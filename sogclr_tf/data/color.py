@@ -4,15 +4,15 @@ The planes lie apart because XLA is slower with interleaved colors.
 """
 
 import functools
+from collections.abc import Callable
 
-import numpy as np
 import tensorflow as tf
 
 from sogclr_tf.data.policies import Policy
 
 
-def jitter(planes: tf.Tensor, draw: dict[str, tf.Tensor], policy: Policy) -> tf.Tensor:
-    """Brightness, contrast, saturation and hue of one image, in the order that it drew.
+def jitter(draw: dict[str, tf.Tensor], policy: Policy) -> list[Callable]:
+    """Brightness, contrast, saturation and hue of one image as it drew them, planes -> planes.
 
     Of planes that are not 3 the latter two stay as they are.
     """
@@ -22,22 +22,23 @@ def jitter(planes: tf.Tensor, draw: dict[str, tf.Tensor], policy: Policy) -> tf.
         for name, reach in reaches.items()
     }
     turn = policy.hue * policy.strength * (2 * draw["hue"] - 1)
-    colored = planes.shape[0] == 3
-    order = tf.argsort(draw["order"])
 
-    def change(position, planes):
-        changed = tf.switch_case(
-            order[position],
-            [
-                lambda: planes * factor["brightness"],
-                lambda: _contrast(planes, factor["contrast"]),
-                lambda: _saturation(planes, factor["saturation"]) if colored else planes,
-                lambda: _hue(planes, turn) if colored else planes,
-            ],
-        )
-        return position + 1, tf.clip_by_value(changed, 0.0, 1.0)
+    def brightness(planes):
+        return planes * factor["brightness"]
 
-    return tf.while_loop(lambda position, _: position < 4, change, (0, planes))[1]
+    def contrast(planes):
+        return _contrast(planes, factor["contrast"])
+
+    def saturation(planes):
+        return _saturation(planes, factor["saturation"]) if planes.shape[0] == 3 else planes
+
+    def hue(planes):
+        return _hue(planes, turn) if planes.shape[0] == 3 else planes
+
+    def clipped(operation):
+        return lambda planes: tf.clip_by_value(operation(planes), 0.0, 1.0)
+
+    return [clipped(operation) for operation in (brightness, contrast, saturation, hue)]
 
 
 def _contrast(planes: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
@@ -68,12 +69,14 @@ def _hue(planes: tf.Tensor, turn: tf.Tensor) -> tf.Tensor:
 
 
 def _value_and_chroma(planes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    value = tf.reduce_max(planes, axis=0)
-    return value, value - tf.reduce_min(planes, axis=0)
+    # One by one, as XLA makes a pass of its own of every reduction.
+    value = functools.reduce(tf.maximum, tf.unstack(planes))
+    return value, value - functools.reduce(tf.minimum, tf.unstack(planes))
 
 
 def to_grayscale(planes: tf.Tensor) -> tf.Tensor:
-    luma = tf.tensordot(tf.constant([0.2989, 0.587, 0.114]), planes, 1)
+    red, green, blue = tf.unstack(planes)
+    luma = 0.2989 * red + 0.587 * green + 0.114 * blue
     return tf.broadcast_to(luma, planes.shape)
 
 
@@ -84,26 +87,24 @@ def solarize(planes: tf.Tensor) -> tf.Tensor:
 def blur(planes: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:
     """Gaussian blur over a tenth of the shorter side, borders mirrored."""
     radius = max(1, min(planes.shape[1:]) // 20)
-    offsets = tf.range(-radius, radius + 1, dtype=tf.float32)
-    weights = tf.exp(-tf.square(offsets / sigma) / 2)
-    weights = tf.unstack(weights / tf.reduce_sum(weights))
-
-    def with_border(planes, axis):
-        mirrored = np.pad(np.arange(planes.shape[axis]), radius, mode="reflect")
-        before, after = mirrored[:radius], mirrored[-radius:]
-        border = [tf.gather(planes, places, axis=axis) for places in (before, after)]
-        return tf.concat([border[0], planes, border[1]], axis)
+    weights = tf.exp(-tf.square(tf.range(radius + 1, dtype=tf.float32) / sigma) / 2)
+    weights /= 2 * tf.reduce_sum(weights) - 1
 
     def mixed(bordered, axis):
         side = bordered.shape[axis] - 2 * radius
-        shifted = (
-            bordered[:, k : k + side] if axis == 1 else bordered[:, :, k : k + side]
-            for k in range(2 * radius + 1)
-        )
-        return functools.reduce(tf.add, map(tf.multiply, weights, shifted))
+
+        def shifted(offset):
+            places = slice(radius + offset, radius + offset + side)
+            return bordered[:, places] if axis == 1 else bordered[..., places]
+
+        pairs = (weights[k] * (shifted(-k) + shifted(k)) for k in range(radius, 0, -1))
+        return functools.reduce(tf.add, pairs) + weights[0] * shifted(0)
 
     def smoothed(planes, axis):
-        bordered = with_border(planes, axis)
+        # Of a single pixel there is nothing but itself to mirror.
+        mode = "REFLECT" if planes.shape[axis] > 1 else "SYMMETRIC"
+        border = [[radius] * 2 if k == axis else [0, 0] for k in range(3)]
+        bordered = tf.pad(planes, border, mode)
         # XLA would weave the border into the sum, which is ten times slower, but for a condition
         # between them. This one always holds.
         return tf.cond(sigma > 0, lambda: mixed(bordered, axis), lambda: planes)
