@@ -91,6 +91,20 @@ def part(image: tf.Tensor, box: tf.Tensor | tuple[tf.Tensor, ...]) -> tf.Tensor:
     return tf.slice(image, [top, left, 0], [height, width, image.shape[-1]])
 
 
+def parts(images: Sequence[tf.Tensor], boxes: tf.Tensor) -> list[tf.Tensor]:
+    """What `part` cuts of each of some images, in fewer operations.
+
+    Args:
+        images: list of n images [H, W, C].
+        boxes: int32 [n, 4], as `crop_boxes` gives them.
+    """
+    starts = tf.pad(boxes[:, :2], [[0, 0], [0, 1]])
+    # -1 is all channels.
+    sizes = tf.pad(boxes[:, 2:], [[0, 0], [0, 1]], constant_values=-1)
+    found = map(tf.slice, images, tf.unstack(starts), tf.unstack(sizes))
+    return [tf.ensure_shape(part, [None, None, images[0].shape[-1]]) for part in found]
+
+
 def views(
     crops: Sequence[tf.Tensor], rows: tf.Tensor, policy: Policy, most_pixels: int | None = None
 ) -> tf.Tensor:
