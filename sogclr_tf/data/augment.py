@@ -5,13 +5,12 @@ resizing are single operations of TensorFlow. All that follows is compiled by XL
 images: it changes colors several times faster than operations on batches do.
 """
 
-import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import tensorflow as tf
 
-from sogclr_tf.data import changes, color, randomness
+from sogclr_tf.data import host_finishing, randomness
 from sogclr_tf.data.policies import Policy
 from sogclr_tf.data.view_size import Size, height_and_width
 
@@ -92,6 +91,20 @@ def part(image: tf.Tensor, box: tf.Tensor | tuple[tf.Tensor, ...]) -> tf.Tensor:
     return tf.slice(image, [top, left, 0], [height, width, image.shape[-1]])
 
 
+def parts(images: Sequence[tf.Tensor], boxes: tf.Tensor) -> list[tf.Tensor]:
+    """What `part` cuts of each of some images, in fewer operations.
+
+    Args:
+        images: list of n images [H, W, C].
+        boxes: int32 [n, 4], as `crop_boxes` gives them.
+    """
+    starts = tf.pad(boxes[:, :2], [[0, 0], [0, 1]])
+    # -1 is all channels.
+    sizes = tf.pad(boxes[:, 2:], [[0, 0], [0, 1]], constant_values=-1)
+    found = map(tf.slice, images, tf.unstack(starts), tf.unstack(sizes))
+    return [tf.ensure_shape(part, [None, None, images[0].shape[-1]]) for part in found]
+
+
 def views(
     crops: Sequence[tf.Tensor], rows: tf.Tensor, policy: Policy, most_pixels: int | None = None
 ) -> tf.Tensor:
@@ -147,7 +160,7 @@ def finish(
     Returns:
         float32 in 0..1, or uint8 rounded to the nearest of its 256 steps; [n, height, width, C].
     """
-    return _compiled(policy, white, dtype)(images, rows)
+    return host_finishing.compiled(policy, white, dtype)(images, rows)
 
 
 def _middle(shape: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
@@ -194,47 +207,3 @@ def _resize_one(image: tf.Tensor, size: tuple[int, int], most_pixels: int | None
 
 def _white(images: tf.Tensor) -> float:
     return 255.0 if images.dtype == tf.uint8 else 1.0
-
-
-@functools.cache
-def _compiled(policy: Policy, white: float, dtype: tf.DType) -> Callable:
-    def finish_one(image, row):
-        image = tf.clip_by_value(image, 0.0, white)
-        if dtype == tf.uint8:
-            # So that a device can be sent bytes, and goes on from the same numbers.
-            image = tf.floor(image + 0.5)
-        finished = _finish_one(image / white, row, policy)
-        return tf.cast(finished * 255 + 0.5, dtype) if dtype == tf.uint8 else finished
-
-    @tf.function(jit_compile=True, autograph=False)
-    def finish_each(images, rows):
-        return tf.map_fn(
-            lambda pair: finish_one(*pair),
-            (images, rows),
-            fn_output_signature=tf.TensorSpec(images.shape[1:], dtype),
-        )
-
-    return finish_each
-
-
-def _finish_one(image: tf.Tensor, row: tf.Tensor, policy: Policy) -> tf.Tensor:
-    draw = {name: row[column] for name, column in (randomness.GEOMETRY | randomness.COLOR).items()}
-
-    def sometimes(name, operation, planes):
-        probability = getattr(policy, name)
-        if not probability:
-            return planes
-        return tf.cond(draw[name] < probability, lambda: operation(planes), lambda: planes)
-
-    # Not a transposition: XLA would leave the colors interleaved in memory, which is slower.
-    planes = tf.stack(tf.unstack(image, axis=2))
-    planes = sometimes("flip", lambda planes: tf.reverse(planes, [2]), planes)
-    if policy.strength:
-        planes = sometimes(
-            "jitter", lambda planes: color.jitter(planes, changes.jitter(draw, policy)), planes
-        )
-    planes = sometimes("grayscale", color.to_grayscale, planes)
-    planes = sometimes("blur", lambda planes: color.blur(planes, changes.sigma(draw)), planes)
-    planes = sometimes("solarize", color.solarize, planes)
-    # Rounding may have led just out of 0..1.
-    return tf.clip_by_value(tf.stack(tf.unstack(planes), axis=2), 0.0, 1.0)

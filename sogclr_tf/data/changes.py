@@ -11,6 +11,7 @@ from sogclr_tf.data.policies import Policy
 # jitter its factors are 1 and its turn is 0.
 COLUMNS: dict[str, Any] = {
     "flip": 0,
+    # What is done at each of four places: brightness 0, contrast 1, saturation 2 or hue 3.
     "order": slice(1, 5),
     "brightness": 5,
     "contrast": 6,
@@ -46,29 +47,24 @@ def changes(rows: tf.Tensor, policy: Policy) -> tf.Tensor:
         found[name] = tf.where(happens["jitter"], jittered[name], 1.0)
     found["hue"] = tf.where(happens["jitter"], jittered["hue"], 0.0)
     found["sigma"] = tf.where(happens["blur"], sigma(draw), 0.0)
-    order = tf.cast(jittered["order"], tf.float32)
+    order = tf.cast(tf.argsort(draw["order"]), tf.float32)
     single = [found[name][..., tf.newaxis] for name in COLUMNS if name != "order"]
     return tf.concat([single[0], order, *single[1:]], axis=-1)
 
 
 def jitter(draw: dict[str, tf.Tensor], policy: Policy) -> dict[str, tf.Tensor]:
-    """Factors of brightness, contrast and saturation, the turn of the hue, and their order.
+    """Factors of brightness, contrast and saturation, and the turn of the hue.
 
     Args:
-        draw: {name: float32 [...], of "order" [..., 4]}, as `randomness.COLOR` names the draws.
+        draw: {name: float32 [...]}, as `randomness.COLOR` names the draws.
         policy: `Policy`.
-
-    Returns:
-        {name: float32 [...]}, of "order" int32 [..., 4]: at each of the four places which is done,
-        brightness 0, contrast 1, saturation 2 or hue 3.
     """
     reaches = {**_REACHES, "saturation": policy.saturation}
     found = {
         name: tf.maximum(1 + reach * policy.strength * (2 * draw[name] - 1), 0.0)
         for name, reach in reaches.items()
     }
-    found["hue"] = policy.hue * policy.strength * (2 * draw["hue"] - 1)
-    return {**found, "order": tf.argsort(draw["order"])}
+    return {**found, "hue": policy.hue * policy.strength * (2 * draw["hue"] - 1)}
 
 
 def sigma(draw: dict[str, tf.Tensor]) -> tf.Tensor:

@@ -5,27 +5,24 @@ that change them are [..., 1, 1].
 """
 
 import functools
+from collections.abc import Callable
 
-import numpy as np
 import tensorflow as tf
 
 
-def jitter(planes: tf.Tensor, change: dict[str, tf.Tensor]) -> tf.Tensor:
-    """Brightness, contrast, saturation and hue of one image, in the order that it drew.
+def jittering(change: dict[str, tf.Tensor]) -> list[Callable]:
+    """Brightness, contrast, saturation and hue, each a function of planes, which it cuts to 0..1.
+
+    Of planes that are not 3 the latter two leave them as they are.
 
     Args:
-        planes: float32 [C, H, W] in 0..1.
-        change: as `changes.jitter` gives it for one image.
+        change: as `changes.jitter` gives it.
     """
 
-    def changed(position, planes):
-        done = tf.switch_case(
-            change["order"][position],
-            [lambda operation=operation: operation(planes, change) for operation in JITTER],
-        )
-        return position + 1, tf.clip_by_value(done, 0.0, 1.0)
+    def clipped(operation):
+        return lambda planes: tf.clip_by_value(operation(planes, change), 0.0, 1.0)
 
-    return tf.while_loop(lambda position, _: position < 4, changed, (0, planes))[1]
+    return [clipped(operation) for operation in (_brightness, _contrast, _saturation, _hue)]
 
 
 def _brightness(planes: tf.Tensor, change: dict[str, tf.Tensor]) -> tf.Tensor:
@@ -64,17 +61,15 @@ def _hue(planes: tf.Tensor, change: dict[str, tf.Tensor]) -> tf.Tensor:
     return value - chroma * tf.clip_by_value(6 * away - 1, 0.0, 1.0)
 
 
-# In the order of the numbers that stand for them.
-JITTER = (_brightness, _contrast, _saturation, _hue)
-
-
 def _value_and_chroma(planes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    value = tf.reduce_max(planes, axis=0)
-    return value, value - tf.reduce_min(planes, axis=0)
+    # One by one, as XLA makes a pass of its own of every reduction.
+    value = functools.reduce(tf.maximum, tf.unstack(planes))
+    return value, value - functools.reduce(tf.minimum, tf.unstack(planes))
 
 
 def to_grayscale(planes: tf.Tensor) -> tf.Tensor:
-    luma = tf.tensordot(tf.constant([0.2989, 0.587, 0.114]), planes, 1)
+    red, green, blue = tf.unstack(planes)
+    luma = 0.2989 * red + 0.587 * green + 0.114 * blue
     return tf.broadcast_to(luma, planes.shape)
 
 
@@ -90,26 +85,24 @@ def blur_radius(height: int, width: int) -> int:
 def blur(planes: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:
     """Gaussian blur over a tenth of the shorter side, borders mirrored."""
     radius = blur_radius(*planes.shape[1:])
-    offsets = tf.range(-radius, radius + 1, dtype=tf.float32)
-    weights = tf.exp(-tf.square(offsets / sigma) / 2)
-    weights = tf.unstack(weights / tf.reduce_sum(weights))
-
-    def with_border(planes, axis):
-        mirrored = np.pad(np.arange(planes.shape[axis]), radius, mode="reflect")
-        before, after = mirrored[:radius], mirrored[-radius:]
-        border = [tf.gather(planes, places, axis=axis) for places in (before, after)]
-        return tf.concat([border[0], planes, border[1]], axis)
+    weights = tf.exp(-tf.square(tf.range(radius + 1, dtype=tf.float32) / sigma) / 2)
+    weights /= 2 * tf.reduce_sum(weights) - 1
 
     def mixed(bordered, axis):
         side = bordered.shape[axis] - 2 * radius
-        shifted = (
-            bordered[:, k : k + side] if axis == 1 else bordered[:, :, k : k + side]
-            for k in range(2 * radius + 1)
-        )
-        return functools.reduce(tf.add, map(tf.multiply, weights, shifted))
+
+        def shifted(offset):
+            places = slice(radius + offset, radius + offset + side)
+            return bordered[:, places] if axis == 1 else bordered[..., places]
+
+        pairs = (weights[k] * (shifted(-k) + shifted(k)) for k in range(radius, 0, -1))
+        return functools.reduce(tf.add, pairs) + weights[0] * shifted(0)
 
     def smoothed(planes, axis):
-        bordered = with_border(planes, axis)
+        # Of a single pixel there is nothing but itself to mirror.
+        mode = "REFLECT" if planes.shape[axis] > 1 else "SYMMETRIC"
+        border = [[radius] * 2 if k == axis else [0, 0] for k in range(3)]
+        bordered = tf.pad(planes, border, mode)
         # XLA would weave the border into the sum, which is ten times slower, but for a condition
         # between them. This one always holds.
         return tf.cond(sigma > 0, lambda: mixed(bordered, axis), lambda: planes)

@@ -51,20 +51,15 @@ class Drawer:
         size = self._source.image_size
         return None if size is None else math.prod(size)
 
-    def decoded(self, example: dict) -> dict:
-        """The example with its pixels in place of its file, for `views_together`."""
-        image = self._source.decode(self._source.read(example["image"]))
-        return {**example, "image": self._sized(image)}
-
     def views_together(self, examples: dict) -> list[tf.Tensor]:
-        """The views of a batch of decoded images of one size: of each policy [n, h, w, 3]."""
-        images = tf.unstack(self._source.checked(examples["image"], examples["index"]))
+        """The views of a batch of examples of one size: of each policy [n, h, w, 3]."""
+        images = tf.unstack(self._decoded(examples))
         shapes = tf.repeat([self._source.image_size], len(images), axis=0)
         rows = randomness.draws(self._seed, examples["epoch"], examples["index"])
         views = []
         for place, policy in enumerate(self._policies):
-            boxes = tf.unstack(augment.crop_boxes(shapes, rows[:, place], policy))  # type: ignore[arg-type]
-            crops = [augment.part(image, box) for image, box in zip(images, boxes, strict=True)]
+            boxes = augment.crop_boxes(shapes, rows[:, place], policy)  # type: ignore[arg-type]
+            crops = augment.parts(images, boxes)
             views.append(self._made(crops, rows[:, place], policy))  # type: ignore[arg-type]
         return views
 
@@ -107,6 +102,12 @@ class Drawer:
         if self._finish:
             return augment.views(crops, rows, policy, self._pixels)
         return augment.resized(crops, policy, self._pixels)
+
+    def _decoded(self, examples: dict) -> tf.Tensor:
+        """The pixels of a batch of examples of one size: [n, H, W, C]."""
+        source = self._source
+        images = [source.decode(source.read(image)) for image in tf.unstack(examples["image"])]
+        return source.checked(tf.stack(list(map(self._sized, images))), examples["index"])
 
     def _sized(self, image: tf.Tensor) -> tf.Tensor:
         """An image of a source whose images all have one size, with that size known."""

@@ -103,9 +103,9 @@ def _jittered(planes: tf.Tensor, change: dict[str, tf.Tensor]) -> tf.Tensor:
     for position in range(4):
         number = _of_images(change["order"][:, position])
         changed = planes
-        for place, operation in enumerate(color.JITTER):
-            changed = tf.where(number == place, operation(planes, of_each), changed)
-        planes = tf.clip_by_value(changed, 0.0, 1.0)
+        for place, operation in enumerate(color.jittering(of_each)):
+            changed = tf.where(number == place, operation(planes), changed)
+        planes = changed
     return planes
 
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import tensorflow as tf
 
 from sogclr_tf.data import data_service, finishing, pixel_range
+from sogclr_tf.data.chunks import mapped
 from sogclr_tf.data.drawing import Drawer
 from sogclr_tf.data.policies import Policy
 from sogclr_tf.data.sources.base import Source
@@ -166,9 +167,12 @@ class Stream:
         return tf.bitwise.left_shift(tf.constant(self.seed, tf.int64), 32) + epoch
 
     def _with_epoch(self, examples: tf.data.Dataset, epoch: tf.Tensor) -> tf.data.Dataset:
-        return examples.map(
-            lambda example: {**{key: example[key] for key in self.columns}, "epoch": epoch}
-        )
+        def with_epoch(examples):
+            index = examples["index"]
+            columns = {key: examples[key] for key in self.columns}
+            return {**columns, "epoch": tf.fill(tf.shape(index), epoch)}
+
+        return mapped(examples, with_epoch, self._drawer.together)
 
     def _share(
         self, examples: tf.data.Dataset, context: tf.distribute.InputContext
@@ -189,9 +193,7 @@ class Stream:
         if drawer.together == 1:
             stream = examples.map(self._views, tf.data.AUTOTUNE, deterministic=True)
             return stream.batch(rows, drop_remainder=True)
-        stream = examples.map(drawer.decoded, tf.data.AUTOTUNE, deterministic=True)
-        stream = stream.batch(drawer.together, drop_remainder=True)
-        stream = stream.map(
+        stream = examples.batch(drawer.together, drop_remainder=True).map(
             lambda examples: self._with_changes(drawer.views_together(examples), examples),
             tf.data.AUTOTUNE,
             deterministic=True,

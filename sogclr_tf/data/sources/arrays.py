@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from sogclr_tf.data import pixel_format, pixel_range
+from sogclr_tf.data.chunks import mapped
 from sogclr_tf.data.sources.base import Source, order
 from sogclr_tf.data.stated_pixels import ValueRange
 from sogclr_tf.example_names import ExampleNames
@@ -16,6 +17,8 @@ from sogclr_tf.example_names import ExampleNames
 # Bytes of a row's digest that are kept.
 _DIGEST = 16
 _LARGEST_LABEL = 2**31 - 2
+# How many examples are fetched at once, and of how many bytes at most.
+_TOGETHER, _BYTES_TOGETHER = 16, 2**20
 
 
 class ArraySource(Source):
@@ -89,8 +92,10 @@ class ArraySource(Source):
     def examples(
         self, seed: int | tf.Tensor | None = None, first: int | tf.Tensor = 0
     ) -> tf.data.Dataset:
-        rows = order(self.size, seed, first)
-        return tf.data.Dataset.from_tensor_slices(rows).map(self.example_at)
+        rows = tf.data.Dataset.from_tensor_slices(order(self.size, seed, first))
+        image = self._columns["image"][0]
+        together = _BYTES_TOGETHER // (image.dtype.size * image.shape.num_elements())
+        return mapped(rows, self.example_at, max(1, min(_TOGETHER, together)))
 
     def example_at(self, row: tf.Tensor) -> dict[str, tf.Tensor]:
         columns = {name: tf.gather(column, row) for name, column in self._columns.items()}
