@@ -2,6 +2,7 @@
 
 import logging
 import statistics
+from typing import Any
 
 import keras
 from ml_collections import ConfigDict
@@ -38,8 +39,6 @@ def train(
         _LOG.info("resumed at step %d, epoch %d", step, epoch)
     if chief:
         folder.rewind_metrics(epoch)
-        bands = task.config.report.bands
-        view_sheet(*stream.samples(16), folder.plot("views.png"), bands=bands)
     with StopOnSignal(checkpoints) as stop:
         model.fit(
             stream,
@@ -60,6 +59,33 @@ def train(
         )
 
 
+class _DrawsViews(keras.callbacks.Callback):
+    """Draws what the encoder sees, once, after the first step, which need not wait for it."""
+
+    def __init__(self, task: Task, folder: RunFolder) -> None:
+        super().__init__()
+        self._task, self._folder = task, folder
+        self._drawn = False
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+        self._first_step = self.model.trained_steps
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+        # Not counted by batches: of an epoch that is resumed Keras passes over some.
+        if not self._drawn and self.model.trained_steps > self._first_step:
+            self._draw()
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+        self._draw()
+
+    def _draw(self) -> None:
+        if self._drawn:
+            return
+        self._drawn = True
+        samples, bands = self._task.stream.samples(16), self._task.config.report.bands
+        view_sheet(*samples, self._folder.plot("views.png"), bands=bands)
+
+
 def _callbacks(task: Task, folder: RunFolder, checkpoints: Checkpoints, chief: bool) -> list:
     """What writes beside training; checkpoints last, when the rest of an epoch is written."""
     save = _saving(task.config, checkpoints)
@@ -68,6 +94,7 @@ def _callbacks(task: Task, folder: RunFolder, checkpoints: Checkpoints, chief: b
     return [
         Pace(task.stream.batch_size),
         *task.monitors(),
+        _DrawsViews(task, folder),
         keras.callbacks.LambdaCallback(on_epoch_end=folder.append_metrics),
         keras.callbacks.TensorBoard(str(folder.events), write_graph=False),
         save,
