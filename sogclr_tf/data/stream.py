@@ -211,4 +211,6 @@ def _by_example() -> tf.data.Options:
     options = tf.data.Options()
     policy = tf.data.experimental.AutoShardPolicy.DATA
     options.experimental_distribute.auto_shard_policy = policy
+    # The first batches are made while a training step is traced.
+    options.experimental_warm_start = True
     return options
