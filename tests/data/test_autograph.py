@@ -10,6 +10,7 @@ import tensorflow as tf
 import sogclr_tf
 from sogclr_tf.data.evaluation_images import evaluation_sample, evaluation_set
 
+TRACED = pytest.mark.slow(reason="the same code on another way, traced anew")
 N, SIDE = 6, 4
 # (file, name) of all functions that were being traced when one of the user's was called.
 seen = set()
@@ -77,11 +78,13 @@ def test_policies_and_sources_of_users(views):
     assert epoch["label"].ravel().tolist() == [0, 1, 2, 3, 0, 0]
 
 
+@TRACED
 def test_samples(views):
     originals, first, _ = views.samples(N)
     assert (colors(originals), colors(first)) == (IMAGES, VIEWS)
 
 
+@TRACED
 @pytest.mark.parametrize("made", [evaluation_set, lambda *of: evaluation_sample(*of, count=N)])
 def test_evaluation(made):
     images, labels = made(Dimmed(), SIDE)

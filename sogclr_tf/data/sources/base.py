@@ -14,8 +14,6 @@ from sogclr_tf.printable import check_printable
 
 # What stands for all labels that int32 cannot hold.
 _TOO_LARGE = 2**31 - 1
-# What a pipeline calls as it is traced.
-_TRACED = ("examples", "example_at", "part_at", "read", "decode", "pixels", "shape", "crop")
 
 
 class Source:
@@ -48,9 +46,9 @@ class Source:
         super().__init_subclass__(**options)
         if cls.__module__.partition(".")[0] == "sogclr_tf":
             return
-        for name in _TRACED:
-            method = vars(cls).get(name)
-            if inspect.isfunction(method):
+        for name, method in list(vars(cls).items()):
+            # What a pipeline calls as it is traced is among them.
+            if inspect.isfunction(method) and name[0] != "_" and hasattr(Source, name):
                 setattr(cls, name, converted(method))
 
     def __init__(
