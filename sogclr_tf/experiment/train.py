@@ -62,9 +62,9 @@ def train(
 class _DrawsViews(keras.callbacks.Callback):
     """Draws what the encoder sees, once, after the first step, which need not wait for it."""
 
-    def __init__(self, task: Task, folder: RunFolder) -> None:
+    def __init__(self, task: Task, folder: RunFolder, pace: Pace) -> None:
         super().__init__()
-        self._task, self._folder = task, folder
+        self._task, self._folder, self._pace = task, folder, pace
         self._drawn = False
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
@@ -73,7 +73,8 @@ class _DrawsViews(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         # Not counted by batches: of an epoch that is resumed Keras passes over some.
         if not self._drawn and self.model.trained_steps > self._first_step:
-            self._draw()
+            with self._pace.paused():
+                self._draw()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         self._draw()
@@ -91,10 +92,11 @@ def _callbacks(task: Task, folder: RunFolder, checkpoints: Checkpoints, chief: b
     save = _saving(task.config, checkpoints)
     if not chief:
         return [save]
+    pace = Pace(task.stream.batch_size)
     return [
-        Pace(task.stream.batch_size),
+        pace,
         *task.monitors(),
-        _DrawsViews(task, folder),
+        _DrawsViews(task, folder, pace),
         keras.callbacks.LambdaCallback(on_epoch_end=folder.append_metrics),
         keras.callbacks.TensorBoard(str(folder.events), write_graph=False),
         save,
