@@ -8,7 +8,7 @@
     python tools/benchmark.py monitors [--batch 64]
     python tools/benchmark.py scaling [--devices 1 2]
     python tools/benchmark.py memory [--parts ways --encoder resnet50]
-    python tools/benchmark.py startup
+    python tools/benchmark.py startup [--profile]
     python tools/benchmark.py serving [--encoder resnet50] [--size 224]
 
 Alternatives are timed in turn, round by round: on a machine that other work shares, the ratios hold

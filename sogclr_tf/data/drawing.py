@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from sogclr_tf.data import augment, randomness
+from sogclr_tf.data.autograph import converted
 from sogclr_tf.data.changes import changes
 from sogclr_tf.data.policies import Policy
 from sogclr_tf.data.sources.base import Source
@@ -118,7 +119,7 @@ class Drawer:
         """A view by a user's function: uint8, or float32."""
         if self._source.image_size is not None:
             image = self._sized(image)
-        view = function(image, seed)
+        view = converted(function)(image, seed)
         return view if view.dtype == tf.uint8 else tf.cast(view, tf.float32)
 
 

@@ -4,11 +4,16 @@ import numpy as np
 import tensorflow as tf
 
 from sogclr_tf.data import augment
+from sogclr_tf.data.autograph import as_it_stands
 from sogclr_tf.data.sources.base import Source
 from sogclr_tf.data.sources.readable import clear_errors
 from sogclr_tf.data.view_size import Size, height_and_width
 
+# So many are read at once.
+_LABELS = 4096
 
+
+@as_it_stands
 def evaluation_set(source: Source, size: Size) -> tuple[tf.data.Dataset, np.ndarray | None]:
     """Of each image the largest part in the middle that has the proportions of `size`, resized.
 
@@ -28,6 +33,7 @@ def evaluation_set(source: Source, size: Size) -> tuple[tf.data.Dataset, np.ndar
     return images.apply(tf.data.experimental.assert_cardinality(source.size)), labels
 
 
+@as_it_stands
 def evaluation_sample(
     source: Source, size: Size, count: int, seed: int = 0
 ) -> tuple[tf.data.Dataset, np.ndarray | None]:
@@ -46,8 +52,8 @@ def evaluation_sample(
     if not source.labeled:
         return images, None
     with clear_errors(source, lambda: examples):
-        labels = examples.map(lambda example: example["label"]).as_numpy_iterator()
-        return images, np.fromiter(labels, np.int32)
+        labels = examples.map(lambda example: example["label"]).batch(_LABELS)
+        return images, np.concatenate([np.zeros(0, np.int32), *labels.as_numpy_iterator()])
 
 
 def _resized(source: Source, examples: tf.data.Dataset, size: tuple[int, int]) -> tf.data.Dataset:

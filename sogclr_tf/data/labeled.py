@@ -10,6 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from sogclr_tf.data import stream_arguments
+from sogclr_tf.data.autograph import as_it_stands
 from sogclr_tf.data.policies import Policy
 from sogclr_tf.data.single_view import SingleViewStream
 from sogclr_tf.data.sources.labels import check_labeled
@@ -74,6 +75,7 @@ class ProbedViews(Views):
 
     probe: LabeledViews
 
+    @as_it_stands
     def stream(
         self, first_step: int = 0, context: tf.distribute.InputContext | None = None
     ) -> tf.data.Dataset:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import tensorflow as tf
 
 from sogclr_tf.data import data_service, finishing, pixel_range
+from sogclr_tf.data.autograph import as_it_stands
 from sogclr_tf.data.chunks import mapped
 from sogclr_tf.data.drawing import Drawer
 from sogclr_tf.data.policies import Policy
@@ -74,6 +75,7 @@ class Stream:
         batches = self.stream(epoch * self.steps_per_epoch).take(self.steps_per_epoch)
         return batches.apply(tf.data.experimental.assert_cardinality(self.steps_per_epoch))
 
+    @as_it_stands
     def stream(
         self, first_step: int = 0, context: tf.distribute.InputContext | None = None
     ) -> tf.data.Dataset:
@@ -101,10 +103,12 @@ class Stream:
         stream = stream.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
         return stream.prefetch(tf.data.AUTOTUNE).with_options(_by_example())
 
+    @as_it_stands
     def examples(self, first_step: int = 0) -> tf.data.Dataset:
         """The examples of `stream`, in its order, before their images are decoded."""
         return self._epochs(first_step, self._epoch)
 
+    @as_it_stands
     def samples(self, count: int) -> tuple[list, list, list]:
         """Images of the first examples of epoch 0, to look at: (originals, one view, another).
 
@@ -220,4 +224,6 @@ def _by_example() -> tf.data.Options:
     options = tf.data.Options()
     policy = tf.data.experimental.AutoShardPolicy.DATA
     options.experimental_distribute.auto_shard_policy = policy
+    # The first batches are made while a training step is traced.
+    options.experimental_warm_start = True
     return options

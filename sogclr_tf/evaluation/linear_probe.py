@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from sogclr_tf.data.sources.labels import checked_labels
@@ -93,6 +92,9 @@ def _best_strength(features, labels, strengths, seed, max_iterations):
 
 
 def _fit(features, labels, strength, tolerance, max_iterations):
+    # Training does not wait for its import.
+    from sklearn.linear_model import LogisticRegression
+
     regression = LogisticRegression(C=strength, tol=tolerance, max_iter=max_iterations)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from ml_collections import ConfigDict
-from sklearn.metrics import confusion_matrix
 
 from sogclr_tf.data.sources.base import Source
 from sogclr_tf.evaluation.neighbors import nearest
@@ -36,6 +35,9 @@ def report_parts(
     """
     confusion = None
     if evaluation.predictions is not None:
+        # Training does not wait for its import.
+        from sklearn.metrics import confusion_matrix
+
         classes = max(evaluation.labels.max(), evaluation.predictions.max()) + 1  # type: ignore[union-attr]
         confusion = confusion_matrix(
             evaluation.labels, evaluation.predictions, labels=range(classes)

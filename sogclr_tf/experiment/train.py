@@ -2,6 +2,7 @@
 
 import logging
 import statistics
+from typing import Any
 
 import keras
 from ml_collections import ConfigDict
@@ -38,8 +39,6 @@ def train(
         _LOG.info("resumed at step %d, epoch %d", step, epoch)
     if chief:
         folder.rewind_metrics(epoch)
-        bands = task.config.report.bands
-        view_sheet(*stream.samples(16), folder.plot("views.png"), bands=bands)
     with StopOnSignal(checkpoints) as stop:
         model.fit(
             stream,
@@ -60,14 +59,44 @@ def train(
         )
 
 
+class _DrawsViews(keras.callbacks.Callback):
+    """Draws what the encoder sees, once, after the first step, which need not wait for it."""
+
+    def __init__(self, task: Task, folder: RunFolder, pace: Pace) -> None:
+        super().__init__()
+        self._task, self._folder, self._pace = task, folder, pace
+        self._drawn = False
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+        self._first_step = self.model.trained_steps
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+        # Not counted by batches: of an epoch that is resumed Keras passes over some.
+        if not self._drawn and self.model.trained_steps > self._first_step:
+            with self._pace.paused():
+                self._draw()
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+        self._draw()
+
+    def _draw(self) -> None:
+        if self._drawn:
+            return
+        self._drawn = True
+        samples, bands = self._task.stream.samples(16), self._task.config.report.bands
+        view_sheet(*samples, self._folder.plot("views.png"), bands=bands)
+
+
 def _callbacks(task: Task, folder: RunFolder, checkpoints: Checkpoints, chief: bool) -> list:
     """What writes beside training; checkpoints last, when the rest of an epoch is written."""
     save = _saving(task.config, checkpoints)
     if not chief:
         return [save]
+    pace = Pace(task.stream.batch_size)
     return [
-        Pace(task.stream.batch_size),
+        pace,
         *task.monitors(),
+        _DrawsViews(task, folder, pace),
         keras.callbacks.LambdaCallback(on_epoch_end=folder.append_metrics),
         keras.callbacks.TensorBoard(str(folder.events), write_graph=False),
         save,

@@ -8,8 +8,6 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
-from sklearn.decomposition import PCA
-from sklearn.manifold import TSNE
 from sklearn.preprocessing import normalize
 from threadpoolctl import threadpool_limits
 
@@ -173,6 +171,10 @@ def _checked_history(history, keys):
 
 def layout(features: np.ndarray, seed: int) -> np.ndarray:
     """float32 [N, C] -> float32 [N, 2]."""
+    # Training does not wait for their import.
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
     features = normalize(features)
     dimensions = min(50, *features.shape)
     if dimensions > 2:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn.decomposition import PCA
 from sklearn.preprocessing import normalize
 
 from sogclr_tf.report import charts, embedded_images, page
@@ -62,6 +61,9 @@ def _class_name(label, class_names):
 
 def _principal_plane(features):
     """float32 [N, C] -> float [N, 2], and how much of the variance it holds, in words."""
+    # Training does not wait for its import.
+    from sklearn.decomposition import PCA
+
     dimensions = min(2, *features.shape)
     pca = PCA(dimensions, random_state=0)
     # A collapsed encoder has no variance to share out; its picture is still wanted.

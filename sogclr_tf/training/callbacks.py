@@ -1,8 +1,10 @@
 """What happens beside training: stopping at a broken loss, the pace, the bar, saving."""
 
+import contextlib
 import logging
 import math
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -71,6 +73,13 @@ class Pace(keras.callbacks.Callback):
         logs["examples_per_second"] = self._pace()
         rate = self.model.optimizer.learning_rate
         logs["learning_rate"] = float(keras.ops.convert_to_numpy(rate))
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leaves the time of what is done inside, between two steps, out of the pace."""
+        began = time.perf_counter()
+        yield
+        self._started += time.perf_counter() - began
 
     def _pace(self) -> float:
         steps = self.model.trained_steps - self._first_step

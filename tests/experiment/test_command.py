@@ -111,6 +111,15 @@ class TestWholeRun:
         assert folder.metrics.read_bytes() == metrics
         assert version.stat().st_mtime_ns == exported
 
+    @pytest.mark.slow(reason="a run of the command, or several")
+    def test_the_first_step_does_not_wait_for_the_picture_of_the_views(self, tmp_path):
+        saving = ["--config.checkpoint.every_steps=1", "--config.checkpoint.keep=99"]
+        process = command(*SMALL, *saving, "--mode=train", "--workdir=run", cwd=tmp_path)
+        assert process.returncode == 0, process.stderr
+        names = ("checkpoints/step-1.index", "plots/views.png", "checkpoints/step-2.index")
+        written = [(tmp_path / "run" / name).stat().st_mtime_ns for name in names]
+        assert written == sorted(written)
+
     def test_another_config_is_refused_and_names_the_key(self, finished):
         folder, _ = finished
         process = fresh_command(*SMALL, "--config.batch_size=32", cwd=folder.path.parents[1])

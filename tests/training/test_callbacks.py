@@ -1,6 +1,7 @@
 """What happens beside training."""
 
 import logging
+import time
 
 import keras
 import numpy as np
@@ -56,6 +57,21 @@ def test_the_bar_shows_what_is_short(capsys, verbose):
         assert name not in shown
         assert name in history
     assert history["examples_per_second"][1] > 0
+
+
+def test_a_pause_is_left_out_of_the_pace():
+    pause, steps, logs = 0.05, 3, {}
+    pace = callbacks.Pace(batch_size=8)
+    built = sogclr_tf.SogCLR(encoder(), sogclr_tf.GlobalContrastiveLoss(N, 0.5))
+    pace.set_model(built)
+    began = time.perf_counter()
+    pace.on_epoch_begin(0)
+    with pace.paused():
+        time.sleep(pause)
+    built._trained_steps.assign_add(steps)
+    pace.on_train_batch_end(0, logs)
+    seconds = steps * 8 / logs["examples_per_second"]
+    assert 0 < seconds < time.perf_counter() - began - pause
 
 
 def test_no_bar_where_none_is_wanted(capsys):

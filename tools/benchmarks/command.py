@@ -1,6 +1,7 @@
 """The real command, `python -m sogclr_tf.run`, as a process."""
 
 import contextlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -9,11 +10,19 @@ import types
 
 
 @contextlib.contextmanager
-def running(*flags):
-    """The command's process and, as `workdir`, its folder; both gone at the end of the context."""
+def running(*flags, begun=None, program=("-m", "sogclr_tf.run")):
+    """The command's process and, as `workdir`, its folder; both gone at the end of the context.
+
+    Args:
+        *flags: of the command.
+        begun: folder of a run to go on with, of which it is given a copy.
+        program: what Python is to run, with the flags.
+    """
     with tempfile.TemporaryDirectory() as workdir, open(f"{workdir}/said", "w+") as said:
+        if begun:
+            shutil.copytree(begun, f"{workdir}/run")
         process = subprocess.Popen(
-            [sys.executable, "-m", "sogclr_tf.run", f"--workdir={workdir}/run", *flags],
+            [sys.executable, *program, f"--workdir={workdir}/run", *flags],
             stdout=said,
             stderr=said,
         )

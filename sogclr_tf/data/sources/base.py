@@ -1,11 +1,13 @@
 """What every collection of images offers."""
 
+import inspect
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from sogclr_tf.data import pixel_range
+from sogclr_tf.data.autograph import as_it_stands, converted
 from sogclr_tf.data.pixel_format import PixelFormat
 from sogclr_tf.example_names import ExampleNames
 from sogclr_tf.printable import check_printable
@@ -39,6 +41,15 @@ class Source:
     any_order = False
 
     skipped: dict[int, str] = {}  # noqa: RUF012 - never changed, replaced
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if cls.__module__.partition(".")[0] == "sogclr_tf":
+            return
+        for name, method in list(vars(cls).items()):
+            # What a pipeline calls as it is traced is among them.
+            if inspect.isfunction(method) and name[0] != "_" and hasattr(Source, name):
+                setattr(cls, name, converted(method))
 
     def __init__(
         self,
@@ -107,6 +118,7 @@ class Source:
         """
         return self.crop(self.read(self.example_at(row)["image"]), box)
 
+    @as_it_stands
     def indices(self) -> np.ndarray:
         """int32 [size], those of the fixed order, of sources that can read in `any_order`."""
         rows = tf.data.Dataset.range(self.size, output_type=tf.int32)
@@ -187,6 +199,7 @@ class Source:
         """Where the example of an index (an int) lies, as printable text for a message."""
         return f"example {index} of {self.name}"
 
+    @as_it_stands
     def images_and_labels(self) -> tuple[tf.data.Dataset, np.ndarray | None]:
         """(tf.data.Dataset of decoded images, int32 [size] or None), in the same fixed order.
 
@@ -203,6 +216,7 @@ class Source:
         )
         return images.apply(tf.data.experimental.assert_cardinality(self.size)), labels
 
+    @as_it_stands
     def texts(self) -> list[str]:
         """The texts in the order of `images_and_labels`: list of str.
 
@@ -214,6 +228,7 @@ class Source:
         passing = self.examples().map(lambda example: example["text"])
         return [text.decode() for text in passing.as_numpy_iterator()]
 
+    @as_it_stands
     def indices_and_labels(self) -> np.ndarray:
         """int32 [size, 2], the index and the label of each example, in the order of `examples`."""
         pairs = self.examples().map(lambda example: tf.stack([example["index"], example["label"]]))
