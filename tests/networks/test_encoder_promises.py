@@ -11,6 +11,7 @@ import tensorflow as tf
 from support.applications import FAMILIES, of_family
 from support.bfloat16 import needs_bfloat16
 from support.encoders import ENCODERS
+from support.exhaustive import exhaustive
 from support.numerics import assert_close
 
 import sogclr_tf
@@ -170,7 +171,7 @@ def test_features_are_float32_in_mixed_precision(name):
 
 @SLOW
 @pytest.mark.skipif(ALL, reason="of trained ones above")
-@pytest.mark.parametrize("family", sorted(LONG - LONGEST))
+@pytest.mark.parametrize("family", exhaustive(["efficientnet", "resnet"], sorted(LONG - LONGEST)))
 def test_of_an_export_of_random_weights(family, tmp_path):
     encoder = of_family(family)
     images = np.random.default_rng(0).integers(0, 256, (2, *encoder.input_shape[1:]), np.uint8)
