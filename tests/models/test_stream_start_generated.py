@@ -247,11 +247,11 @@ def run(make_stream, history):
             getattr(running, name)(*arguments)
 
 
-@generated(exhaustive(15, 75))
+@generated(exhaustive(10, 75))
 def test_every_step_of_arrays_sees_what_is_promised(history):
     run(stream, history)
 
 
-@generated(exhaustive(5, 25))
+@generated(exhaustive(4, 25))
 def test_every_step_of_a_folder_sees_what_is_promised(history):
     run(folder_stream, history)
