@@ -13,6 +13,12 @@ import tensorflow as tf
 from support.paths import GOLDEN, ROOT
 
 DEVICES = 8
+MANY_AND_LONG = {
+    "test_encoder_promises.py",
+    "test_replicas.py",
+    "test_keras_applications.py",
+    "test_compile_for_tpu.py",
+}
 
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * DEVICES
@@ -22,12 +28,11 @@ tf.config.set_logical_device_configuration(
 def pytest_collection_modifyitems(config, items):
     """Of the slow part files with few tests first, because these take longest each.
 
-    And those of every encoder, which are many and long.
+    And those whose tests are many and long: at the end they would keep one processor alone busy.
     """
     if config.option.markexpr == "slow":
         tests_of = collections.Counter(item.path for item in items if "slow" in item.keywords)
-        many_and_long = "test_encoder_promises.py"
-        items.sort(key=lambda item: (item.path.name != many_and_long, tests_of[item.path]))
+        items.sort(key=lambda item: (item.path.name not in MANY_AND_LONG, tests_of[item.path]))
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@
     python tools/benchmark.py memory [--parts ways --encoder resnet50]
     python tools/benchmark.py startup [--profile]
     python tools/benchmark.py serving [--encoder resnet50] [--size 224]
+    python tools/benchmark.py peers [--only loss step input] [--simclr DIR]
 
 Alternatives are timed in turn, round by round: on a machine that other work shares, the ratios hold
 where the milliseconds do not. --json keeps the figures; --page writes the tables into
@@ -39,6 +40,7 @@ COMMANDS = (
     "memory",
     "startup",
     "serving",
+    "peers",
 )
 
 

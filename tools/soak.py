@@ -1,6 +1,7 @@
 """Kills a training at random moments, again and again, and checks that nothing is lost.
 
-    python tools/soak.py [--kills=20] [--strategy=one] [--devices=1] [--seed=0] [--workdir=DIR]
+    python tools/soak.py [--kills=20] [--strategy=one] [--devices=1] [--epochs=25] [--seed=0]
+        [--workdir=DIR]
 
 A small run of `python -m sogclr_tf.run` on the digits is trained once without interruption. Then
 the same run is started, killed at a random moment by SIGKILL (three times in four) or SIGTERM, and
@@ -29,7 +30,6 @@ import tensorflow as tf
 EVERY_STEPS = 3
 PREEMPTED = 75
 CONFIG = [
-    "--config.epochs=25",
     "--config.encoder.widths=(8,16)",
     "--config.checkpoint.every_epochs=1",
     f"--config.checkpoint.every_steps={EVERY_STEPS}",
@@ -42,6 +42,7 @@ class Soak:
     def __init__(self, options, workdir):
         self.command = [sys.executable, "-m", "sogclr_tf.run", "--mode=train", *CONFIG]
         self.command += [f"--strategy={options.strategy}", f"--virtual_devices={options.devices}"]
+        self.command += [f"--config.epochs={options.epochs}"]
         self.kills, self.wanted = 0, options.kills
         self.tolerance = 0.0 if options.devices == 1 else 1e-6
         self.random = random.Random(options.seed)
@@ -149,6 +150,7 @@ def main():
     parser.add_argument("--kills", type=int, default=20, help="kills in all")
     parser.add_argument("--strategy", default="one", choices=["one", "mirrored"])
     parser.add_argument("--devices", type=int, default=1, help="virtual CPU devices")
+    parser.add_argument("--epochs", type=int, default=25, help="of a run")
     parser.add_argument("--seed", type=int, default=0, help="of the moments and the signals")
     parser.add_argument("--workdir", type=pathlib.Path, help="kept; by default a temporary folder")
     options = parser.parse_args()

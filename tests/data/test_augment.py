@@ -14,7 +14,6 @@ from sogclr_tf import Policy
 from sogclr_tf.data import augment, policies, randomness
 from sogclr_tf.data.randomness import _DRAWS, draws, seeds
 
-AGAIN = pytest.mark.slow(reason="the same on another value, traced anew")
 EVERYTHING = Policy(size=24, jitter=0.9, grayscale=0.4, blur=0.5, solarize=0.4)
 COUNT = 2000
 
@@ -53,7 +52,8 @@ def boxes(height, width, rows, policy):
 
 
 class TestReproducible:
-    @pytest.mark.parametrize("side", [24, pytest.param(96, marks=AGAIN)])
+    @pytest.mark.slow(reason="every stage is traced for many shapes")
+    @pytest.mark.parametrize("side", [24, 96])
     def test_neither_the_batch_nor_the_threads_matter(self, side):
         """Each view equals that of its image alone, to the bit."""
         pictures = images(37, side + 6, side + 20)

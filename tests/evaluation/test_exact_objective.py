@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from support.exhaustive import exhaustive
 from support.numerics import assert_all_close, assert_close, close
 from support.reference import global_objective, numeric_gradient
 from support.small_model import IMAGES, N, model, views
@@ -214,9 +215,9 @@ print(status.partition("VmHWM:")[2].split()[0])
 
 
 @pytest.mark.parametrize(
-    # All similarities of 10,000 examples at once would take 1.5 GiB, of 50,000 37 GiB.
+    # All similarities of 10,000 examples at once would take 1.5 GiB, of 20,000 6, of 50,000 37.
     ("count", "limit"),
-    [(10_000, 1.0), (50_000, 2.0)],
+    [(10_000, 1.0), exhaustive((20_000, 1.5), (50_000, 2.0))],
 )
 @pytest.mark.slow(reason="millions, and billions, of comparisons")
 def test_memory(count, limit):

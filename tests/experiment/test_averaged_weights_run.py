@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 from support import processes
 from support.command import SMALL, command
+from support.exhaustive import exhaustive
 from support.numerics import assert_all_close
 
 from sogclr_tf import load_encoder
@@ -127,7 +128,7 @@ def scores(folder):
 
 
 @of_a_run
-@pytest.mark.parametrize("mode", ["all", "evaluate", "export"])
+@pytest.mark.parametrize("mode", ["all", *exhaustive([], ["evaluate", "export"])])
 def test_a_later_command_reads_the_same(finished, tmp_path, mode):
     """Of a folder with nothing but the config and the checkpoints."""
     folder = RunFolder(tmp_path / "runs" / "digits")

@@ -39,7 +39,6 @@ TRAIN_EXAMPLES = {
     "cifar10_small": 50_000,
 }
 BATCH = 4
-QUICK = ("digits",)
 TRACED = pytest.mark.slow(reason="a step is traced anew for each recipe")
 
 
@@ -360,10 +359,8 @@ class TestTwoSteps:
         monkeypatch.setattr(image_task, "open_source", lambda *_: source)
         return image_task.ImageTask(config, "train")
 
-    @pytest.mark.parametrize(
-        "name",
-        [pytest.param(name, marks=[] if name in QUICK else TRACED) for name in NAMES],
-    )
+    @TRACED
+    @pytest.mark.parametrize("name", NAMES)
     def test_are_taken(self, name, monkeypatch, request):
         config, _ = of(name)
         config.batch_size, config.data.image_size = BATCH, 32

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from support.bfloat16 import needs_bfloat16
+from support.exhaustive import exhaustive
 from support.numerics import assert_close
 
 from sogclr_tf import export_encoder
@@ -228,8 +229,8 @@ while True:
 """
 
 
-@pytest.mark.slow(reason="six processes, each killed while it exports")
-@pytest.mark.parametrize("kills", [6])
+@pytest.mark.slow(reason="processes, each killed while it exports")
+@pytest.mark.parametrize("kills", [exhaustive(3, 10)])
 def test_a_killed_export_leaves_no_half_version(tmp_path, kills):
     batch, found = tf.constant(images(2)), set()
     for moment in np.random.default_rng(kills).uniform(0.0, 2.0, kills):

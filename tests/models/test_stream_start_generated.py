@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.exhaustive import exhaustive
 from support.recorder import IMAGES, N, Recorder, crash_at, expected, folder_stream, stream
 
 from sogclr_tf import Checkpoints, SaveCheckpoints
 
-pytestmark = pytest.mark.slow(reason="a hundred histories of training")
+pytestmark = pytest.mark.slow(reason="many histories of training")
 
 # Of 26 examples they leave 2, 2, 10 and none out of an epoch.
 BATCHES = (4, 8, 16, 13)
@@ -246,11 +247,11 @@ def run(make_stream, history):
             getattr(running, name)(*arguments)
 
 
-@generated(40)
+@generated(exhaustive(10, 75))
 def test_every_step_of_arrays_sees_what_is_promised(history):
     run(stream, history)
 
 
-@generated(14)
+@generated(exhaustive(4, 25))
 def test_every_step_of_a_folder_sees_what_is_promised(history):
     run(folder_stream, history)

@@ -155,6 +155,7 @@ class TestFit:
         assert built.contrastive_loss.learned_temperature.dtype == tf.float32
         assert built.embed_texts(TEXTS[:2]).dtype == tf.float32
 
+    @TRACED
     def test_evaluate_and_validation_leave_everything_alone(self):
         built = model()
         history = built.fit(pairs(), validation_data=pairs(), epochs=2, verbose=0).history
@@ -169,9 +170,10 @@ class TestFit:
 class TestSaved:
     @pytest.mark.parametrize(
         "options",
-        [GLOBAL, pytest.param({"temperature_scheme": "individual"}, marks=AGAIN)],
+        [GLOBAL, {"temperature_scheme": "individual"}],
         ids=len,
     )
+    @pytest.mark.slow(reason="a step is traced for each of three models")
     def test_resumed_is_uninterrupted_bit_for_bit(self, tmp_path, options):
         whole, first, second = (model(options={**options, "gamma_decay_steps": 9}) for _ in "abc")
         whole.fit(pairs(), epochs=3, verbose=0)
@@ -266,8 +268,9 @@ class TestExactObjective:
 
     @pytest.mark.parametrize(
         "scheme",
-        ["global", *(pytest.param(name, marks=TRACED) for name in ("constant", "individual"))],
+        ["global", "constant", "individual"],
     )
+    @TRACED
     def test_two_way_estimates_it(self, scheme):
         built = model(options={"temperature_scheme": scheme, "rho": 1.5, "eta": 0.01})
         built.fit(pairs(), epochs=2, verbose=0)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from support.applications import FAMILIES, of_family
 from support.bfloat16 import needs_bfloat16
+from support.exhaustive import exhaustive
 from support.numerics import assert_close, tolerance
 
 from sogclr_tf.models import unit_range
@@ -19,8 +20,12 @@ QUICK = ("mobilenet",)
 # As additions behind a feature go.
 TERMS = 10_000
 
+# What is asked of a family beside its features; each is built anew for it.
+FEW = ("convnext", "efficientnet", "mobilenet", "nasnet", "resnet", "vgg16")
 QUICK_OR_NOT = [pytest.param(name, marks=() if name in QUICK else BIG) for name in FAMILIES]
-every_family = pytest.mark.parametrize("family", QUICK_OR_NOT)
+some_families = pytest.mark.parametrize(
+    "family", exhaustive([x for x in QUICK_OR_NOT if x.values[0] in FEW], QUICK_OR_NOT)
+)
 
 
 @pytest.fixture(scope="module", params=QUICK_OR_NOT)
@@ -139,7 +144,7 @@ def test_a_flat_model_of_layers_of_keras(network, tmp_path):
     assert unsynchronized(loaded) == []
 
 
-@every_family
+@some_families
 def test_any_size_and_any_channels(family):
     """Four bands, each as bright as the others: no color has a mean of its own."""
     name, options, size = FAMILIES[family]
@@ -169,7 +174,7 @@ def test_max_pooling():
 
 
 @needs_bfloat16
-@every_family
+@some_families
 @pytest.mark.usefixtures("bfloat16_policy")
 def test_features_are_float32_in_mixed_precision(family):
     encoder = of_family(family)

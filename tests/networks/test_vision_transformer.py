@@ -169,6 +169,7 @@ def test_kernels_start_as_moco_v3s():
     assert all(not np.any(value) for path, value in weights.items() if path.endswith("bias"))
 
 
+@pytest.mark.slow(reason="a network is built twice")
 def test_one_seed_gives_one_network():
     keras.utils.set_random_seed(3)
     first = ViT("tiny", **SMALL)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import types
 
 import pytest
 from support.paths import ROOT
@@ -232,6 +233,7 @@ def test_a_table_goes_to_its_place_on_the_page(tmp_path):
 @pytest.mark.usefixtures("tools")
 def test_the_same_network_in_pytorch():
     pytest.importorskip("torch")
+    from benchmarks import bare
     from benchmarks.torch_network import Network
 
     from sogclr_tf.networks.encoders import build_encoder
@@ -244,7 +246,8 @@ def test_the_same_network_in_pytorch():
             for part in (encoder, head)
             for weight in part.trainable_variables
         )
-        theirs = sum(weight.numel() for weight in Network(name, []).parameters())
+        network = Network(**bare.layout(types.SimpleNamespace(encoder=name)))
+        theirs = sum(weight.numel() for weight in network.parameters())
         assert theirs == ours
 
 

@@ -4,20 +4,22 @@ import subprocess
 import sys
 
 import pytest
+from support.exhaustive import exhaustive
 from support.paths import ROOT
 
 SOAK = ROOT / "tools" / "soak.py"
+EPOCHS = f"--epochs={exhaustive(8, 25)}"
 
 
 @pytest.mark.slow(reason="a training that is killed, and one that is not")
 @pytest.mark.parametrize(
     ("kills", "options"),
-    [(2, []), (1, ["--strategy=mirrored", "--devices=2"])],
+    [(exhaustive(1, 2), []), (1, ["--strategy=mirrored", "--devices=2"])],
     ids=["one", "mirrored"],
 )
 def test_nothing_is_lost_by_killing(kills, options, tmp_path):
     process = subprocess.run(
-        [sys.executable, str(SOAK), f"--kills={kills}", "--seed=1", *options],
+        [sys.executable, str(SOAK), f"--kills={kills}", EPOCHS, "--seed=1", *options],
         cwd=tmp_path,
         capture_output=True,
         text=True,

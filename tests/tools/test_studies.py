@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from support.exhaustive import exhaustive
 from support.paths import ROOT
 
 sys.path.insert(0, str(ROOT / "tools"))
@@ -128,7 +129,10 @@ class TestVirtualBatch:
         return {"validation_knn": top1, "knn": top1, "linear": top1 + 1, **objective}
 
     @pytest.mark.slow(reason="trainings of a study")
-    @pytest.mark.parametrize("way", ["16 x 16 accumulated", "virtual 256 in 16 chunks"])
+    @pytest.mark.parametrize(
+        "way",
+        ["virtual 256 in 16 chunks", *exhaustive([], ["16 x 16 accumulated"])],
+    )
     def test_a_run(self, monkeypatch, data_dir, way):
         monkeypatch.setattr(study_virtual_batch, "IMAGES", 512)
         monkeypatch.setattr(study_virtual_batch, "MEASURED", 500)

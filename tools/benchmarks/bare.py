@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 import sogclr_tf
-from sogclr_tf.networks import encoders
+from sogclr_tf.networks import encoders, resnet
 
 RATE, MOMENTUM, TEMPERATURE = 1e-3, 0.9, 0.1
 
@@ -91,24 +91,22 @@ def _nt_xent(projections):
 
 def torch_step(options):
     """A function that takes one step in PyTorch, channels last. Raises ImportError without it."""
-    import torch
-    from benchmarks.torch_network import Network
+    from benchmarks import torch_step
 
-    network = Network(options.encoder, options.widths, options.stem_stride)
-    network = network.to(memory_format=torch.channels_last)
-    images = torch.from_numpy(np.moveaxis(as_floats(options), -1, 1))
-    images = images.contiguous(memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(network.parameters(), RATE, MOMENTUM)
-    count = len(images)
-    positives = torch.arange(count).roll(count // 2)
-    itself = 1e9 * torch.eye(count)
+    return torch_step.step(as_floats(options), layout(options))
 
-    def one():
-        z = torch.nn.functional.normalize(network(images))
-        loss = torch.nn.functional.cross_entropy(z @ z.T / TEMPERATURE - itself, positives)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return loss.item()
 
-    return one
+def layout(options):
+    """The residual network that the command line names, as `torch_network.Network` is told it."""
+    if options.encoder == "small_resnet":
+        blocks, bottleneck = [1] * len(options.widths), False
+        widths, stem_stride = options.widths, options.stem_stride
+    else:
+        bottleneck, blocks = resnet.stages()[int(options.encoder.removeprefix("resnet"))]
+        widths, stem_stride = [64, 128, 256, 512], 1
+    return {
+        "widths": list(widths),
+        "blocks": list(blocks),
+        "bottleneck": bottleneck,
+        "stem_stride": stem_stride,
+    }

@@ -4,21 +4,18 @@ Beside them SogCLR with a table that is written whole in every step, as the auth
 does, and LibAUC's GCLoss where that can be imported.
 """
 
-import contextlib
-import io
 import itertools
 
-import numpy as np
 import tensorflow as tf
 from benchmarks import report
 from benchmarks.measure import interleaved
+from benchmarks.projections import inputs
 
 import sogclr_tf
 from sogclr_tf.losses.global_contrastive import global_loss, log_mean_of_views
 from sogclr_tf.losses.registry import loss_names
 
 REFERENCE = ("simclr", None)
-BATCHES = 256
 
 
 def add_arguments(parser):
@@ -62,20 +59,12 @@ def contenders(batch, sizes, width):
             found[key] = step(loss, a, b, batches)
         found["sogclr, whole table", examples] = step(WholeTable(examples), a, b, batches)
         try:
-            found["LibAUC's GCLoss", examples] = libauc_step(a, b, batches, examples)
+            from benchmarks import libauc_loss
+
+            found["LibAUC's GCLoss", examples] = libauc_loss.step(a, b, batches, examples)
         except ImportError as error:
             notes = [f"LibAUC's GCLoss is left out: {error}."]
     return found, notes
-
-
-def inputs(batch, examples, width):
-    """(a, b, batches), as `step` takes them: other examples in every step, so that none is cached.
-
-    All of them are drawn from the whole table.
-    """
-    random = np.random.default_rng(0)
-    a, b = random.normal(size=(2, batch, width)).astype(np.float32)
-    return a, b, list(random.integers(0, examples, (BATCHES, batch)).astype(np.int32))
 
 
 def sogclr(batch, examples, width):
@@ -116,25 +105,6 @@ def step(loss, a, b, batches):
         return tape.gradient(value, [a, b])
 
     return lambda: compiled(next(index))[0].numpy()
-
-
-def libauc_step(a, b, batches, examples):
-    """The same by LibAUC, in PyTorch. Raises ImportError without it."""
-    import torch
-    from libauc.losses.contrastive import GCLoss
-
-    with contextlib.redirect_stdout(io.StringIO()):
-        loss = GCLoss("unimodal", N=examples, tau=0.1, gamma=0.9)
-        loss.adjust_gamma(1)  # from its second epoch on, gamma is what was asked for
-    a, b = (torch.tensor(x, requires_grad=True) for x in (a, b))
-    index = itertools.cycle([torch.tensor(one, dtype=torch.int64) for one in batches])
-
-    def one():
-        a.grad = b.grad = None
-        loss(a, b, next(index)).backward()
-        return a.grad.numpy()
-
-    return one
 
 
 def table(rows):

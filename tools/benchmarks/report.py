@@ -10,12 +10,17 @@ PACKAGES = ("tensorflow", "tensorflow_cpu", "keras", "torch", "libauc")
 
 def machine():
     """What the figures were measured on, in a line."""
-    versions = [f"{name} {version}" for name in PACKAGES if (version := _version(name))]
+    found = ", ".join(f"{name} {version}" for name, version in versions().items())
     load = os.getloadavg()[0]
     return (
         f"*{os.cpu_count()} cores of {_processor()}, load {load:.1f} at the start; "
-        f"Python {platform.python_version()}, {', '.join(versions)}*"
+        f"Python {platform.python_version()}, {found}*"
     )
+
+
+def versions():
+    """{package: version} of those of PACKAGES that are installed."""
+    return {name: version for name in PACKAGES if (version := _version(name))}
 
 
 def _version(package):

@@ -1,26 +1,24 @@
-"""The residual networks of `sogclr_tf.networks.resnet` with their projector, plainly in PyTorch."""
+"""The residual networks of `sogclr_tf.networks.resnet` with their projector, plainly in PyTorch.
+
+PyTorch alone: a process that trains one need not have TensorFlow.
+"""
 
 import torch
 from torch import nn
-
-from sogclr_tf.networks import resnet
 
 
 class Network(nn.Module):
     """From images float [B, 3, H, W] to projections float [B, 128].
 
     Args:
-        name: as for `encoders.build_encoder`.
-        widths: channels of the stages of "small_resnet"; other networks have their own.
-        stem_stride: of "small_resnet", likewise.
+        widths: channels of the stages, before a bottleneck makes them four times as many.
+        blocks: how many each stage has.
+        bottleneck: whether blocks are of three convolutions.
+        stem_stride: of the first convolution.
     """
 
-    def __init__(self, name, widths, stem_stride=1):
+    def __init__(self, widths, blocks, bottleneck, stem_stride):
         super().__init__()
-        bottleneck, blocks = False, [1] * len(widths)
-        if name != "small_resnet":
-            bottleneck, blocks = resnet.stages()[int(name.removeprefix("resnet"))]
-            widths, stem_stride = [64, 128, 256, 512], 1
         channels = widths[0]
         layers = [_conv_bn(3, channels, 3, stem_stride), nn.ReLU(inplace=True)]
         for stage, (width, count) in enumerate(zip(widths, blocks, strict=True)):

@@ -163,6 +163,7 @@ class TestDecode:
         assert got.shape == want.shape
         assert np.abs(got.astype(int) - want).mean() < 1
 
+    @pytest.mark.slow(reason="every decoder is traced")
     def test_all_formats_in_one_pipeline(self):
         files = tf.data.Dataset.from_tensor_slices(list(FILES.values()))
         got = files.map(decoding.decode, num_parallel_calls=4)
