@@ -13,6 +13,7 @@ import tensorflow as tf
 from sogclr_tf.data.files import bmp, exif, gif, image_header, png, webp
 from sogclr_tf.data.files.outlined import outlined
 from sogclr_tf.data.pixel_format import PixelFormat
+from sogclr_tf.data.reduced import RATIOS, Reduced
 
 # 100 million pixels decode to 300 MB.
 MAX_PIXELS = 100_000_000
@@ -90,23 +91,70 @@ def decode_crop(
     Raises:
         tf.errors.InvalidArgumentError: as `decode`, or the image lacks the box.
     """
+    return decode_reduced(encoded, box, 1, max_pixels, pixel_format).pixels
+
+
+def decode_reduced(
+    encoded: tf.Tensor,
+    box: tf.Tensor | None,
+    ratio: tf.Tensor | int,
+    max_pixels: int = MAX_PIXELS,
+    pixel_format: PixelFormat | None = None,
+) -> Reduced:
+    """A rectangle of an image, which of a JPEG may be scaled down while it is decoded.
+
+    Args:
+        encoded: scalar string, the bytes of an image file.
+        box: int32 [4], (top, left, height, width) in pixels of the whole image, inside of it; None
+            for all of it. Of a scaled image all pixels are given that lie in it in part.
+        ratio: by how much a JPEG is scaled down, one of `RATIOS`: an int or int32 scalar. Others
+            are not scaled.
+        max_pixels, pixel_format: as for `decode`.
+
+    Returns:
+        `Reduced`. At a ratio of 1 its pixels are those of `decode_crop`, or of `decode`.
+
+    Raises:
+        tf.errors.InvalidArgumentError: as `decode_crop`.
+    """
     pixel_format = pixel_format or _RGB
     head, kind, size, orientation = image_header.read(encoded)
     encoded = _allowed(encoded, size, max_pixels)
-    box = tf.unstack(exif.stored_box(tf.convert_to_tensor(box), size, orientation))
+    is_jpeg = kind == image_header.JPEG
+    if tf.get_static_value(ratio) != 1:
+        ratio = tf.where(is_jpeg, ratio, 1)
+    whole = box is None
+    if whole:
+        window = tf.concat([[0, 0], -(size // -ratio)], 0)
+    else:
+        stored = exif.stored_box(tf.convert_to_tensor(box), size, orientation)
+        window = _scaled(stored, ratio)
+    sides = tf.unstack(window)
     # A JPEG without an end, or with more after it, is decoded whole, which tells one from the
     # other.
     ended = tf.strings.substr(encoded, -2, 2) == b"\xff\xd9"
 
     def cropped_jpeg():
-        return _stored_8_bits(_jpeg_crop(encoded, box, size[1], pixel_format), pixel_format)
+        width = -(size[1] // -ratio)
+        return _stored_8_bits(_jpeg_crop(encoded, sides, width, ratio, pixel_format), pixel_format)
 
     def cropped():
-        pixels, full = _stored_pixels(encoded, head, kind, pixel_format)
-        return _crop(pixels, *box), full
+        pixels, full = _stored_pixels(encoded, head, kind, pixel_format, ratio)
+        return pixels if whole else _crop(pixels, *sides), full
 
-    pixels, full = tf.cond((kind == image_header.JPEG) & ended, cropped_jpeg, cropped)
-    return _in_format(exif.as_shown(pixels, orientation), full, pixel_format)
+    pixels, full = cropped() if whole else tf.cond(is_jpeg & ended, cropped_jpeg, cropped)
+    corner = exif.shown_box(ratio * window, size, orientation)[:2]
+    return Reduced(
+        _in_format(exif.as_shown(pixels, orientation), full, pixel_format), corner, ratio
+    )
+
+
+def _scaled(box, ratio):
+    """The smallest box of scaled pixels that holds a box."""
+    if tf.get_static_value(ratio) == 1:
+        return box
+    start, end = box[:2] // ratio, -((box[:2] + box[2:]) // -ratio)
+    return tf.concat([start, end - start], 0)
 
 
 def _allowed(encoded, size, max_pixels):
@@ -120,7 +168,7 @@ def _allowed(encoded, size, max_pixels):
         return tf.identity(encoded)
 
 
-def _stored_pixels(encoded, head, kind, pixel_format):
+def _stored_pixels(encoded, head, kind, pixel_format, ratio=1):
     """(pixels as they are stored, the value of white): uint8, or uint16 where the format is deep.
 
     Both have the format's channels.
@@ -130,7 +178,7 @@ def _stored_pixels(encoded, head, kind, pixel_format):
         return png.pixels(encoded, pixel_format.channels), tf.constant(_WHITE_16)
 
     def of_8_bits():
-        return _stored_8_bits(_pixels(encoded, head, kind, pixel_format), pixel_format)
+        return _stored_8_bits(_pixels(encoded, head, kind, pixel_format, ratio), pixel_format)
 
     if not pixel_format.deep:
         return of_8_bits()
@@ -154,12 +202,12 @@ def _in_format(pixels, white, pixel_format):
     return pixel_format.scaled(pixels, (0.0, white)) if pixel_format.deep else pixels
 
 
-def _pixels(encoded, head, kind, pixel_format):
+def _pixels(encoded, head, kind, pixel_format, ratio):
     channels = pixel_format.channels
     pixels = tf.switch_case(
         kind,
         {
-            image_header.JPEG: lambda: _jpeg(encoded, channels),
+            image_header.JPEG: lambda: _jpeg(encoded, channels, ratio),
             image_header.PNG: lambda: tf.cond(
                 image_header.has_16_bits(head, kind),
                 lambda: png.upper_bits(encoded, channels),
@@ -181,19 +229,41 @@ def _of_rgb(pixels, channels):
     return tf.cast(tf.round(gray), tf.uint8)
 
 
-def _jpeg(encoded, channels):
-    return tf.io.decode_jpeg(encoded, channels=channels, dct_method="INTEGER_ACCURATE")
+def _jpeg(encoded, channels, ratio):
+    return _at(
+        ratio,
+        lambda scale: tf.io.decode_jpeg(
+            encoded, channels=channels, ratio=scale, dct_method="INTEGER_ACCURATE"
+        ),
+    )
 
 
-def _jpeg_crop(encoded, box, image_width, pixel_format):
+def _jpeg_crop(encoded, box, image_width, ratio, pixel_format):
+    """A part of a JPEG; box and width are in scaled pixels, as libjpeg has them."""
     top, left, height, width = box
     start = tf.maximum(left - _JPEG_MARGIN, 0)
     end = tf.minimum(left + width + _JPEG_MARGIN, image_width)
     window = tf.stack([top, start, height, end - start])
-    pixels = tf.io.decode_and_crop_jpeg(
-        encoded, window, channels=pixel_format.channels, dct_method="INTEGER_ACCURATE"
+    pixels = _at(
+        ratio,
+        lambda scale: tf.io.decode_and_crop_jpeg(
+            encoded,
+            window,
+            channels=pixel_format.channels,
+            ratio=scale,
+            dct_method="INTEGER_ACCURATE",
+        ),
     )
     return _crop(pixels, 0, left - start, height, width)
+
+
+def _at(ratio, decoded):
+    """What `decoded` gives for a ratio, which it takes as a number alone."""
+    known = tf.get_static_value(ratio)
+    if known is not None:
+        return decoded(int(known))
+    place = tf.argmax(tf.cast(ratio == RATIOS, tf.int32), output_type=tf.int32)
+    return tf.switch_case(place, [lambda scale=scale: decoded(scale) for scale in RATIOS])
 
 
 def _crop(pixels, top, left, height, width):
