@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from sogclr_tf.data import augment, reduced
+from sogclr_tf.data.files.outlined import called
 from sogclr_tf.data.reduced import Reduced
 from sogclr_tf.data.sources.base import Source
 from sogclr_tf.data.sources.readable import clear_errors
@@ -74,9 +75,14 @@ def evaluation_image(
     """
     middle = augment.middle(shape_of(image), size)
     found = reduced_to(image, None, reduced.ratio(middle[tf.newaxis], [size]))
+
+    def resized(pixels, corner, ratio, box):
+        shown = reduced.resized(Reduced(pixels, corner, ratio), box, size)
+        return augment.in_unit_range(shown, pixels)
+
     return tf.cond(
         found.ratio > 1,
-        lambda: augment.in_unit_range(reduced.resized(found, middle, size), found.pixels),
+        lambda: called(resized, *found, middle),
         lambda: augment.whole(found.pixels, size),
     )
 

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from sogclr_tf.data.files.outlined import called
+
 # By how much an image can be scaled down.
 RATIOS = (1, 2, 4, 8)
 # The largest of them that is no more than 0, 1, 2 ... 8.
@@ -60,9 +62,9 @@ def resized(image: Reduced, box: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     """
     start, sides = box[:2] - image.corner, box[2:]
     first, end = start // image.ratio, -((start + sides) // -image.ratio)
-    pixels = tf.slice(
-        image.pixels, tf.pad(first, [[0, 1]]), tf.concat([end - first, image.pixels.shape[2:]], 0)
-    )
+    top, left = tf.unstack(first)
+    height, width = tf.unstack(end - first)
+    pixels = tf.slice(image.pixels, [top, left, 0], [height, width, image.pixels.shape[-1]])
     scale = tf.cast(size, tf.float32) * tf.cast(image.ratio / sides, tf.float32)
     offset = tf.cast(start / image.ratio, tf.float32) - tf.cast(first, tf.float32)
     # By tf.raw_ops, because tf.image.resize knows no fractions of a pixel.
@@ -89,18 +91,15 @@ def crop(image: Reduced, box: tf.Tensor, size: tuple[int, int] | None) -> tf.Ten
     """
 
     def part():
-        start = box[:2] - image.corner
-        return tf.slice(
-            image.pixels,
-            tf.pad(start, [[0, 1]]),
-            tf.concat([box[2:], image.pixels.shape[2:]], 0),
-        )
+        top, left = tf.unstack(box[:2] - image.corner)
+        _, _, height, width = tf.unstack(box)
+        return tf.slice(image.pixels, [top, left, 0], [height, width, image.pixels.shape[-1]])
 
-    def finished():
-        white = 255.0 if image.pixels.dtype == tf.uint8 else 1.0
-        view = tf.clip_by_value(resized(image, box, size), 0.0, white)
+    def finished(pixels, corner, ratio, box):
+        white = 255.0 if pixels.dtype == tf.uint8 else 1.0
+        view = tf.clip_by_value(resized(Reduced(pixels, corner, ratio), box, size), 0.0, white)
         return tf.cast(view + 0.5, tf.uint8) if white > 1 else view
 
     if size is None or tf.get_static_value(image.ratio) == 1:
         return part()
-    return tf.cond(image.ratio > 1, finished, part)
+    return tf.cond(image.ratio > 1, lambda: called(finished, *image, box), part)

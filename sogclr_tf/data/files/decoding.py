@@ -8,12 +8,14 @@ no image, one whose header claims more pixels than allowed (before anything is d
 kinds that TensorFlow has no decoder for: animated WebP, compressed or 1, 2, 4 and 16-bit BMP.
 """
 
+import functools
+
 import tensorflow as tf
 
-from sogclr_tf.data.files import bmp, exif, gif, image_header, png, webp
-from sogclr_tf.data.files.outlined import outlined
+from sogclr_tf.data.files import bmp, exif, gif, image_header, jpeg, png, webp
+from sogclr_tf.data.files.outlined import called, outlined
 from sogclr_tf.data.pixel_format import PixelFormat
-from sogclr_tf.data.reduced import RATIOS, Reduced
+from sogclr_tf.data.reduced import Reduced
 
 # 100 million pixels decode to 300 MB.
 MAX_PIXELS = 100_000_000
@@ -23,8 +25,6 @@ FILE_CHANNELS = (1, 3)
 
 # The values of white in 8 and in 16 bits.
 _WHITE, _WHITE_16 = 255.0, 65_535.0
-# Neighbors of a crop that its last columns are interpolated from, where color is subsampled.
-_JPEG_MARGIN = 4
 
 
 def shape(encoded: tf.Tensor) -> tf.Tensor:
@@ -62,10 +62,8 @@ def decode(
     """
     # No default of its own, which a SavedModel could not hold.
     pixel_format = pixel_format or _RGB
-    head, kind, size, orientation = image_header.read(encoded)
-    encoded = _allowed(encoded, size, max_pixels)
-    pixels, full = _stored_pixels(encoded, head, kind, pixel_format)
-    return _in_format(exif.as_shown(pixels, orientation), full, pixel_format)
+    header = image_header.read(encoded)
+    return _decoded(_allowed(encoded, header, max_pixels), header, pixel_format)
 
 
 def decode_crop(
@@ -91,7 +89,10 @@ def decode_crop(
     Raises:
         tf.errors.InvalidArgumentError: as `decode`, or the image lacks the box.
     """
-    return decode_reduced(encoded, box, 1, max_pixels, pixel_format).pixels
+    pixel_format = pixel_format or _RGB
+    header = image_header.read(encoded)
+    encoded = _allowed(encoded, header, max_pixels)
+    return _cropped(encoded, header, tf.convert_to_tensor(box), pixel_format)
 
 
 def decode_reduced(
@@ -101,7 +102,7 @@ def decode_reduced(
     max_pixels: int = MAX_PIXELS,
     pixel_format: PixelFormat | None = None,
 ) -> Reduced:
-    """A rectangle of an image, which of a JPEG may be scaled down while it is decoded.
+    """A rectangle of an image, which of a JPEG is scaled down while it is decoded.
 
     Args:
         encoded: scalar string, the bytes of an image file.
@@ -112,53 +113,71 @@ def decode_reduced(
         max_pixels, pixel_format: as for `decode`.
 
     Returns:
-        `Reduced`. At a ratio of 1 its pixels are those of `decode_crop`, or of `decode`.
+        `Reduced`. What is not scaled has the pixels of `decode_crop`, or of `decode`.
 
     Raises:
-        tf.errors.InvalidArgumentError: as `decode_crop`.
+        tf.errors.InvalidArgumentError: as `decode_crop`, or as `decode`.
     """
     pixel_format = pixel_format or _RGB
-    head, kind, size, orientation = image_header.read(encoded)
-    encoded = _allowed(encoded, size, max_pixels)
-    is_jpeg = kind == image_header.JPEG
-    if tf.get_static_value(ratio) != 1:
-        ratio = tf.where(is_jpeg, ratio, 1)
-    whole = box is None
-    if whole:
-        window = tf.concat([[0, 0], -(size // -ratio)], 0)
-    else:
-        stored = exif.stored_box(tf.convert_to_tensor(box), size, orientation)
-        window = _scaled(stored, ratio)
-    sides = tf.unstack(window)
-    # A JPEG without an end, or with more after it, is decoded whole, which tells one from the
-    # other.
-    ended = tf.strings.substr(encoded, -2, 2) == b"\xff\xd9"
+    header = image_header.read(encoded)
+    encoded = _allowed(encoded, header, max_pixels)
+
+    def unscaled():
+        if box is None:
+            return _decoded(encoded, header, pixel_format), tf.zeros([2], tf.int32)
+        return _cropped(encoded, header, box, pixel_format), tf.convert_to_tensor(box)[:2]
+
+    def scaled():
+        _, _, size, orientation = header
+        shown = tf.pad(exif.shown_shape(size, orientation), [[2, 0]]) if box is None else box
+        function = functools.partial(_scaled, pixel_format=pixel_format)
+        return called(function, encoded, shown, ratio, size, orientation)
+
+    if tf.get_static_value(ratio) == 1:
+        pixels, corner = unscaled()
+        return Reduced(pixels, corner, 1)
+    ratio = tf.where(header[1] == image_header.JPEG, ratio, 1)
+    pixels, corner = tf.cond(ratio > 1, scaled, unscaled)
+    return Reduced(pixels, corner, ratio)
+
+
+def _decoded(encoded, header, pixel_format):
+    head, kind, _, orientation = header
+    pixels, full = _stored_pixels(encoded, head, kind, pixel_format)
+    return _in_format(exif.as_shown(pixels, orientation), full, pixel_format)
+
+
+def _cropped(encoded, header, box, pixel_format):
+    head, kind, size, orientation = header
+    box = exif.stored_box(box, size, orientation)
 
     def cropped_jpeg():
-        width = -(size[1] // -ratio)
-        return _stored_8_bits(_jpeg_crop(encoded, sides, width, ratio, pixel_format), pixel_format)
+        pixels = jpeg.cropped(encoded, box, size[1], pixel_format.channels)
+        return _stored_8_bits(pixels, pixel_format)
 
     def cropped():
-        pixels, full = _stored_pixels(encoded, head, kind, pixel_format, ratio)
-        return pixels if whole else _crop(pixels, *sides), full
+        pixels, full = _stored_pixels(encoded, head, kind, pixel_format)
+        return jpeg.part(pixels, tf.unstack(box)), full
 
-    pixels, full = cropped() if whole else tf.cond(is_jpeg & ended, cropped_jpeg, cropped)
-    corner = exif.shown_box(ratio * window, size, orientation)[:2]
-    return Reduced(
-        _in_format(exif.as_shown(pixels, orientation), full, pixel_format), corner, ratio
-    )
+    is_cropped = (kind == image_header.JPEG) & jpeg.is_ended(encoded)
+    pixels, full = tf.cond(is_cropped, cropped_jpeg, cropped)
+    return _in_format(exif.as_shown(pixels, orientation), full, pixel_format)
 
 
-def _scaled(box, ratio):
-    """The smallest box of scaled pixels that holds a box."""
-    if tf.get_static_value(ratio) == 1:
-        return box
+def _scaled(encoded, box, ratio, size, orientation, pixel_format):
+    """(pixels, corner) of a JPEG whose ratio is above 1, as of `Reduced`."""
+    box = exif.stored_box(box, size, orientation)
     start, end = box[:2] // ratio, -((box[:2] + box[2:]) // -ratio)
-    return tf.concat([start, end - start], 0)
+    window = tf.concat([start, end - start], 0)
+    pixels = jpeg.scaled(encoded, window, ratio, -(size[1] // -ratio), pixel_format.channels)
+    pixels, full = _stored_8_bits(pixels, pixel_format)
+    pixels = _in_format(exif.as_shown(pixels, orientation), full, pixel_format)
+    return pixels, exif.shown_box(ratio * window, size, orientation)[:2]
 
 
-def _allowed(encoded, size, max_pixels):
+def _allowed(encoded, header, max_pixels):
     """`encoded`, once its size is known to be allowed."""
+    size = header[2]
     check = tf.debugging.Assert(
         tf.reduce_prod(tf.cast(size, tf.int64)) <= max_pixels,
         ["image too large: its height and width", size, "are more than max_pixels", max_pixels],
@@ -168,7 +187,7 @@ def _allowed(encoded, size, max_pixels):
         return tf.identity(encoded)
 
 
-def _stored_pixels(encoded, head, kind, pixel_format, ratio=1):
+def _stored_pixels(encoded, head, kind, pixel_format):
     """(pixels as they are stored, the value of white): uint8, or uint16 where the format is deep.
 
     Both have the format's channels.
@@ -178,7 +197,7 @@ def _stored_pixels(encoded, head, kind, pixel_format, ratio=1):
         return png.pixels(encoded, pixel_format.channels), tf.constant(_WHITE_16)
 
     def of_8_bits():
-        return _stored_8_bits(_pixels(encoded, head, kind, pixel_format, ratio), pixel_format)
+        return _stored_8_bits(_pixels(encoded, head, kind, pixel_format), pixel_format)
 
     if not pixel_format.deep:
         return of_8_bits()
@@ -202,12 +221,12 @@ def _in_format(pixels, white, pixel_format):
     return pixel_format.scaled(pixels, (0.0, white)) if pixel_format.deep else pixels
 
 
-def _pixels(encoded, head, kind, pixel_format, ratio):
+def _pixels(encoded, head, kind, pixel_format):
     channels = pixel_format.channels
     pixels = tf.switch_case(
         kind,
         {
-            image_header.JPEG: lambda: _jpeg(encoded, channels, ratio),
+            image_header.JPEG: lambda: jpeg.decoded(encoded, channels),
             image_header.PNG: lambda: tf.cond(
                 image_header.has_16_bits(head, kind),
                 lambda: png.upper_bits(encoded, channels),
@@ -227,48 +246,6 @@ def _of_rgb(pixels, channels):
         return pixels
     gray = tf.tensordot(tf.cast(pixels, tf.float32), tf.constant([[0.299], [0.587], [0.114]]), 1)
     return tf.cast(tf.round(gray), tf.uint8)
-
-
-def _jpeg(encoded, channels, ratio):
-    return _at(
-        ratio,
-        lambda scale: tf.io.decode_jpeg(
-            encoded, channels=channels, ratio=scale, dct_method="INTEGER_ACCURATE"
-        ),
-    )
-
-
-def _jpeg_crop(encoded, box, image_width, ratio, pixel_format):
-    """A part of a JPEG; box and width are in scaled pixels, as libjpeg has them."""
-    top, left, height, width = box
-    start = tf.maximum(left - _JPEG_MARGIN, 0)
-    end = tf.minimum(left + width + _JPEG_MARGIN, image_width)
-    window = tf.stack([top, start, height, end - start])
-    pixels = _at(
-        ratio,
-        lambda scale: tf.io.decode_and_crop_jpeg(
-            encoded,
-            window,
-            channels=pixel_format.channels,
-            ratio=scale,
-            dct_method="INTEGER_ACCURATE",
-        ),
-    )
-    return _crop(pixels, 0, left - start, height, width)
-
-
-def _at(ratio, decoded):
-    """What `decoded` gives for a ratio, which it takes as a number alone."""
-    known = tf.get_static_value(ratio)
-    if known is not None:
-        return decoded(int(known))
-    place = tf.argmax(tf.cast(ratio == RATIOS, tf.int32), output_type=tf.int32)
-    return tf.switch_case(place, [lambda scale=scale: decoded(scale) for scale in RATIOS])
-
-
-def _crop(pixels, top, left, height, width):
-    """Not by Python's slicing, which would cut a wrong box to what there is."""
-    return tf.slice(pixels, [top, left, 0], [height, width, pixels.shape[-1]])
 
 
 @outlined
