@@ -287,3 +287,13 @@ def test_evaluation_and_serving_see_the_same(folder):
             middle = augment.middle(tf.constant(whole.shape[:2]), (32, 32))
             want = np.clip(reduced.resized(found, middle, (32, 32)) / 255, 0, 1)
         assert_close(image, want, terms=8)
+
+
+@pytest.mark.slow(reason="an evaluation's images of files, traced")
+def test_a_source_may_turn_it_off(folder):
+    class Whole(sogclr_tf.FolderSource):
+        reduces = False
+
+    images, _ = evaluation_set(Whole(folder), 32)
+    for image, file in zip(images.as_numpy_iterator(), sorted(folder.iterdir()), strict=True):
+        assert_close(image, augment.whole(decoding.decode(file.read_bytes()), 32), terms=4)

@@ -41,26 +41,30 @@ SOURCES = {"whole": WholeFolder, "scaled": sogclr_tf.FolderSource}
 def add_arguments(parser):
     parser.description = __doc__
     parser.add_argument("--megapixels", type=float, nargs="+", choices=SIZES, default=[*SIZES])
+    parts = ["speed", "memory", "distance", "knn"]
+    parser.add_argument("--parts", nargs="+", choices=parts, default=parts[:3])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--images", type=int, default=16, help="of every turn")
-    parser.add_argument("--cifar10", metavar="DIR", help="folder of TFDS that holds it, for kNN")
+    parser.add_argument("--cifar10", metavar="DIR", help="folder of TFDS, for --parts knn")
     parser.add_argument("--labeled", type=int, default=400, help="images of CIFAR-10 to enlarge")
 
 
 def run(options):
-    found, tables = {}, []
+    found = {}
     with tempfile.TemporaryDirectory() as folder:
-        folders = {n: written(pathlib.Path(folder) / f"{n}", n) for n in options.megapixels}
-        found["speed"] = {n: speeds(place, options) for n, place in folders.items()}
-        found["memory"] = peaks(folders)
-        found["distance"] = {n: distances(place) for n, place in folders.items() if n > 1}
-    tables = [speed_table(found), distance_table(found["distance"])]
-    if options.cifar10:
-        found["knn"] = children.call(
-            "photographs", "knn", data_dir=options.cifar10, count=options.labeled
-        )
-        tables.append(knn_table(found["knn"]))
-    return found, "\n".join(tables)
+        sizes = sorted(options.megapixels)
+        folders = {n: written(pathlib.Path(folder) / f"{n}", n) for n in sizes}
+        measures = {
+            "speed": lambda: {n: speeds(place, options) for n, place in folders.items()},
+            "memory": lambda: peaks(folders),
+            "distance": lambda: {n: distances(place) for n, place in folders.items() if n > 1},
+            "knn": lambda: children.call(
+                "photographs", "knn", data_dir=options.cifar10, count=options.labeled
+            ),
+        }
+        for part in options.parts:
+            found[part] = measures[part]()
+    return found, "\n".join(TABLES[part](found[part]) for part in options.parts)
 
 
 def photograph(image, size, seed=0):
@@ -129,19 +133,21 @@ def turn(iterator, images):
 
 
 def peaks(folders):
-    """{kind of file: {way: [MiB at the highest that files of each size add]}}."""
-    return {
-        kind: {
-            way: children.call(
-                "photographs",
-                "peak",
-                folders=[str(folder / kind) for _, folder in sorted(folders.items())],
-                way=way,
+    """{kind of file: {way: {megapixels: MiB at the highest that such files add}}}."""
+    found = {}
+    for kind in ("all", "progressive"):
+        places = [str(folder / kind) for folder in folders.values()]
+        found[kind] = {
+            way: dict(
+                zip(
+                    folders,
+                    children.call("photographs", "peak", folders=places, way=way),
+                    strict=True,
+                )
             )
             for way in SOURCES
         }
-        for kind in ("all", "progressive")
-    }
+    return found
 
 
 def peak(folders, way):
@@ -253,9 +259,9 @@ def compared(encoder, source):
 
 def speed_table(found):
     columns = ["megapixels", "what is read", "img/s whole", "img/s scaled", "ms of CPU whole"]
-    columns += ["ms of CPU scaled", "times", "MiB whole", "MiB scaled", "progressive"]
+    columns += ["ms of CPU scaled", "times faster"]
     rows = []
-    for place, (size, speed) in enumerate(sorted(found["speed"].items())):
+    for size, speed in found.items():
         for what, turns in speed.items():
             rate, used = (
                 [statistics.median(turn[place] for turn in turns[way]) for way in SOURCES]
@@ -264,17 +270,21 @@ def speed_table(found):
             times = statistics.median(
                 a[1] / b[1] for a, b in zip(*(turns[way] for way in SOURCES), strict=True)
             )
-            cells = [f"{x:,.0f}" for x in rate] + [f"{x:.1f}" for x in used] + [f"{times:.2f}"]
-            cells += memory_cells(found["memory"], place) if what == "two views" else [""] * 3
-            rows.append([f"{size:g}", what, *cells])
+            cells = [f"{x:,.0f}" for x in rate] + [f"{x:.1f}" for x in used]
+            rows.append([f"{size:g}", what, *cells, f"{times:.2f}"])
     return report.table(columns, rows)
 
 
-def memory_cells(used, place):
-    plain, progressive = (
-        [of[place] for of in used[kind].values()] for kind in ("all", "progressive")
-    )
-    return [f"{x:.0f}" for x in plain] + [f"{progressive[0]:.0f} and {progressive[1]:.0f}"]
+def memory_table(found):
+    sizes = next(iter(found.values()))["whole"]
+    columns = ["MiB that two views take", *(f"{size:g} megapixels" for size in sizes)]
+    names = {"all": "baseline", "progressive": "progressive"}
+    rows = [
+        [f"{names[kind]}, {way}", *(f"{most:.0f}" for most in used.values())]
+        for kind, ways in found.items()
+        for way, used in ways.items()
+    ]
+    return report.table(columns, rows)
 
 
 def distance_table(found):
@@ -293,3 +303,11 @@ def knn_table(found):
         [bank, *(f"{100 * found[f'{bank}, {query}']:.1f}%" for query in names)] for bank in names
     ]
     return report.table(["kNN: those that vote", *names], rows)
+
+
+TABLES = {
+    "speed": speed_table,
+    "memory": memory_table,
+    "distance": distance_table,
+    "knn": knn_table,
+}
