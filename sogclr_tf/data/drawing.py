@@ -72,7 +72,7 @@ class Drawer:
         if whole:
             shown = reduced.Reduced(image, tf.zeros([2], tf.int32), 1)
         else:
-            shown = source.reduced(image, _around(boxes), self._ratio(boxes))
+            shown = source.reduced(image, _around(boxes), self._ratio(shape, boxes))
             shown = shown._replace(pixels=source.checked(shown.pixels, example["index"]))
         views = []
         for place, (box, policy) in enumerate(zip(boxes, self._policies, strict=True)):
@@ -84,12 +84,12 @@ class Drawer:
                 views.append(augment.views([crop], row, policy, self._pixels)[0])
         return views
 
-    def _ratio(self, boxes: list[tf.Tensor]) -> tf.Tensor | int:
+    def _ratio(self, shape: tf.Tensor, boxes: list[tf.Tensor]) -> tf.Tensor | int:
         """By how much an image may be scaled down: not where a function is given all of it."""
         sizes = [policy.image_size for policy in self._policies if isinstance(policy, Policy)]
         if not self._source.reduces or len(sizes) < len(boxes):
             return 1
-        return reduced.ratio(tf.stack(boxes), sizes)
+        return reduced.ratio(shape, tf.stack(boxes), sizes)
 
     def _sized(self, image: tf.Tensor) -> tf.Tensor:
         """An image of a source whose images all have one size, with that size known."""

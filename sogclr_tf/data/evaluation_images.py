@@ -73,8 +73,9 @@ def evaluation_image(
     Returns:
         float32 [height, width, C] in 0..1.
     """
-    middle = augment.middle(shape_of(image), size)
-    found = reduced_to(image, None, reduced.ratio(middle[tf.newaxis], [size]))
+    shape = shape_of(image)
+    middle = augment.middle(shape, size)
+    found = reduced_to(image, None, reduced.ratio(shape, middle[tf.newaxis], [size]))
 
     def resized(pixels, corner, ratio, box):
         shown = reduced.resized(Reduced(pixels, corner, ratio), box, size)

@@ -15,6 +15,8 @@ from sogclr_tf.data.files.outlined import called
 RATIOS = (1, 2, 4, 8)
 # The largest of them that is no more than 0, 1, 2 ... 8.
 _AT_MOST = (1, 1, 2, 2, 4, 4, 4, 4, 8)
+# Pixels of an image below which to scale it takes longer than it saves.
+LEAST_PIXELS = 1_000_000
 
 
 class Reduced(NamedTuple):
@@ -33,17 +35,20 @@ class Reduced(NamedTuple):
     ratio: tf.Tensor | int
 
 
-def ratio(boxes: tf.Tensor, sizes: list[tuple[int, int]]) -> tf.Tensor:
+def ratio(shape: tf.Tensor, boxes: tf.Tensor, sizes: list[tuple[int, int]]) -> tf.Tensor:
     """The largest of `RATIOS` at which every rectangle still has the pixels of its view.
 
     Args:
+        shape: int32 [2], (height, width) of the image.
         boxes: int32 [n, 4], (top, left, height, width) in pixels of the image.
         sizes: (height, width) of each view.
 
     Returns:
-        int32 scalar; 1 where a rectangle has less than twice its view's height or width.
+        int32 scalar; 1 where a rectangle has less than twice its view's height or width, and where
+        the image has less than `LEAST_PIXELS`.
     """
     shares = tf.reduce_min(boxes[:, 2:] // tf.constant(sizes))
+    shares = tf.where(shape[0] * shape[1] < LEAST_PIXELS, 1, shares)
     return tf.gather(_AT_MOST, tf.minimum(shares, _AT_MOST[-1]))
 
 

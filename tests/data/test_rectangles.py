@@ -30,8 +30,8 @@ def images(height=30, width=52):
 
 
 def of_files(folder, suffix):
-    """The source of a folder, and what its files hold: too small to be decoded at a half."""
-    write_folder(folder, images(30, 36), suffix=suffix)
+    """The source of a folder, and what its files hold."""
+    write_folder(folder, images(), suffix=suffix)
     files = sorted(folder.glob(f"*{suffix}"))
     return sogclr_tf.FolderSource(folder), [decoding.decode(file.read_bytes()) for file in files]
 
@@ -164,11 +164,11 @@ def test_evaluation_of_huge_images():
 def test_evaluation_images_of_a_source(tmp_path):
     """Those of JPEG files whose proportions are the size's are the whole files."""
     source, pictures = of_files(tmp_path, ".jpg")
-    for found in (evaluation_set(source, (20, 24)), evaluation_sample(source, (20, 24), N)):
+    for found in (evaluation_set(source, (15, 26)), evaluation_sample(source, (15, 26), N)):
         got = sorted(image.tobytes() for image in found[0].as_numpy_iterator())
-        want = [augment.whole(picture, (20, 24)).numpy() for picture in pictures]
+        want = [augment.whole(picture, (15, 26)).numpy() for picture in pictures]
         assert got == sorted(image.tobytes() for image in want)
-        assert_close(want[0], resized(np.asarray(pictures[0]), (20, 24)) / 255, terms=8)
+        assert_close(want[0], resized(np.asarray(pictures[0]), (15, 26)) / 255, terms=8)
 
 
 def test_evaluation_images_of_no_size():

@@ -31,7 +31,9 @@ MEAN_LEVELS = {2: 2.0, 4: 2.0, 8: 1.5}
 def photograph(**options):
     """A photograph of 427x640 pixels as a JPEG file; `shown` turns it, `mode` is Pillow's."""
     mode, tag = options.pop("mode", "RGB"), options.pop("shown", 1)
+    times = options.pop("enlarged", 1)
     image = Image.fromarray(load_sample_images().images[0]).convert(mode)
+    image = image.resize([times * side for side in image.size])
     exif = Image.Exif()
     exif[0x0112] = tag
     file = io.BytesIO()
@@ -180,7 +182,9 @@ class TestRatio:
     )
     def test_no_view_is_enlarged_by_it(self, sides, sizes, want):
         boxes = tf.constant([[3, 5, *pair] for pair in sides])
-        assert reduced.ratio(boxes, sizes) == want
+        assert reduced.ratio(tf.constant([9010, 9010]), boxes, sizes) == want
+        # A small image is decoded sooner as it is.
+        assert reduced.ratio(tf.constant([999, 1000]), boxes, sizes) == 1
 
 
 class TestResized:
@@ -217,9 +221,8 @@ class TestResized:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("photographs")
-    for place, (name, shown) in enumerate([("4:2:0", 1), ("progressive", 1), ("4:2:0", 6)]):
-        file = photograph(shown=6) if shown == 6 else FILES[name]
-        (folder / f"{place}.jpg").write_bytes(file)
+    for place, options in enumerate([{}, {"progressive": True}, {"shown": 6}]):
+        (folder / f"{place}.jpg").write_bytes(photograph(enlarged=2, **options))
     Image.open(folder / "0.jpg").save(folder / "3.png")
     return folder
 
@@ -239,7 +242,11 @@ class TestViews:
         for index, file in enumerate(sorted(folder.iterdir())):
             whole = decoding.decode(file.read_bytes())
             boxes = augment.crop_boxes(tf.repeat([whole.shape[:2]], 2, 0), rows[index], VIEW)
-            ratio = 1 if file.suffix == ".png" else int(reduced.ratio(boxes, [(24, 24)] * 2))
+            ratio = (
+                1
+                if file.suffix == ".png"
+                else int(reduced.ratio(whole.shape[:2], boxes, [(24, 24)] * 2))
+            )
             assert ratio > 1 or file.suffix == ".png"
             corner = [0, -(-whole.shape[1] % ratio)] if index == 2 else [0, 0]
             means = blocks(np.pad(whole, [*((-a, 0) for a in corner), (0, 0)], "edge"), ratio)
