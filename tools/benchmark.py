@@ -5,6 +5,7 @@
     python tools/benchmark.py throughput [--encoder resnet18] [--batch 64]
     python tools/benchmark.py input [--size 224] [--seconds 3]
     python tools/benchmark.py files [--seconds 3]
+    python tools/benchmark.py photographs [--megapixels 12]
     python tools/benchmark.py monitors [--batch 64]
     python tools/benchmark.py scaling [--devices 1 2]
     python tools/benchmark.py memory [--parts ways --encoder resnet50]
@@ -35,6 +36,7 @@ COMMANDS = (
     "throughput",
     "input",
     "files",
+    "photographs",
     "monitors",
     "scaling",
     "memory",

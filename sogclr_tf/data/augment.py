@@ -45,8 +45,31 @@ def whole(image: tf.Tensor, size: Size) -> tf.Tensor:
         size: side of a square, or (height, width).
     """
     size = height_and_width(size)
-    middle = part(image, _middle(tf.shape(image)[:2], size))
-    return tf.clip_by_value(_resize([middle], size)[0] / _white(middle), 0.0, 1.0)
+    shown = part(image, middle(tf.shape(image)[:2], size))
+    return in_unit_range(_resize([shown], size)[0], image)
+
+
+def middle(shape: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+    """Where `whole` cuts an image of a shape: int32 [4], (top, left, height, width).
+
+    Args:
+        shape: int32 [2], (height, width).
+        size: (height, width) of the result.
+    """
+    if size[0] == size[1]:
+        shown = tf.fill([2], tf.reduce_min(shape))
+    else:
+        # In whole numbers every device rounds alike; products may exceed 32 bits.
+        height, width = tf.unstack(tf.cast(shape, tf.int64))
+        heights = tf.minimum(height, _scaled(width, size[0], size[1]))
+        widths = tf.minimum(width, _scaled(height, size[1], size[0]))
+        shown = tf.cast(tf.stack([heights, widths]), tf.int32)
+    return tf.concat([(shape - shown) // 2, shown], 0)
+
+
+def in_unit_range(resized: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
+    """What `image` was resized to, cut to 0..1: float32."""
+    return tf.clip_by_value(resized / _white(image), 0.0, 1.0)
 
 
 def as_float(images: tf.Tensor) -> tf.Tensor:
@@ -163,19 +186,6 @@ def finish(
     return host_finishing.compiled(policy, white, dtype)(images, rows)
 
 
-def _middle(shape: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-    """Where `whole` cuts an image of a shape: int32 [4]."""
-    if size[0] == size[1]:
-        shown = tf.fill([2], tf.reduce_min(shape))
-    else:
-        # In whole numbers every device rounds alike; products may exceed 32 bits.
-        height, width = tf.unstack(tf.cast(shape, tf.int64))
-        heights = tf.minimum(height, _scaled(width, size[0], size[1]))
-        widths = tf.minimum(width, _scaled(height, size[1], size[0]))
-        shown = tf.cast(tf.stack([heights, widths]), tf.int32)
-    return tf.concat([(shape - shown) // 2, shown], 0)
-
-
 def _scaled(side: tf.Tensor, numerator: int, denominator: int) -> tf.Tensor:
     """A whole number times a fraction, to the nearest, at least 1."""
     return tf.maximum((2 * side * numerator + denominator) // (2 * denominator), 1)
@@ -195,13 +205,18 @@ def _resize_one(image: tf.Tensor, size: tuple[int, int], most_pixels: int | None
 
     # As floats, because TensorFlow is slower at bytes; but of a large image only few pixels are
     # read, and one of 12 megapixels would take 144 MB in each thread. Both give the same numbers.
+    # So does an image of that size, which stays what it is.
     limit = _MANY_PIXELS * math.prod(size)
     if most_pixels is not None and most_pixels <= limit:
         return resized(tf.cast(image, tf.float32))
-    return tf.cond(
-        tf.size(image) > image.shape[-1] * limit,
-        lambda: resized(image),
-        lambda: resized(tf.cast(image, tf.float32)),
+    of_size = tf.reduce_all(tf.shape(image)[:2] == size)
+    return tf.switch_case(
+        tf.where(of_size, 0, tf.where(tf.size(image) > image.shape[-1] * limit, 1, 2)),
+        [
+            lambda: tf.cast(image[tf.newaxis], tf.float32),
+            lambda: resized(image),
+            lambda: resized(tf.cast(image, tf.float32)),
+        ],
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from sogclr_tf.data import augment, randomness
+from sogclr_tf.data import augment, randomness, reduced
 from sogclr_tf.data.autograph import converted
 from sogclr_tf.data.changes import changes
 from sogclr_tf.data.policies import Policy
@@ -76,15 +76,14 @@ class Drawer:
         rows, seeds = randomness.draws(*key), randomness.seeds(*key)
         shape = tf.shape(image)[:2] if whole else source.shape(image)
         boxes = [_box(shape, rows[place], policy) for place, policy in enumerate(self._policies)]
-        around = _around(boxes)
         if whole:
-            shown = augment.part(image, around)
+            shown = reduced.Reduced(image, tf.zeros([2], tf.int32), 1)
         else:
-            shown = source.checked(source.crop(image, around), example["index"])
-        corner = tf.concat([around[:2], [0, 0]], 0)
+            shown = source.reduced(image, _around(boxes), self._ratio(shape, boxes))
+            shown = shown._replace(pixels=source.checked(shown.pixels, example["index"]))
         views = []
         for place, (box, policy) in enumerate(zip(boxes, self._policies, strict=True)):
-            crop = augment.part(shown, box - corner)
+            crop = reduced.crop(shown, box, None if callable(policy) else policy.image_size)
             if callable(policy):
                 views.append(self._own_view(policy, crop, seeds[place]))
             else:
@@ -109,6 +108,13 @@ class Drawer:
         source = self._source
         images = [source.decode(source.read(image)) for image in tf.unstack(examples["image"])]
         return source.checked(tf.stack(list(map(self._sized, images))), examples["index"])
+
+    def _ratio(self, shape: tf.Tensor, boxes: list[tf.Tensor]) -> tf.Tensor | int:
+        """By how much an image may be scaled down: not where a function is given all of it."""
+        sizes = [policy.image_size for policy in self._policies if isinstance(policy, Policy)]
+        if not self._source.reduces or len(sizes) < len(boxes):
+            return 1
+        return reduced.ratio(shape, tf.stack(boxes), sizes)
 
     def _sized(self, image: tf.Tensor) -> tf.Tensor:
         """An image of a source whose images all have one size, with that size known."""

@@ -1,10 +1,14 @@
 """Whole images with their labels, for evaluation."""
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
-from sogclr_tf.data import augment
+from sogclr_tf.data import augment, reduced
 from sogclr_tf.data.autograph import as_it_stands
+from sogclr_tf.data.files.outlined import called
+from sogclr_tf.data.reduced import Reduced
 from sogclr_tf.data.sources.base import Source
 from sogclr_tf.data.sources.readable import clear_errors
 from sogclr_tf.data.view_size import Size, height_and_width
@@ -56,12 +60,57 @@ def evaluation_sample(
         return images, np.concatenate([np.zeros(0, np.int32), *labels.as_numpy_iterator()])
 
 
+def evaluation_image(
+    image: tf.Tensor,
+    size: tuple[int, int],
+    shape_of: Callable[[tf.Tensor], tf.Tensor],
+    reduced_to: Callable[..., Reduced],
+) -> tf.Tensor:
+    """The middle part of one image file, resized: what every evaluation sees, and a server too.
+
+    Of a large JPEG it is made from an image that was scaled down while it was decoded.
+
+    Args:
+        image: what the functions take, such as the bytes of a file.
+        size: (height, width).
+        shape_of: the function that tells (height, width) without decoding.
+        reduced_to: the function that decodes, as `Source.reduced`.
+
+    Returns:
+        float32 [height, width, C] in 0..1.
+    """
+    shape = shape_of(image)
+    middle = augment.middle(shape, size)
+    found = reduced_to(image, None, reduced.ratio(shape, middle[tf.newaxis], [size]))
+
+    def resized(pixels, corner, ratio, box):
+        shown = reduced.resized(Reduced(pixels, corner, ratio), box, size)
+        return augment.in_unit_range(shown, pixels)
+
+    return tf.cond(
+        found.ratio > 1,
+        lambda: called(resized, *found, middle),
+        lambda: augment.whole(found.pixels, size),
+    )
+
+
 def _resized(source: Source, examples: tf.data.Dataset, size: tuple[int, int]) -> tf.data.Dataset:
     # Its errors would be buried in those of a traced function.
     _ = source.pixel_format
+
+    def resized(example):
+        if not source.reduces:
+            return augment.whole(source.pixels(example), size)
+
+        def reduced_to(image, box, ratio):
+            found = source.reduced(image, box, ratio)
+            return found._replace(pixels=source.checked(found.pixels, example["index"]))
+
+        return evaluation_image(source.read(example["image"]), size, source.shape, reduced_to)
+
     # In one step, so that no decoded image waits for the next.
     return examples.map(
-        lambda example: augment.whole(source.pixels(example), size),
+        resized,
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )

@@ -20,7 +20,8 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from sogclr_tf.data import augment, pixel_range
+from sogclr_tf.data import pixel_range
+from sogclr_tf.data.evaluation_images import evaluation_image
 from sogclr_tf.data.files import decoding
 from sogclr_tf.data.pixel_format import PixelFormat
 from sogclr_tf.data.view_size import Size, height_and_width
@@ -146,11 +147,14 @@ class ServedModel:
         """Images as an evaluation sees them: float32 [B, height, width, C] in 0..1."""
         stated = self._pixel_format
 
-        def image(file):
-            pixels = decoding.decode(file, self._max_pixels, stated)
+        def reduced_to(file, box, ratio):
+            found = decoding.decode_reduced(file, box, ratio, self._max_pixels, stated)
             if stated.value_range:
-                pixels = _within(pixels, stated.value_range)
-            return augment.whole(pixels, self._size)
+                found = found._replace(pixels=_within(found.pixels, stated.value_range))
+            return found
+
+        def image(file):
+            return evaluation_image(file, self._size, decoding.shape, reduced_to)
 
         shape = (*self._size, stated.channels)
         return tf.map_fn(

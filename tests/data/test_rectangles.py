@@ -156,7 +156,7 @@ def test_evaluation_shows_the_largest_part_in_the_middle(shape, size):
 
 def test_evaluation_of_huge_images():
     """The product of a side and a size needs more than 32 bits."""
-    box = augment._middle(tf.constant([4, 30_000_000]), (96, 224)).numpy()
+    box = augment.middle(tf.constant([4, 30_000_000]), (96, 224)).numpy()
     assert box.tolist() == [0, (30_000_000 - 9) // 2, 4, 9]
 
 

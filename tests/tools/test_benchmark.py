@@ -213,6 +213,15 @@ def test_files(benchmark):
     assert "| 13 bands, TIFF, deflate |" in written
 
 
+@pytest.mark.slow(reason="programs run in processes of their own")
+def test_photographs(benchmark):
+    options = ["--megapixels", "0.3", "--parts", "speed", "--rounds", "1", "--images", "2"]
+    found, written = benchmark("photographs", *options)
+    for turns in found["speed"]["0.3"].values():
+        assert all(rate > 0 for way in ("whole", "scaled") for rate, _ in turns[way])
+    assert "| 0.3 | evaluation |" in written
+
+
 @pytest.mark.usefixtures("tools")
 def test_a_table_goes_to_its_place_on_the_page(tmp_path):
     from benchmarks import report

@@ -8,11 +8,14 @@ no image, one whose header claims more pixels than allowed (before anything is d
 kinds that TensorFlow has no decoder for: animated WebP, compressed or 1, 2, 4 and 16-bit BMP.
 """
 
+import functools
+
 import tensorflow as tf
 
-from sogclr_tf.data.files import bmp, exif, gif, image_header, png, webp
-from sogclr_tf.data.files.outlined import outlined
+from sogclr_tf.data.files import bmp, exif, gif, image_header, jpeg, png, webp
+from sogclr_tf.data.files.outlined import called, outlined
 from sogclr_tf.data.pixel_format import PixelFormat
+from sogclr_tf.data.reduced import Reduced
 
 # 100 million pixels decode to 300 MB.
 MAX_PIXELS = 100_000_000
@@ -22,8 +25,6 @@ FILE_CHANNELS = (1, 3)
 
 # The values of white in 8 and in 16 bits.
 _WHITE, _WHITE_16 = 255.0, 65_535.0
-# Neighbors of a crop that its last columns are interpolated from, where color is subsampled.
-_JPEG_MARGIN = 4
 
 
 def shape(encoded: tf.Tensor) -> tf.Tensor:
@@ -61,10 +62,8 @@ def decode(
     """
     # No default of its own, which a SavedModel could not hold.
     pixel_format = pixel_format or _RGB
-    head, kind, size, orientation = image_header.read(encoded)
-    encoded = _allowed(encoded, size, max_pixels)
-    pixels, full = _stored_pixels(encoded, head, kind, pixel_format)
-    return _in_format(exif.as_shown(pixels, orientation), full, pixel_format)
+    header = image_header.read(encoded)
+    return _decoded(_allowed(encoded, header, max_pixels), header, pixel_format)
 
 
 def decode_crop(
@@ -91,26 +90,94 @@ def decode_crop(
         tf.errors.InvalidArgumentError: as `decode`, or the image lacks the box.
     """
     pixel_format = pixel_format or _RGB
-    head, kind, size, orientation = image_header.read(encoded)
-    encoded = _allowed(encoded, size, max_pixels)
-    box = tf.unstack(exif.stored_box(tf.convert_to_tensor(box), size, orientation))
-    # A JPEG without an end, or with more after it, is decoded whole, which tells one from the
-    # other.
-    ended = tf.strings.substr(encoded, -2, 2) == b"\xff\xd9"
+    header = image_header.read(encoded)
+    encoded = _allowed(encoded, header, max_pixels)
+    return _cropped(encoded, header, tf.convert_to_tensor(box), pixel_format)
 
-    def cropped_jpeg():
-        return _stored_8_bits(_jpeg_crop(encoded, box, size[1], pixel_format), pixel_format)
 
-    def cropped():
-        pixels, full = _stored_pixels(encoded, head, kind, pixel_format)
-        return _crop(pixels, *box), full
+def decode_reduced(
+    encoded: tf.Tensor,
+    box: tf.Tensor | None,
+    ratio: tf.Tensor | int,
+    max_pixels: int = MAX_PIXELS,
+    pixel_format: PixelFormat | None = None,
+) -> Reduced:
+    """A rectangle of an image, which of a JPEG is scaled down while it is decoded.
 
-    pixels, full = tf.cond((kind == image_header.JPEG) & ended, cropped_jpeg, cropped)
+    Args:
+        encoded: scalar string, the bytes of an image file.
+        box: int32 [4], (top, left, height, width) in pixels of the whole image, inside of it; None
+            for all of it. Of a scaled image all pixels are given that lie in it in part.
+        ratio: by how much a JPEG is scaled down, one of `RATIOS`: an int or int32 scalar. Others
+            are not scaled.
+        max_pixels, pixel_format: as for `decode`.
+
+    Returns:
+        `Reduced`. What is not scaled has the pixels of `decode_crop`, or of `decode`.
+
+    Raises:
+        tf.errors.InvalidArgumentError: as `decode_crop`, or as `decode`.
+    """
+    pixel_format = pixel_format or _RGB
+    header = image_header.read(encoded)
+    encoded = _allowed(encoded, header, max_pixels)
+
+    def unscaled():
+        if box is None:
+            return _decoded(encoded, header, pixel_format), tf.zeros([2], tf.int32)
+        return _cropped(encoded, header, box, pixel_format), tf.convert_to_tensor(box)[:2]
+
+    def scaled():
+        _, _, size, orientation = header
+        shown = tf.pad(exif.shown_shape(size, orientation), [[2, 0]]) if box is None else box
+        function = functools.partial(_scaled, pixel_format=pixel_format)
+        return called(function, encoded, shown, ratio, size, orientation)
+
+    if tf.get_static_value(ratio) == 1:
+        pixels, corner = unscaled()
+        return Reduced(pixels, corner, 1)
+    ratio = tf.where(header[1] == image_header.JPEG, ratio, 1)
+    pixels, corner = tf.cond(ratio > 1, scaled, unscaled)
+    return Reduced(pixels, corner, ratio)
+
+
+def _decoded(encoded, header, pixel_format):
+    head, kind, _, orientation = header
+    pixels, full = _stored_pixels(encoded, head, kind, pixel_format)
     return _in_format(exif.as_shown(pixels, orientation), full, pixel_format)
 
 
-def _allowed(encoded, size, max_pixels):
+def _cropped(encoded, header, box, pixel_format):
+    head, kind, size, orientation = header
+    box = exif.stored_box(box, size, orientation)
+
+    def cropped_jpeg():
+        pixels = jpeg.cropped(encoded, box, size[1], pixel_format.channels)
+        return _stored_8_bits(pixels, pixel_format)
+
+    def cropped():
+        pixels, full = _stored_pixels(encoded, head, kind, pixel_format)
+        return jpeg.part(pixels, tf.unstack(box)), full
+
+    is_cropped = (kind == image_header.JPEG) & jpeg.is_ended(encoded)
+    pixels, full = tf.cond(is_cropped, cropped_jpeg, cropped)
+    return _in_format(exif.as_shown(pixels, orientation), full, pixel_format)
+
+
+def _scaled(encoded, box, ratio, size, orientation, pixel_format):
+    """(pixels, corner) of a JPEG whose ratio is above 1, as of `Reduced`."""
+    box = exif.stored_box(box, size, orientation)
+    start, end = box[:2] // ratio, -((box[:2] + box[2:]) // -ratio)
+    window = tf.concat([start, end - start], 0)
+    pixels = jpeg.scaled(encoded, window, ratio, -(size[1] // -ratio), pixel_format.channels)
+    pixels, full = _stored_8_bits(pixels, pixel_format)
+    pixels = _in_format(exif.as_shown(pixels, orientation), full, pixel_format)
+    return pixels, exif.shown_box(ratio * window, size, orientation)[:2]
+
+
+def _allowed(encoded, header, max_pixels):
     """`encoded`, once its size is known to be allowed."""
+    size = header[2]
     check = tf.debugging.Assert(
         tf.reduce_prod(tf.cast(size, tf.int64)) <= max_pixels,
         ["image too large: its height and width", size, "are more than max_pixels", max_pixels],
@@ -159,7 +226,7 @@ def _pixels(encoded, head, kind, pixel_format):
     pixels = tf.switch_case(
         kind,
         {
-            image_header.JPEG: lambda: _jpeg(encoded, channels),
+            image_header.JPEG: lambda: jpeg.decoded(encoded, channels),
             image_header.PNG: lambda: tf.cond(
                 image_header.has_16_bits(head, kind),
                 lambda: png.upper_bits(encoded, channels),
@@ -179,26 +246,6 @@ def _of_rgb(pixels, channels):
         return pixels
     gray = tf.tensordot(tf.cast(pixels, tf.float32), tf.constant([[0.299], [0.587], [0.114]]), 1)
     return tf.cast(tf.round(gray), tf.uint8)
-
-
-def _jpeg(encoded, channels):
-    return tf.io.decode_jpeg(encoded, channels=channels, dct_method="INTEGER_ACCURATE")
-
-
-def _jpeg_crop(encoded, box, image_width, pixel_format):
-    top, left, height, width = box
-    start = tf.maximum(left - _JPEG_MARGIN, 0)
-    end = tf.minimum(left + width + _JPEG_MARGIN, image_width)
-    window = tf.stack([top, start, height, end - start])
-    pixels = tf.io.decode_and_crop_jpeg(
-        encoded, window, channels=pixel_format.channels, dct_method="INTEGER_ACCURATE"
-    )
-    return _crop(pixels, 0, left - start, height, width)
-
-
-def _crop(pixels, top, left, height, width):
-    """Not by Python's slicing, which would cut a wrong box to what there is."""
-    return tf.slice(pixels, [top, left, 0], [height, width, pixels.shape[-1]])
 
 
 @outlined

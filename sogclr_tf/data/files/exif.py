@@ -94,6 +94,17 @@ def stored_box(box: tf.Tensor, stored: tf.Tensor, orientation: tf.Tensor) -> tf.
     return tf.concat([start, sides], 0)
 
 
+def shown_box(box: tf.Tensor, stored: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    """Where a rectangle of the stored image shows, the inverse of `stored_box`.
+
+    Args:
+        box: int32 [4], (top, left, height, width), of the stored image.
+        stored, orientation: as for `stored_box`.
+    """
+    start = tf.where(_reversed(orientation), stored - box[:2] - box[2:], box[:2])
+    return tf.concat([shown_shape(start, orientation), shown_shape(box[2:], orientation)], 0)
+
+
 def as_shown(stored: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     """Stored pixels [h, w, 3] the way up that they are shown: [h, w, 3], or [w, h, 3]."""
 

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -14,12 +15,7 @@ def outlined(function: Callable) -> Callable:
     Args:
         function: of a scalar string, such as the bytes of a file.
     """
-    node = tf.function(
-        function,
-        input_signature=[tf.TensorSpec([], tf.string)],
-        autograph=False,
-        experimental_attributes={"_noinline": True},
-    )
+    node = _node(function, [tf.TensorSpec([], tf.string)])
 
     @functools.wraps(function)
     def call(text):
@@ -27,3 +23,17 @@ def outlined(function: Callable) -> Callable:
         return function(text) if tf.executing_eagerly() else node(text)
 
     return call
+
+
+def called(function: Callable, *tensors: tf.Tensor) -> Any:
+    """What a function gives of tensors, as `outlined` calls it."""
+    return function(*tensors) if tf.executing_eagerly() else _node(function)(*tensors)
+
+
+def _node(function, signature=None):
+    return tf.function(
+        function,
+        input_signature=signature,
+        autograph=False,
+        experimental_attributes={"_noinline": True},
+    )

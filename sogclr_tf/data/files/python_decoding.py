@@ -13,6 +13,7 @@ import tensorflow as tf
 from sogclr_tf.data.files import decoding, image_header, python_files
 from sogclr_tf.data.files.decode_errors import UNREADABLE, UnreadableImageError
 from sogclr_tf.data.pixel_format import PixelFormat, expected_channels, full_range
+from sogclr_tf.data.reduced import Reduced
 
 
 def shape(encoded: tf.Tensor) -> tf.Tensor:
@@ -60,12 +61,36 @@ def decode_crop(
     return _dispatched(encoded, of_tensorflow, of_python, pixel_format)
 
 
+def decode_reduced(
+    encoded: tf.Tensor,
+    box: tf.Tensor | None,
+    ratio: tf.Tensor | int,
+    max_pixels: int,
+    pixel_format: PixelFormat,
+) -> Reduced:
+    """As `decoding.decode_reduced`."""
+
+    def of_python():
+        if box is None:
+            pixels, corner = decode(encoded, max_pixels, pixel_format), tf.zeros([2], tf.int32)
+        else:
+            pixels, corner = decode_crop(encoded, box, max_pixels, pixel_format), box[:2]
+        return Reduced(pixels, corner, tf.constant(1))
+
+    def of_tensorflow():
+        return decoding.decode_reduced(encoded, box, ratio, max_pixels, pixel_format)
+
+    if tf.get_static_value(ratio) == 1:
+        return of_python()._replace(ratio=1)
+    return _dispatched(encoded, of_tensorflow, of_python, pixel_format)
+
+
 def _dispatched(
     encoded: tf.Tensor,
     of_tensorflow: Callable,
     of_python: Callable,
     pixel_format: PixelFormat | None = None,
-) -> tf.Tensor:
+) -> Any:
     """What the decoder of a file's kind gives."""
     if pixel_format is not None and pixel_format.channels not in decoding.FILE_CHANNELS:
         return of_python()

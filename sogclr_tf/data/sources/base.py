@@ -9,6 +9,7 @@ import tensorflow as tf
 from sogclr_tf.data import pixel_range
 from sogclr_tf.data.autograph import as_it_stands, converted
 from sogclr_tf.data.pixel_format import PixelFormat
+from sogclr_tf.data.reduced import Reduced
 from sogclr_tf.example_names import ExampleNames
 from sogclr_tf.printable import check_printable
 
@@ -33,6 +34,7 @@ class Source:
             are 0 and 1 in them.
         skipped: {index: why} of examples that are left out, as `readable` does.
         in_python: whether `decode` calls Python, which no tf.data service can.
+        reduces: whether `reduced` may scale images down, and their shape is told without decoding.
         in_range: whether float images are known to lie in 0..1, so that none is looked at again.
         any_order: whether there is `example_at`, so that tiles can be cut of the images.
     """
@@ -87,6 +89,10 @@ class Source:
 
     @property
     def in_python(self) -> bool:
+        return False
+
+    @property
+    def reduces(self) -> bool:
         return False
 
     def examples(
@@ -194,6 +200,19 @@ class Source:
         top, left, height, width = tf.unstack(box)
         image = self.decode(image)
         return tf.slice(image, [top, left, 0], [height, width, image.shape[-1]])
+
+    def reduced(self, image: tf.Tensor, box: tf.Tensor | None, ratio: tf.Tensor | int) -> Reduced:
+        """As `crop`, and scaled down where that is cheaper than to decode all pixels.
+
+        Args:
+            image: what `read` gives.
+            box: as for `crop`, in pixels of the whole image; None for all of it.
+            ratio: by how much it may be scaled down, one of `reduced.RATIOS`.
+        """
+        del ratio  # all pixels are at hand
+        if box is None:
+            return Reduced(self.decode(image), tf.zeros([2], tf.int32), 1)
+        return Reduced(self.crop(image, box), box[:2], 1)
 
     def locate(self, index: int) -> str:
         """Where the example of an index (an int) lies, as printable text for a message."""

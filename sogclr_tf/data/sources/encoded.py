@@ -10,6 +10,7 @@ import tensorflow as tf
 from sogclr_tf.data.files import decoding, python_decoding
 from sogclr_tf.data.files.decode_errors import ERRORS
 from sogclr_tf.data.pixel_format import PixelFormat
+from sogclr_tf.data.reduced import Reduced
 from sogclr_tf.data.sources import first_files
 from sogclr_tf.data.sources.base import Source
 from sogclr_tf.data.stated_pixels import ValueRange, checked_channels, checked_range
@@ -67,6 +68,10 @@ class EncodedSource(Source):
     def in_python(self) -> bool:
         return self._first.in_python
 
+    @property
+    def reduces(self) -> bool:
+        return True
+
     def decode(self, image: tf.Tensor) -> tf.Tensor:
         return self._decoder.decode(image, self.max_pixels, self.pixel_format)
 
@@ -75,6 +80,9 @@ class EncodedSource(Source):
 
     def crop(self, image: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
         return self._decoder.decode_crop(image, box, self.max_pixels, self.pixel_format)
+
+    def reduced(self, image: tf.Tensor, box: tf.Tensor | None, ratio: tf.Tensor | int) -> Reduced:
+        return self._decoder.decode_reduced(image, box, ratio, self.max_pixels, self.pixel_format)
 
     @property
     def _decoder(self) -> ModuleType:

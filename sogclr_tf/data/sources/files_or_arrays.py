@@ -7,6 +7,8 @@ import tensorflow as tf
 
 from sogclr_tf.data import pixel_format as formats
 from sogclr_tf.data.pixel_format import PixelFormat
+from sogclr_tf.data.reduced import Reduced
+from sogclr_tf.data.sources.base import Source
 from sogclr_tf.data.sources.encoded import EncodedSource
 
 
@@ -52,6 +54,10 @@ class FilesOrArraysSource(EncodedSource):
             formats.check_used(max(largest), self._dtype, self.name)
         return self._format_of_arrays
 
+    @property
+    def reduces(self) -> bool:
+        return self._dtype is None
+
     def decode(self, image: tf.Tensor) -> tf.Tensor:
         return super().decode(image) if self._dtype is None else self.pixel_format.pixels(image)
 
@@ -65,3 +71,8 @@ class FilesOrArraysSource(EncodedSource):
         begin, size = tf.split(box, 2)
         part = tf.slice(image, tf.pad(begin, [[0, len(rest)]]), tf.concat([size, rest], 0))
         return self.decode(tf.ensure_shape(part, [None, None, *rest]))
+
+    def reduced(self, image: tf.Tensor, box: tf.Tensor | None, ratio: tf.Tensor | int) -> Reduced:
+        if self._dtype is None:
+            return super().reduced(image, box, ratio)
+        return Source.reduced(self, image, box, ratio)

@@ -58,6 +58,7 @@ class FilteredSource(Source):
             "decode",
             "shape",
             "crop",
+            "reduced",
             "locate",
             "example_names",
             "check_examples",
@@ -71,6 +72,10 @@ class FilteredSource(Source):
     @property
     def in_python(self) -> bool:
         return self._below.in_python
+
+    @property
+    def reduces(self) -> bool:
+        return self._below.reduces
 
     def fingerprint(self) -> str | None:
         """That of the source below and of the choice, whatever is skipped of it."""

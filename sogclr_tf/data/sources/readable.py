@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from sogclr_tf.data import refusal
 from sogclr_tf.data.files.decode_errors import ERRORS, in_one_line
+from sogclr_tf.data.reduced import RATIOS
 from sogclr_tf.data.sources import file_cache
 from sogclr_tf.data.sources.base import Source
 from sogclr_tf.data.sources.filtered import FilteredSource
@@ -123,7 +124,8 @@ def unreadable(
     """
 
     def decoded(example):
-        pixels = source.decode(source.read(example["image"]))
+        # At the smallest scale, which reads as much of a file.
+        pixels = source.reduced(source.read(example["image"]), None, RATIOS[-1]).pixels
         # A pixel goes along, so that no optimizer thinks that decoding is needless.
         return example["index"], pixels[0, 0]
 

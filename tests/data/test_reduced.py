@@ -1,0 +1,310 @@
+"""Views and evaluation images of photographs, beside the whole image and its means of blocks."""
+
+import functools
+import io
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from sklearn.datasets import load_sample_images
+from support.numerics import assert_close
+
+import sogclr_tf
+from sogclr_tf import Policy
+from sogclr_tf.data import augment, reduced
+from sogclr_tf.data.evaluation_images import evaluation_set
+from sogclr_tf.data.files import decoding
+from sogclr_tf.data.randomness import draws
+from sogclr_tf.data.reduced import RATIOS, Reduced
+from sogclr_tf.export.signatures import ServedModel
+
+HEIGHT, WIDTH = 427, 640
+SCALED = RATIOS[1:]
+VIEW = Policy(size=24, min_area=0.3, jitter=0, grayscale=0)
+# Of photographs as they are: an eighth is made of means, a half and a quarter of parts of blocks.
+MEAN_LEVELS = {2: 2.0, 4: 2.0, 8: 1.5}
+
+
+@functools.cache
+def photograph(**options):
+    """A photograph of 427x640 pixels as a JPEG file; `shown` turns it, `mode` is Pillow's."""
+    mode, tag = options.pop("mode", "RGB"), options.pop("shown", 1)
+    times = options.pop("enlarged", 1)
+    image = Image.fromarray(load_sample_images().images[0]).convert(mode)
+    image = image.resize([times * side for side in image.size])
+    exif = Image.Exif()
+    exif[0x0112] = tag
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=92, exif=exif, **options)
+    return file.getvalue()
+
+
+FILES = {
+    "4:2:0": photograph(),
+    "4:2:2": photograph(subsampling=1),
+    "4:4:4": photograph(subsampling=0),
+    "4:1:1": photograph(subsampling="4:1:1"),
+    "progressive": photograph(progressive=True),
+    "gray": photograph(mode="L"),
+    "with a tail": photograph() + b"a film of two seconds",
+}
+
+
+SLOW = pytest.mark.slow(reason="the same of other files")
+
+
+def some(of, quick):
+    """All of them, of which the quick part of the tests takes those in `quick`."""
+    return [name if name in quick else pytest.param(name, marks=SLOW) for name in of]
+
+
+def blocks(pixels, ratio):
+    """The mean of every block of pixels; what is missing of the last repeats the last."""
+    pixels = np.asarray(pixels, np.float64)
+    height, width = (-(-side // ratio) for side in pixels.shape[:2])
+    missing = [
+        (0, n * ratio - side) for n, side in zip((height, width), pixels.shape, strict=False)
+    ]
+    pixels = np.pad(pixels, [*missing, (0, 0)], "edge")
+    return pixels.reshape(height, ratio, width, ratio, -1).mean((1, 3))
+
+
+@functools.cache
+def _traced():
+    specs = [tf.TensorSpec(shape, kind) for shape, kind in (([], tf.string), ([4], tf.int32))]
+    return tf.function(
+        decoding.decode_reduced, input_signature=[*specs, tf.TensorSpec([], tf.int32)]
+    )
+
+
+def traced(*arguments):
+    return _traced()(*arguments)
+
+
+class TestDecoding:
+    @pytest.mark.parametrize("name", some(FILES, ["4:2:0", "gray"]))
+    @pytest.mark.parametrize("ratio", SCALED)
+    def test_pixels_are_the_means_of_blocks(self, name, ratio):
+        found = decoding.decode_reduced(FILES[name], None, ratio)
+        want = blocks(decoding.decode(FILES[name]), ratio)
+        assert found.pixels.shape == want.shape
+        assert found.corner.numpy().tolist() == [0, 0]
+        # Not at the last, of which the file holds what lies outside of the image.
+        distance = np.abs(found.pixels.numpy() - want)[:-1, :-1]
+        assert distance.mean() < MEAN_LEVELS[ratio]
+
+    @pytest.mark.parametrize("name", some(FILES, ["4:2:0", "4:1:1", "with a tail"]))
+    @pytest.mark.parametrize(
+        ("read", "count"),
+        [
+            (decoding.decode_reduced, 1),
+            pytest.param(traced, 40, marks=pytest.mark.slow(reason="decoding traced")),
+        ],
+    )
+    def test_a_part_is_that_of_the_whole(self, name, read, count):
+        rng = np.random.default_rng(0)
+        for ratio in SCALED:
+            whole = decoding.decode_reduced(FILES[name], None, ratio).pixels.numpy()
+            for _ in range(count):
+                sides = rng.integers(1, [HEIGHT + 1, WIDTH + 1])
+                start = rng.integers(0, np.array([HEIGHT, WIDTH]) - sides + 1)
+                box = tf.constant([*start, *sides], tf.int32)
+                found = read(FILES[name], box, ratio)
+                (top, left), (bottom, right) = start // ratio, -((start + sides) // -ratio)
+                np.testing.assert_array_equal(found.pixels, whole[top:bottom, left:right])
+                assert found.corner.numpy().tolist() == [top * ratio, left * ratio]
+                assert found.ratio == ratio
+
+    @pytest.mark.parametrize("shown", some(range(1, 9), [3, 6]))
+    def test_turned(self, shown):
+        """As of the image that was turned before: 427 is no multiple of any ratio."""
+        file = photograph(shown=shown)
+        whole = decoding.decode(file).numpy()
+        box = np.array([101, 67, 150, 201], np.int32)
+        for ratio in SCALED:
+            found = decoding.decode_reduced(file, box, ratio)
+            pixels, corner = found.pixels.numpy(), found.corner.numpy()
+            assert (corner <= box[:2]).all()
+            assert (corner > box[:2] - ratio).all()
+            end = corner + ratio * np.array(pixels.shape[:2])
+            assert (end >= box[:2] + box[2:]).all()
+            want = blocks(whole[corner[0] : end[0], corner[1] : end[1]], ratio)
+            assert np.abs(pixels - want).mean() < MEAN_LEVELS[ratio] + 1
+
+    @pytest.mark.parametrize("name", some(["PNG", "WEBP", "BMP", "GIF"], ["PNG"]))
+    def test_other_formats_stay_as_they_are(self, name):
+        file = io.BytesIO()
+        Image.open(io.BytesIO(photograph())).save(file, name)
+        found = decoding.decode_reduced(file.getvalue(), [11, 5, 400, 600], 4)
+        assert found.ratio == 1
+        assert found.corner.numpy().tolist() == [11, 5]
+        whole = decoding.decode(file.getvalue())
+        np.testing.assert_array_equal(found.pixels, whole[11:411, 5:605])
+
+    def test_one_channel_and_floats(self):
+        for channels, deep in ((1, False), (3, True), (1, True)):
+            kind = sogclr_tf.PixelFormat(channels, value_range=(0, 255) if deep else None)
+            found = decoding.decode_reduced(FILES["4:2:0"], None, 4, pixel_format=kind).pixels
+            assert found.shape == (107, 160, channels)
+            want = blocks(decoding.decode(FILES["4:2:0"], pixel_format=kind), 4)
+            assert np.abs(found.numpy() - want)[:-1, :-1].mean() < 2 / (255 if deep else 1)
+
+    @pytest.mark.parametrize("name", ["4:2:0", "progressive"])
+    @pytest.mark.parametrize("kept", [0.999, 0.5])
+    @pytest.mark.parametrize("box", [None, [100, 200, 90, 90]])
+    def test_truncated(self, name, kept, box):
+        file = FILES[name][: min(int(kept * len(FILES[name])), len(FILES[name]) - 2)]
+        for ratio in SCALED:
+            with pytest.raises(tf.errors.InvalidArgumentError):
+                decoding.decode_reduced(file, box, ratio)
+
+    def test_the_limit_is_that_of_the_whole(self):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="(?s)image too large"):
+            decoding.decode_reduced(FILES["4:2:0"], None, 8, max_pixels=HEIGHT * WIDTH - 1)
+
+
+class TestRatio:
+    @pytest.mark.parametrize(
+        ("sides", "sizes", "want"),
+        [
+            ([(447, 900)], [(224, 224)], 1),
+            ([(448, 448)], [(224, 224)], 2),
+            ([(895, 1000)], [(224, 224)], 2),
+            ([(896, 1792)], [(224, 224)], 4),
+            ([(9000, 9000)], [(224, 224)], 8),
+            ([(9000, 9000), (448, 448)], [(224, 224), (224, 224)], 2),
+            ([(9000, 9000), (448, 448)], [(224, 224), (96, 96)], 4),
+            ([(100, 100)], [(224, 224)], 1),
+            ([(400, 900)], [(100, 300)], 2),
+        ],
+    )
+    def test_no_view_is_enlarged_by_it(self, sides, sizes, want):
+        boxes = tf.constant([[3, 5, *pair] for pair in sides])
+        assert reduced.ratio(tf.constant([9010, 9010]), boxes, sizes) == want
+        # A small image is decoded sooner as it is.
+        assert reduced.ratio(tf.constant([999, 1000]), boxes, sizes) == 1
+
+
+class TestResized:
+    @pytest.mark.parametrize("ratio", RATIOS)
+    def test_edges_lie_between_pixels(self, ratio):
+        """Of a slope, whose cubic interpolation is exact: the slope at the centers of the view."""
+        rows, columns = np.arange(80), np.arange(72)
+        centers = ((rows + 0.5) * ratio)[:, None] + 3 * ((columns + 0.5) * ratio)
+        corner = np.array([-1, 5], np.int32)
+        image = Reduced(tf.constant(centers[..., None], tf.float32), tf.constant(corner), ratio)
+        start, sides = np.array([2, 9]) * ratio + [1, 6], np.array([61, 53]) * ratio - 3
+        box = tf.constant([*start, *sides], tf.int32)
+        got = reduced.resized(image, box, (20, 16))[..., 0].numpy()
+        down, right = (
+            (np.arange(n) + 0.5) * side / n + begin - first
+            for n, side, begin, first in zip((20, 16), sides, start, corner, strict=True)
+        )
+        want = down[:, None] + 3 * right
+        # Border pixels are made of those inside alone.
+        assert_close(got[2:-2, 2:-2], want[2:-2, 2:-2], terms=64)
+
+    def test_a_reduced_crop_has_its_size(self):
+        pixels = tf.constant(load_sample_images().images[1])
+        box = tf.constant([30, 50, 180, 240])
+        image = Reduced(pixels, tf.constant([0, 0]), tf.constant(2))
+        got = reduced.crop(image, box, (60, 80))
+        want = np.clip(reduced.resized(image, box, (60, 80)), 0, 255)
+        assert got.dtype == tf.uint8
+        assert np.abs(got.numpy() - want).max() <= 0.5
+        unreduced = reduced.crop(image._replace(ratio=tf.constant(1)), box, (60, 80))
+        np.testing.assert_array_equal(unreduced, pixels[30:210, 50:290])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photographs")
+    for place, options in enumerate([{}, {"progressive": True}, {"shown": 6}]):
+        (folder / f"{place}.jpg").write_bytes(photograph(enlarged=2, **options))
+    Image.open(folder / "0.jpg").save(folder / "3.png")
+    return folder
+
+
+@pytest.mark.slow(reason="training streams of files, traced")
+class TestViews:
+    def views(self, folder, policy, policy_b=None):
+        views = sogclr_tf.training_views(folder, batch_size=4, policy=policy, policy_b=policy_b)
+        batch = next(views.stream().as_numpy_iterator())
+        order = np.argsort(batch["index"])
+        return batch["view_a"][order], batch["view_b"][order], views
+
+    def test_show_what_was_drawn(self, folder):
+        """As of the means of the blocks of the whole image, of the same boxes."""
+        *views, stream = self.views(folder, VIEW)
+        rows = draws(0, tf.zeros([4], tf.int64), tf.range(4))
+        for index, file in enumerate(sorted(folder.iterdir())):
+            whole = decoding.decode(file.read_bytes())
+            boxes = augment.crop_boxes(tf.repeat([whole.shape[:2]], 2, 0), rows[index], VIEW)
+            ratio = (
+                1
+                if file.suffix == ".png"
+                else int(reduced.ratio(whole.shape[:2], boxes, [(24, 24)] * 2))
+            )
+            assert ratio > 1 or file.suffix == ".png"
+            corner = [0, -(-whole.shape[1] % ratio)] if index == 2 else [0, 0]
+            means = blocks(np.pad(whole, [*((-a, 0) for a in corner), (0, 0)], "edge"), ratio)
+            image = Reduced(tf.constant(means, tf.float32), tf.constant(corner), ratio)
+            for place in range(2):
+                want = np.clip(reduced.resized(image, boxes[place], (24, 24)), 0, 255)
+                want = augment.finish(want[None], rows[index, place][None], VIEW, 255.0)[0] * 255
+                distance = np.abs(views[place][index] - want)
+                assert distance.mean() < 4, (index, place)
+
+    def test_small_files_stay_to_the_bit(self, tmp_path):
+        """As in ImageNet: no crop has twice the view's height and width."""
+        (tmp_path / "0.jpg").write_bytes(FILES["4:2:0"])
+        (tmp_path / "1.jpg").write_bytes(photograph(shown=6))
+        policy = Policy(size=224, jitter=0, grayscale=0)
+        stream = sogclr_tf.training_views(tmp_path, batch_size=2, policy=policy).stream()
+        batch = next(stream.as_numpy_iterator())
+        rows = draws(0, tf.zeros([2], tf.int64), batch["index"])
+        for place, index in enumerate(batch["index"]):
+            whole = decoding.decode((tmp_path / f"{index}.jpg").read_bytes())
+            for view, key in enumerate(("view_a", "view_b")):
+                want = augment.view(whole, rows[place, view], policy)
+                np.testing.assert_array_equal(batch[key][place], want)
+
+    def test_a_function_is_given_the_whole_image(self, folder):
+        def corners(image, seed):
+            del seed
+            return tf.ensure_shape(image[:2, :2], [2, 2, 3])
+
+        views = self.views(folder, corners, VIEW)[0]
+        for view, file in zip(views, sorted(folder.iterdir()), strict=True):
+            np.testing.assert_array_equal(view, decoding.decode(file.read_bytes())[:2, :2])
+
+
+@pytest.mark.slow(reason="an evaluation's images of files, traced")
+def test_evaluation_and_serving_see_the_same(folder):
+    # An encoder whose features are the image.
+    encoder = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Flatten()])
+    files = [file.read_bytes() for file in sorted(folder.iterdir())]
+    serve = ServedModel(encoder, (32, 32, 3), image_size=32).signatures["serving_bytes"]
+    served = serve(tf.constant(files))["features"].numpy().reshape(-1, 32, 32, 3)
+    images, _ = evaluation_set(sogclr_tf.FolderSource(folder), 32)
+    for place, image in enumerate(images.as_numpy_iterator()):
+        assert_close(image, served[place], terms=4)
+        whole = decoding.decode(files[place])
+        want = augment.whole(whole, 32)
+        if place < 3:
+            found = decoding.decode_reduced(files[place], None, 8)
+            middle = augment.middle(tf.constant(whole.shape[:2]), (32, 32))
+            want = np.clip(reduced.resized(found, middle, (32, 32)) / 255, 0, 1)
+        assert_close(image, want, terms=8)
+
+
+@pytest.mark.slow(reason="an evaluation's images of files, traced")
+def test_a_source_may_turn_it_off(folder):
+    class Whole(sogclr_tf.FolderSource):
+        reduces = False
+
+    images, _ = evaluation_set(Whole(folder), 32)
+    for image, file in zip(images.as_numpy_iterator(), sorted(folder.iterdir()), strict=True):
+        assert_close(image, augment.whole(decoding.decode(file.read_bytes()), 32), terms=4)
