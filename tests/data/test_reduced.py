@@ -301,6 +301,19 @@ def test_evaluation_and_serving_see_the_same(folder):
 
 
 @pytest.mark.slow(reason="an evaluation's images of files, traced")
+def test_a_source_that_decodes_by_itself_is_asked(folder):
+    """Not the decoder that it inherits, which could scale."""
+
+    class Negative(sogclr_tf.FolderSource):
+        def decode(self, image):
+            return 255 - super().decode(image)
+
+    images, _ = evaluation_set(Negative(folder), 32)
+    for image, file in zip(images.as_numpy_iterator(), sorted(folder.iterdir()), strict=True):
+        whole = augment.whole(255 - decoding.decode(file.read_bytes()), 32)
+        assert_close(image, whole, terms=4)
+
+
 def test_a_source_may_turn_it_off(folder):
     class Whole(sogclr_tf.FolderSource):
         reduces = False

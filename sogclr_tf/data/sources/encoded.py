@@ -38,6 +38,13 @@ class EncodedSource(Source):
 
     max_pixels = decoding.MAX_PIXELS
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        own = vars(cls).keys()
+        # What decodes in another way is not to be passed over.
+        if own & {"decode", "crop"} and not own & {"reduced", "reduces"}:
+            cls.reduces = False  # type: ignore[assignment, method-assign]
+
     def __init__(
         self,
         name: str,
