@@ -53,6 +53,7 @@ FILES = {
 
 
 SLOW = pytest.mark.slow(reason="the same of other files")
+TRACED = pytest.mark.slow(reason="an evaluation's images of files, traced")
 
 
 def some(of, quick):
@@ -300,7 +301,7 @@ def test_evaluation_and_serving_see_the_same(folder):
         assert_close(image, want, terms=8)
 
 
-@pytest.mark.slow(reason="an evaluation's images of files, traced")
+@TRACED
 def test_a_source_that_decodes_by_itself_is_asked(folder):
     """Not the decoder that it inherits, which could scale."""
 
@@ -314,6 +315,7 @@ def test_a_source_that_decodes_by_itself_is_asked(folder):
         assert_close(image, whole, terms=4)
 
 
+@TRACED
 def test_a_source_may_turn_it_off(folder):
     class Whole(sogclr_tf.FolderSource):
         reduces = False
