@@ -8,12 +8,13 @@ import time
 import numpy as np
 import sklearn.datasets
 import tensorflow as tf
+from benchmarks import report
 
 import sogclr_tf
 from sogclr_tf.data.sources.encoded import EncodedSource
 
 BATCH = 128
-WHOLE = "all: sogclr_tf"
+PLAIN, DECODING, WHOLE = "tf.image", "decoding alone", "all: sogclr_tf"
 PHOTOGRAPHS = ("china.jpg", "flower.jpg")
 
 
@@ -35,7 +36,7 @@ def run(options):
     for size in [options.size] if options.size else [32, 224]:
         speeds = measure(contenders(size), options.rounds, options.seconds)
         found[size] = speeds
-        tables.append(table(f"{size}x{size}, two views", speeds, "tf.image"))
+        tables.append(table(f"{size}x{size}, two views", speeds))
     return {"batch": BATCH, "sizes": found}, "\n".join(tables)
 
 
@@ -148,9 +149,9 @@ def contenders(size):
         source, strength, blur = Files(4096), 1.0, 0.5
     images = source.examples().repeat().map(lambda example: example["image"])
     plain = PlainSimCLR(size, strength, blur)
-    found = {"tf.image": batches(images, lambda image: plain.views(source.decode(image)))}
+    found = {PLAIN: batches(images, lambda image: plain.views(source.decode(image)))}
     if size == 224:
-        found["decoding alone"] = batches(images, source.decode)
+        found[DECODING] = batches(images, source.decode)
     stages = {"crop, resize, flip": sogclr_tf.Policy(size, jitter=0, grayscale=0)}
     if blur:
         stages["+ color"] = sogclr_tf.Policy(size, strength=strength)
@@ -190,17 +191,19 @@ def speed(dataset, seconds):
     return count / (time.perf_counter() - began)
 
 
-def table(title, speeds, base):
-    """Medians, spread, ratio to the contender `base`, milliseconds per image; as Markdown."""
-    compared = statistics.median(speeds[base])
-    lines = [
-        f"| {title} | img/s | least to most | to {base} | ms per image |",
-        "|---|---|---|---|---|",
+def table(title, speeds):
+    """Medians, spread, milliseconds per image, ratios to what others can do; as Markdown."""
+    middles = {name: statistics.median(values) for name, values in speeds.items()}
+    bases = [name for name in (PLAIN, DECODING) if name in speeds]
+    rows = [
+        [
+            name,
+            f"{middles[name]:,.0f}",
+            f"{min(values):,.0f} to {max(values):,.0f}",
+            f"{1000 / middles[name]:.3f}",
+            *(f"{middles[name] / middles[base]:.2f}" for base in bases),
+        ]
+        for name, values in speeds.items()
     ]
-    for name, values in speeds.items():
-        middle = statistics.median(values)
-        lines.append(
-            f"| {name} | {middle:,.0f} | {min(values):,.0f} to {max(values):,.0f} "
-            f"| {middle / compared:.2f} | {1000 / middle:.3f} |"
-        )
-    return "\n".join(lines) + "\n"
+    columns = [title, "img/s", "least to most", "ms per image", *(f"to {base}" for base in bases)]
+    return report.table(columns, rows) + "\n"
