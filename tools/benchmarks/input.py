@@ -206,4 +206,4 @@ def table(title, speeds):
         for name, values in speeds.items()
     ]
     columns = [title, "img/s", "least to most", "ms per image", *(f"to {base}" for base in bases)]
-    return report.table(columns, rows) + "\n"
+    return report.table(columns, rows)
