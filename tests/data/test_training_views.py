@@ -55,8 +55,8 @@ TRACED = pytest.mark.slow(reason="the same code on another source, traced anew")
 
 @pytest.fixture(
     params=[
-        "folder",
-        *(pytest.param(name, marks=TRACED) for name in ("array", "dataset", "tfrecords", "tfds")),
+        "array",
+        *(pytest.param(name, marks=TRACED) for name in ("folder", "dataset", "tfrecords", "tfds")),
     ]
 )
 def stream_views(request, tmp_path):

@@ -48,7 +48,14 @@ def whole():
 
 
 @pytest.mark.parametrize(
-    "when", [{"every_epochs": 1}, {"every_epochs": 3}, {"every_epochs": None, "every_steps": 4}]
+    "when",
+    [
+        {"every_epochs": 1},
+        *(
+            pytest.param(when, marks=pytest.mark.slow(reason="the same at other steps"))
+            for when in ({"every_epochs": 3}, {"every_epochs": None, "every_steps": 4})
+        ),
+    ],
 )
 def test_weights_and_averages_are_both_saved(tmp_path, without, whole, when):
     first = model()
