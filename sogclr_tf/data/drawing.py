@@ -52,9 +52,19 @@ class Drawer:
         size = self._source.image_size
         return None if size is None else math.prod(size)
 
+    def decoded(self, example: dict) -> dict:
+        """The example with its pixels in place of its file, for `views_together`."""
+        image = self._source.decode(self._source.read(example["image"]))
+        return {**example, "image": self._sized(image)}
+
+    def decoded_together(self, examples: dict) -> dict:
+        """The same of a batch whose images lie in memory, which costs less than to be called."""
+        images = [{"image": image} for image in tf.unstack(examples["image"])]
+        return {**examples, "image": tf.stack([self.decoded(one)["image"] for one in images])}
+
     def views_together(self, examples: dict) -> list[tf.Tensor]:
-        """The views of a batch of examples of one size: of each policy [n, h, w, 3]."""
-        images = tf.unstack(self._decoded(examples))
+        """The views of a batch of decoded images of one size: of each policy [n, h, w, C]."""
+        images = tf.unstack(self._source.checked(examples["image"], examples["index"]))
         shapes = tf.repeat([self._source.image_size], len(images), axis=0)
         rows = randomness.draws(self._seed, examples["epoch"], examples["index"])
         views = []
@@ -102,12 +112,6 @@ class Drawer:
         if self._finish:
             return augment.views(crops, rows, policy, self._pixels)
         return augment.resized(crops, policy, self._pixels)
-
-    def _decoded(self, examples: dict) -> tf.Tensor:
-        """The pixels of a batch of examples of one size: [n, H, W, C]."""
-        source = self._source
-        images = [source.decode(source.read(image)) for image in tf.unstack(examples["image"])]
-        return source.checked(tf.stack(list(map(self._sized, images))), examples["index"])
 
     def _ratio(self, shape: tf.Tensor, boxes: list[tf.Tensor]) -> tf.Tensor | int:
         """By how much an image may be scaled down: not where a function is given all of it."""

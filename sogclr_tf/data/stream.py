@@ -197,11 +197,17 @@ class Stream:
         if drawer.together == 1:
             stream = examples.map(self._views, tf.data.AUTOTUNE, deterministic=True)
             return stream.batch(rows, drop_remainder=True)
-        stream = examples.batch(drawer.together, drop_remainder=True).map(
-            lambda examples: self._with_changes(drawer.views_together(examples), examples),
-            tf.data.AUTOTUNE,
-            deterministic=True,
-        )
+        image = examples.element_spec["image"]
+        in_memory = isinstance(image, tf.TensorSpec) and image.dtype != tf.string
+        if not in_memory:
+            examples = examples.map(drawer.decoded, tf.data.AUTOTUNE, deterministic=True)
+
+        def drawn(examples):
+            decoded = drawer.decoded_together(examples) if in_memory else examples
+            return self._with_changes(drawer.views_together(decoded), examples)
+
+        stream = examples.batch(drawer.together, drop_remainder=True)
+        stream = stream.map(drawn, tf.data.AUTOTUNE, deterministic=True)
         return stream.rebatch(rows, drop_remainder=True)
 
     def _views(self, example: dict) -> dict:
