@@ -101,7 +101,7 @@ class Stream:
             stream = stream.map(pixel_range.checked_batch)
         # tf.data cannot know, and a strategy would prepare for a last batch of unknown size.
         stream = stream.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
-        return stream.prefetch(tf.data.AUTOTUNE).with_options(_options(ahead=not self.service))
+        return stream.prefetch(tf.data.AUTOTUNE).with_options(_by_example())
 
     @as_it_stands
     def examples(self, first_step: int = 0) -> tf.data.Dataset:
@@ -225,15 +225,10 @@ class Stream:
         return Drawer(self.source, self.policies, self.seed, finish=self.finish == "host")
 
 
-def _options(ahead: bool) -> tf.data.Options:
-    """How a stream is run.
-
-    Args:
-        ahead: whether the first batches are made before they are asked for, while a step is traced.
-    """
+def _by_example() -> tf.data.Options:
+    """Where a strategy splits a stream by itself: by examples, as splitting files would reorder."""
+    # Without a warm start, after which TensorFlow 2.21 may wait forever as an iterator is let go.
     options = tf.data.Options()
-    # Where a strategy splits a stream by itself: by examples, as splitting files would reorder.
     policy = tf.data.experimental.AutoShardPolicy.DATA
     options.experimental_distribute.auto_shard_policy = policy
-    options.experimental_warm_start = ahead
     return options

@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import pathlib
-import threading
 
 import numpy as np
 import pytest
@@ -338,21 +337,6 @@ class TestViews:
         take(made.stream(0, second).take(4))
         assert len(decoded) >= 4 * BATCH // 2
         assert not decoded & others
-
-    @pytest.mark.slow(reason="the same code, traced anew")
-    def test_the_first_batches_are_made_before_they_are_asked_for(self):
-        made = threading.Event()
-
-        class Watched(sogclr_tf.ArraySource):
-            def decode(self, image):
-                tf.py_function(lambda: made.set(), [], [])
-                return super().decode(image)
-
-        stream = views(Watched(images())).stream()
-        assert not made.is_set()
-        iterator = iter(stream)
-        assert made.wait(60)
-        del iterator
 
     def test_policies(self):
         made = views()
