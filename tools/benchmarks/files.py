@@ -13,6 +13,7 @@ from sogclr_tf.data.policies import bands
 
 # Files of each kind; the pictures in them are few, as only the bytes are to be read.
 COUNT, PICTURES = 512, 16
+FOLDER = "JPEG, folder"
 POLICY = sogclr_tf.Policy(224, jitter=0, grayscale=0)
 
 
@@ -31,9 +32,9 @@ def run(options):
     with tempfile.TemporaryDirectory() as folder:
         made = contenders(pathlib.Path(folder))
         if options.kinds:
-            made = {name: made[name] for name in ("JPEG, folder", *options.kinds)}
+            made = {name: made[name] for name in (FOLDER, *options.kinds)}
         speeds = measure(made, options.rounds, options.seconds)
-    return {"batch": BATCH, "kinds": speeds}, table("files", speeds, "JPEG, folder")
+    return {"batch": BATCH, "kinds": speeds}, table("files", speeds, [FOLDER])
 
 
 def contenders(folder):
@@ -43,7 +44,7 @@ def contenders(folder):
     jpegs = written(folder / "jpeg", ".jpg", photographs, jpeg)
     paths = sorted(map(str, jpegs.iterdir()))
     found = {
-        "JPEG, folder": stream(sogclr_tf.FolderSource(jpegs)),
+        FOLDER: stream(sogclr_tf.FolderSource(jpegs)),
         "JPEG, list of paths": stream(sogclr_tf.ManifestSource(paths)),
         "JPEG, TFRecords": stream(sogclr_tf.TFRecordSource(records(folder, paths))),
     }

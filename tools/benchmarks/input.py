@@ -191,10 +191,10 @@ def speed(dataset, seconds):
     return count / (time.perf_counter() - began)
 
 
-def table(title, speeds):
-    """Medians, spread, milliseconds per image, ratios to what others can do; as Markdown."""
+def table(title, speeds, bases=(PLAIN, DECODING)):
+    """Medians, spread, milliseconds per image, ratios to the contenders of `bases`; as Markdown."""
     middles = {name: statistics.median(values) for name, values in speeds.items()}
-    bases = [name for name in (PLAIN, DECODING) if name in speeds]
+    bases = [name for name in bases if name in speeds]
     rows = [
         [
             name,
