@@ -161,6 +161,9 @@ def _loss() -> dict:
         "negatives": "both",  # views of the other examples, or those of the "other" side
         "gamma": 0.9,
         "gamma_decay": 0.0,  # share of training over which gamma falls from 1; 0: constant
+        "gamma_rule": "constant",  # or visits, proximal: of each entry, gamma at the least
+        "gamma_shift": 2.2,  # of proximal
+        "drift_rate": 0.0,  # how fast all entries follow what the batch's have changed by
         "temperature_scheme": "constant",  # of two_way and clip: global is learned; individual
         "rho": 0.3,  # this and what follows: of learned temperatures
         "eta": 0.01,

@@ -1,13 +1,13 @@
 """SogCLR: the global contrastive objective at small batch."""
 
-import math
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from sogclr_tf.losses import gamma_schedule, replica, table
+from sogclr_tf.losses import gamma_schedule, normalizer, replica, table
 from sogclr_tf.losses.base import TwoViewLoss, share_of, with_gradient_of
+from sogclr_tf.losses.normalizer import RunningNormalizer
 from sogclr_tf.losses.similarities import Similarities
 
 
@@ -46,12 +46,19 @@ class GlobalContrastiveLoss(TwoViewLoss):
             with it and a resumed training goes on where it was.
         negatives: "both", as in the paper: the 2(B-1) views of the other examples; "other": the
             B-1 of them on the side of the positive.
+        gamma_rule: "constant": gamma for every entry; "visits": 1/k at an entry's k-th visit;
+            "proximal": SCENT's, the higher an entry's u stands. Of both, gamma is the least.
+            `losses.normalizer.RunningNormalizer` has the equations.
+        gamma_shift: float, of "proximal" alone: the higher, the more the newest batch counts.
+        drift_rate: in [0, 0.2]: how fast all entries follow, at every step, what the normalizers
+            of the batch have changed by since they were stored; 0: an entry waits for its own
+            next visit. For small gammas, where an entry else lags behind the network.
 
     Raises:
         ValueError: an argument is out of range.
     """
 
-    options: tuple[str, ...] = ("temperature", "gamma", "gamma_decay_steps", "negatives")
+    options: tuple[str, ...] = ("temperature", *normalizer.OPTIONS, "negatives")
     has_table = True
 
     def __init__(
@@ -61,6 +68,10 @@ class GlobalContrastiveLoss(TwoViewLoss):
         gamma: float = 0.9,
         gamma_decay_steps: int = 0,
         negatives: str = "both",
+        *,
+        gamma_rule: str = "constant",
+        gamma_shift: float = 2.2,
+        drift_rate: float = 0.0,
         name: str = "sogclr",
         **kwargs: Any,
     ) -> None:
@@ -72,32 +83,37 @@ class GlobalContrastiveLoss(TwoViewLoss):
         self.num_examples = int(num_examples)
         self._table = table.add_table(self, self.num_examples, name="log_u")
         self._counter = gamma_schedule.add_counter(self) if self.gamma_decay_steps else None
+        self.gamma_rule = gamma_rule
+        self.gamma_shift = float(gamma_shift)
+        self.drift_rate = float(drift_rate)
+        rule = {name: getattr(self, name) for name in normalizer.OPTIONS}
+        self._normalizer = RunningNormalizer(self, [self._table], self._counter, **rule)
+        # Checkpoints hold weights that are attributes of their layer.
+        self._visits, self._drift = self._normalizer.visits, self._normalizer.drift
 
     @property
-    def log_u(self) -> tf.Variable:
-        """The table: tf.Variable float32 [num_examples], -inf where an example was never seen."""
-        return self._table.value
+    def log_u(self) -> tf.Variable | tf.Tensor:
+        """The table: float32 [num_examples], -inf where an example was never seen.
+
+        The tf.Variable; with a `drift_rate` a tf.Tensor, its values as they are by now.
+        """
+        return self._normalizer.log_u()
 
     def compute(self, compared: Similarities, index: tf.Tensor, training: bool) -> tf.Tensor:
         log_g = compared.log_mean_exp(self.temperature)
         log_u = tf.stop_gradient(log_g)
         if training:
-            log_u = self._average(index, log_u)
-            table.record(index, [(self._table, log_mean_of_views(log_u))])
+            log_u, rows = self._normalizer.update(
+                index, log_u, tf.stop_gradient(compared.positive) / self.temperature
+            )
+            table.record(index, rows)
         return global_loss(compared, self.temperature, log_g, log_u)
-
-    def _average(self, index: tf.Tensor, log_g: tf.Tensor) -> tf.Tensor:
-        """log u of each anchor after this step: float32 [2b]."""
-        gamma = gamma_schedule.current(self.gamma, self.gamma_decay_steps, self._counter)
-        old = table.read(self._table, index)
-        return table.moving_average(tf.tile(old, [2]), log_g, gamma)
 
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_examples": self.num_examples,
-            "gamma": self.gamma,
-            "gamma_decay_steps": self.gamma_decay_steps,
+            **{name: getattr(self, name) for name in normalizer.OPTIONS},
         }
 
 
@@ -121,9 +137,3 @@ def global_loss(
     surrogate = -compared.positive + temperature * weight * log_g
     value = replica.mean(-compared.positive + temperature * (log_u + rho))
     return with_gradient_of(share_of(surrogate, compared.global_batch), value)
-
-
-def log_mean_of_views(log_u: tf.Tensor) -> tf.Tensor:
-    """The log of the mean of both views' u: float32 [2b] to [b]."""
-    of_a, of_b = tf.split(log_u, 2)
-    return table.log_add(of_a, of_b) - math.log(2)

@@ -6,11 +6,7 @@ import keras
 import tensorflow as tf
 
 from sogclr_tf.losses import learned_temperature, table
-from sogclr_tf.losses.global_contrastive import (
-    GlobalContrastiveLoss,
-    global_loss,
-    log_mean_of_views,
-)
+from sogclr_tf.losses.global_contrastive import GlobalContrastiveLoss, global_loss
 from sogclr_tf.losses.similarities import Similarities
 
 
@@ -37,7 +33,8 @@ class RobustGlobalContrastiveLoss(GlobalContrastiveLoss):
     Args:
         num_examples: N; the tables of u, t and v take 12 bytes per example.
         temperature: where every t[i] starts, in [min_temperature, max_temperature].
-        gamma, gamma_decay_steps, negatives: as for `GlobalContrastiveLoss`.
+        gamma, gamma_decay_steps, negatives, gamma_rule, gamma_shift, drift_rate: as for
+            `GlobalContrastiveLoss`.
         rho: >= 0. The larger, the lower the temperatures end; the authors' 0.3, commonly 0.1 to
             0.5 for images.
         eta: >= 0, the step of the temperatures; 0 keeps them as they are.
@@ -101,13 +98,16 @@ class RobustGlobalContrastiveLoss(GlobalContrastiveLoss):
         log_g = compared.log_mean_exp(temperature)
         log_u = tf.stop_gradient(log_g)
         if training:
-            log_u = self._average(index, log_u)
+            positive = tf.stop_gradient(compared.positive) / temperature
+            log_u, rows = self._normalizer.update(index, log_u, positive)
             slope = learned_temperature.slopes(compared, temperature, log_g, log_u, self.rho)
-            self._descend(index, slope, log_mean_of_views(log_u))
+            table.record(index, rows + self._descend(index, slope))
         return global_loss(compared, temperature, log_g, log_u, self.rho)
 
-    def _descend(self, index: tf.Tensor, slope: tf.Tensor, log_u: tf.Tensor) -> None:
-        """One step of the temperatures; stores all that was learned of the batch."""
+    def _descend(
+        self, index: tf.Tensor, slope: tf.Tensor
+    ) -> list[tuple[keras.Variable, tf.Tensor]]:
+        """One step of the temperatures: the rows to store."""
         of_a, of_b = tf.split(slope, 2)
         temperature, velocity = learned_temperature.descend(
             table.read(self._temperatures, index),
@@ -117,14 +117,7 @@ class RobustGlobalContrastiveLoss(GlobalContrastiveLoss):
             beta=self.beta,
             bounds=(self.min_temperature, self.max_temperature),
         )
-        table.record(
-            index,
-            [
-                (self._table, log_u),
-                (self._temperatures, temperature),
-                (self._velocities, velocity),
-            ],
-        )
+        return [(self._temperatures, temperature), (self._velocities, velocity)]
 
     def get_config(self) -> dict[str, Any]:
         return {

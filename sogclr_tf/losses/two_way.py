@@ -5,8 +5,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from sogclr_tf.losses import gamma_schedule, learned_temperature, replica, table
+from sogclr_tf.losses import gamma_schedule, learned_temperature, normalizer, replica, table
 from sogclr_tf.losses.base import ContrastiveLoss, with_gradient_of
+from sogclr_tf.losses.normalizer import RunningNormalizer
 from sogclr_tf.losses.similarities import Similarities
 
 SCHEMES = ("constant", "global", "individual")
@@ -65,6 +66,8 @@ class TwoWayGlobalContrastiveLoss(ContrastiveLoss):
         gamma: in (0, 1], the weight of the newest batch in u; 1 remembers nothing.
         gamma_decay_steps: int >= 0. Over so many training steps gamma falls from 1 to its value, as
             in `GlobalContrastiveLoss`; 0 keeps it constant.
+        gamma_rule, gamma_shift, drift_rate: as for `GlobalContrastiveLoss`; g holds the positive
+            here, so that "proximal" is SCENT's own.
         temperature_scheme: "constant", "global" or "individual".
         rho: >= 0, not for "constant": the larger, the lower the temperatures end. 6 to 9 on
             millions of pairs; on N pairs below log(N), or they end at the minimum.
@@ -80,8 +83,7 @@ class TwoWayGlobalContrastiveLoss(ContrastiveLoss):
 
     options = (
         "temperature",
-        "gamma",
-        "gamma_decay_steps",
+        *normalizer.OPTIONS,
         "temperature_scheme",
         "rho",
         "eta",
@@ -105,6 +107,9 @@ class TwoWayGlobalContrastiveLoss(ContrastiveLoss):
         beta: float = 0.9,
         min_temperature: float = 0.01,
         max_temperature: float = 1.0,
+        gamma_rule: str = "constant",
+        gamma_shift: float = 2.2,
+        drift_rate: float = 0.0,
         name: str = "two_way",
         **kwargs: Any,
     ) -> None:
@@ -125,6 +130,13 @@ class TwoWayGlobalContrastiveLoss(ContrastiveLoss):
         self._counter = gamma_schedule.add_counter(self) if self.gamma_decay_steps else None
         self._log_u_a = self._add_table("log_u_a")
         self._log_u_b = self._add_table("log_u_b")
+        self.gamma_rule = gamma_rule
+        self.gamma_shift = float(gamma_shift)
+        self.drift_rate = float(drift_rate)
+        rule = {name: getattr(self, name) for name in normalizer.OPTIONS}
+        self._normalizer = RunningNormalizer(self, self._both("log_u"), self._counter, **rule)
+        # Checkpoints hold weights that are attributes of their layer.
+        self._visits, self._drift = self._normalizer.visits, self._normalizer.drift
         if temperature_scheme == "constant":
             return
         learned_temperature.check_bounds(temperature, min_temperature, max_temperature)
@@ -140,14 +152,17 @@ class TwoWayGlobalContrastiveLoss(ContrastiveLoss):
             self._velocities_b = self._add_table("temperature_velocities_b", 0.0)
 
     @property
-    def log_u_a(self) -> tf.Variable:
-        """The images' table: tf.Variable float32 [num_examples], -inf where never seen."""
-        return self._log_u_a.value
+    def log_u_a(self) -> tf.Variable | tf.Tensor:
+        """The images' table: float32 [num_examples], -inf where never seen.
+
+        The tf.Variable; with a `drift_rate` a tf.Tensor, its values as they are by now.
+        """
+        return self._normalizer.log_u(0)
 
     @property
-    def log_u_b(self) -> tf.Variable:
+    def log_u_b(self) -> tf.Variable | tf.Tensor:
         """The texts' table, likewise."""
-        return self._log_u_b.value
+        return self._normalizer.log_u(1)
 
     @property
     def temperatures_a(self) -> tf.Variable:
@@ -182,13 +197,14 @@ class TwoWayGlobalContrastiveLoss(ContrastiveLoss):
         learned = self._temperature_of(index, training)
         temperature = tf.stop_gradient(learned)
         log_g = compared.log_mean_exp(temperature)
-        log_u = self._average(index, tf.stop_gradient(log_g)) if training else log_g
-        log_u, rho, slope = tf.stop_gradient(log_u), 0.0, 0.0
+        log_u, rho, slope = tf.stop_gradient(log_g), 0.0, tf.zeros_like(log_g)
+        if training:
+            log_u, rows = self._normalizer.update(index, log_u)
         if self.temperature_scheme != "constant":
             rho = self.rho
             slope = learned_temperature.slopes(compared, temperature, log_g, log_u, rho)
         if training:
-            self._record(index, log_u, slope)
+            table.record(index, rows + self._descend(index, slope))
         weight = tf.stop_gradient(tf.exp(log_g - log_u))
         surrogate = temperature * weight * log_g + learned * slope
         share = tf.reduce_sum(surrogate) / tf.cast(2 * compared.global_batch, tf.float32)
@@ -202,25 +218,21 @@ class TwoWayGlobalContrastiveLoss(ContrastiveLoss):
             return self._read(index, "temperatures")
         return tf.constant(self.temperature)
 
-    def _average(self, index: tf.Tensor, log_g: tf.Tensor) -> tf.Tensor:
-        """log u of each anchor after this step: float32 [2b]."""
-        gamma = gamma_schedule.current(self.gamma, self.gamma_decay_steps, self._counter)
-        return table.moving_average(self._read(index, "log_u"), log_g, gamma)
-
-    def _record(self, index: tf.Tensor, log_u: tf.Tensor, slope: tf.Tensor) -> None:
-        """Stores what was learned of the batch, in one message."""
-        rows = self._rows("log_u", log_u)
-        if self.temperature_scheme == "individual":
-            temperature, velocity = learned_temperature.descend(
-                self._read(index, "temperatures"),
-                self._read(index, "velocities"),
-                slope,
-                eta=self.eta,
-                beta=self.beta,
-                bounds=(self.min_temperature, self.max_temperature),
-            )
-            rows += self._rows("temperatures", temperature) + self._rows("velocities", velocity)
-        table.record(index, rows)
+    def _descend(
+        self, index: tf.Tensor, slope: tf.Tensor
+    ) -> list[tuple[keras.Variable, tf.Tensor]]:
+        """One step of individual temperatures: the rows to store."""
+        if self.temperature_scheme != "individual":
+            return []
+        temperature, velocity = learned_temperature.descend(
+            self._read(index, "temperatures"),
+            self._read(index, "velocities"),
+            slope,
+            eta=self.eta,
+            beta=self.beta,
+            bounds=(self.min_temperature, self.max_temperature),
+        )
+        return self._rows("temperatures", temperature) + self._rows("velocities", velocity)
 
     def _read(self, index: tf.Tensor, name: str) -> tf.Tensor:
         """The entries of both sides' tables: float32 [2b], those of a, then those of b."""

@@ -51,7 +51,7 @@ class TestCourse:
         rng = np.random.default_rng(0)
         for step in range(8):
             a, b = rng.normal(size=(2, 4, 8)).astype(np.float32)
-            reference.gamma = 0.3 + 0.7 * (1 + np.cos(np.pi * min(step / 5, 1))) / 2
+            reference.normalizer.gamma = 0.3 + 0.7 * (1 + np.cos(np.pi * min(step / 5, 1))) / 2
             value, _ = reference.step(a, b, np.arange(4))
             assert float(contrastive_loss(a, b, np.arange(4))) == close(value, at_least=1)
         assert_close(contrastive_loss.log_u, reference.log_u)

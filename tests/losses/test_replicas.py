@@ -14,11 +14,13 @@ LEARNED = {"temperature_scheme": "global", "temperature": 0.5, "rho": 1.0}
 OPTIONS = {
     "dcl": {"negatives": "other"},
     "sogclr": {"gamma_decay_steps": STEPS},
+    "sogclr/rules": {"gamma_rule": "visits", "drift_rate": 0.1, "gamma": 0.3},
     "isogclr": {"eta": 0.05, "gamma": 0.5},
     "two_way": {**LEARNED, "gamma_decay_steps": STEPS},
     "two_way/individual": {**LEARNED, "temperature_scheme": "individual", "gamma": 0.5},
+    "two_way/rules": {"gamma_rule": "proximal", "drift_rate": 0.1, "gamma": 0.3},
 }
-NAMES = [*loss_names(), "two_way/individual"]
+NAMES = [*loss_names(), "sogclr/rules", "two_way/individual", "two_way/rules"]
 
 
 @pytest.fixture(scope="module")

@@ -32,6 +32,45 @@ def averaged(old, log_g, gamma):
     return log_add(np.log(1 - gamma) + old, np.log(gamma) + log_g)
 
 
+class Normalizer:
+    """log u of every example and side in loop form, with every rule for the weight of a batch."""
+
+    def __init__(self, num_examples, sides, gamma, rule="constant", shift=0.0, drift_rate=0.0):
+        self.entries = np.full((sides, num_examples), -np.inf)
+        self.drift, self.visits = np.zeros(sides), np.zeros(num_examples)
+        self.gamma, self.rule, self.shift, self.rate = gamma, rule, shift, drift_rate
+        self._ratios = [[] for _ in range(sides)]
+
+    @property
+    def log_u(self):
+        return self.entries + self.drift[:, np.newaxis]
+
+    def average(self, side, example, log_g, positive=0.0):
+        """log u of an anchor after this batch; `positive` is <z, z+>/tau where g lacks it."""
+        old = self.log_u[side, example]
+        if np.isneginf(old):
+            return log_g
+        if self.rate:
+            self._ratios[side].append(min(np.exp(log_g - old), 1 / self.rate))
+        own = {
+            "constant": 0.0,
+            "visits": 1 / (self.visits[example] + 1),
+            "proximal": 1 / (1 + np.exp(-(old - positive + self.shift))),
+        }
+        return averaged(old, log_g, max(self.gamma, own[self.rule]))
+
+    def store(self, index, rows):
+        """Ends a step; rows[side][i] belongs to example index[i]."""
+        for side, ratios in enumerate(self._ratios):
+            if ratios:
+                self.drift[side] += np.log(1 - self.rate + self.rate * np.mean(ratios))
+            ratios.clear()
+        # Backwards, so that the first occurrence of an example stays.
+        for i in reversed(range(len(index))):
+            self.entries[:, index[i]] = np.array([row[i] for row in rows]) - self.drift
+        self.visits[np.unique(index)] += 1
+
+
 class GlobalContrastive:
     """arXiv 2202.12387, Algorithm 1, with one scalar of memory per example in log space.
 
@@ -39,11 +78,14 @@ class GlobalContrastive:
         sum over i and both views of [-<z, z+> + tau * (g/u) * log g] / B.
     """
 
-    def __init__(self, num_examples, temperature, gamma, negatives="both"):
-        self.log_u = np.full(num_examples, -np.inf)
+    def __init__(self, num_examples, temperature, gamma, negatives="both", **rule):
+        self.normalizer = Normalizer(num_examples, 1, gamma, **rule)
         self.tau = np.full(num_examples, float(temperature))
-        self.gamma = gamma
         self.negatives = negatives
+
+    @property
+    def log_u(self):
+        return self.normalizer.log_u[0]
 
     def step(self, a, b, index):
         """(value, surrogate(a, b)) of a batch of raw projections; updates the tables."""
@@ -54,13 +96,12 @@ class GlobalContrastive:
         for view, i, anchor, positive, others in anchors(a, b, self.negatives):
             logits = [anchor @ other / tau[i] for other in others]
             log_g = log_mean_exp(logits)
-            log_u[view, i] = averaged(self.log_u[index[i]], log_g, self.gamma)
+            own = anchor @ positive / tau[i]
+            log_u[view, i] = self.normalizer.average(0, index[i], log_g, own)
             weights[view, i] = np.exp(log_g - log_u[view, i])
             values.append(self._value(anchor @ positive, tau[i], log_u[view, i]))
             slopes[view, i] = self._slope(logits, log_u[view, i])
-        # Backwards, so that the first occurrence of an example stays.
-        for i in reversed(range(len(a))):
-            self.log_u[index[i]] = log_add(*log_u[:, i]) - np.log(2)
+        self.normalizer.store(index, [log_add(*log_u) - np.log(2)])
         self._learn(index, tau, slopes.mean(axis=0))
         return np.mean(values), lambda a, b: self._surrogate(a, b, weights, tau)
 
@@ -88,8 +129,10 @@ class RobustGlobalContrastive(GlobalContrastive):
     grad = log u + rho - mean over the negatives of (exp(s/tau) / u) * s/tau.
     """
 
-    def __init__(self, num_examples, temperature, gamma, rho, eta, beta, bounds, negatives="both"):
-        super().__init__(num_examples, temperature, gamma, negatives)
+    def __init__(
+        self, num_examples, temperature, gamma, rho, eta, beta, bounds, negatives="both", **rule
+    ):
+        super().__init__(num_examples, temperature, gamma, negatives, **rule)
         self.rho, self.eta, self.beta, self.bounds = rho, eta, beta, bounds
         self.velocity = np.zeros(num_examples)
 
@@ -116,30 +159,36 @@ class TwoWayGlobalContrastive:
         log u + rho - mean over the negatives of (exp(d/tau) / u) * d/tau.
     """
 
-    def __init__(self, num_examples, temperature, gamma, rho=0.0, eta=0.0, beta=1.0, bounds=None):
-        self.log_u = np.full((2, num_examples), -np.inf)
+    def __init__(
+        self, num_examples, temperature, gamma, rho=0.0, eta=0.0, beta=1.0, bounds=None, **rule
+    ):
+        self.normalizer = Normalizer(num_examples, 2, gamma, **rule)
         self.tau = np.full((2, num_examples), float(temperature))
         self.velocity = np.zeros((2, num_examples))
-        self.gamma, self.rho, self.eta, self.beta = gamma, rho, eta, beta
+        self.rho, self.eta, self.beta = rho, eta, beta
         self.bounds = bounds or (0, np.inf)
+
+    @property
+    def log_u(self):
+        return self.normalizer.log_u
 
     def step(self, a, b, index):
         """(value, surrogate(a, b), slope) of a batch of raw projections; updates the tables."""
         a, b = normalized(a), normalized(b)
-        tau, old = self.tau[:, index], self.log_u[:, index]
+        tau = self.tau[:, index]
         weights, slopes, rows = (np.zeros((2, len(a))) for _ in range(3))
         values = []
         for side, i, anchor, positive, others in anchors(a, b, "other"):
             logits = [(anchor @ z - anchor @ positive) / tau[side, i] for z in others]
             log_g = log_mean_exp(logits)
-            log_u = rows[side, i] = averaged(old[side, i], log_g, self.gamma)
+            log_u = rows[side, i] = self.normalizer.average(side, index[i], log_g)
             weights[side, i] = np.exp(log_g - log_u)
             slopes[side, i] = log_u + self.rho - np.mean([np.exp(d - log_u) * d for d in logits])
             values.append(tau[side, i] * (log_u + self.rho))
         velocity = (1 - self.beta) * self.velocity[:, index] + self.beta * slopes
+        self.normalizer.store(index, rows)
         # Backwards, so that the first occurrence of an example stays.
         for i in reversed(range(len(a))):
-            self.log_u[:, index[i]] = rows[:, i]
             self.velocity[:, index[i]] = velocity[:, i]
             self.tau[:, index[i]] = np.clip(tau[:, i] - self.eta * velocity[:, i], *self.bounds)
         return np.mean(values), lambda a, b: self._surrogate(a, b, weights, tau), slopes.mean()

@@ -12,7 +12,7 @@ from benchmarks.measure import interleaved
 from benchmarks.projections import inputs
 
 import sogclr_tf
-from sogclr_tf.losses.global_contrastive import global_loss, log_mean_of_views
+from sogclr_tf.losses.global_contrastive import global_loss
 from sogclr_tf.losses.registry import loss_names
 
 REFERENCE = ("simclr", None)
@@ -79,8 +79,7 @@ class WholeTable(sogclr_tf.GlobalContrastiveLoss):
         log_g = compared.log_mean_exp(self.temperature)
         log_u = tf.stop_gradient(log_g)
         if training:
-            log_u = self._average(index, log_u)
-            rows = log_mean_of_views(log_u)
+            log_u, ((_, rows),) = self._normalizer.update(index, log_u)
             self.log_u.assign(tf.tensor_scatter_nd_update(self.log_u, index[:, None], rows))
         return global_loss(compared, self.temperature, log_g, log_u)
 
