@@ -1,17 +1,19 @@
 """Measures what the estimate of a small batch leads to: F and its gradient where training ends.
 
-    python tools/study_estimator.py [--workdir=runs/estimator] [--processes=2]
+    python tools/study_estimator.py [--workdir=docs/study] [--processes=2]
 
 The digits with two fixed views each, a small network and SGD whose step size falls along a cosine:
 all methods descend from the same weights with the same number of steps, and the exact objective of
-the data says where they arrived. Batches of 8 to 512; SimCLR, DCL, and SogCLR at three gammas. The
-step size is chosen from a grid that all methods share at a batch size, by the lowest F of the first
-seed; two more seeds follow. A gradient of SimCLR or DCL is 1/temperature times as long as SogCLR's;
-their step sizes are divided by that, so that a step size means the same. Some 60 minutes of one CPU
-core.
+the data says where they arrived. Batches of 8 to 512; SimCLR, DCL, and SogCLR at three gammas and
+by other rules for the weight of a batch. The step size is chosen from a grid that all methods share
+at a batch size, by the lowest F of the first seed; two more seeds follow. A gradient of SimCLR or
+DCL is 1/temperature times as long as SogCLR's; their step sizes are divided by that, so that a step
+size means the same. Twenty times in a training the table (of SimCLR and DCL the batch) is compared
+with the exact normalizers of all examples.
 
-Every run that ends is a line of `results.jsonl`; the same command started again goes on with those
-that are missing. When all are there it writes `table.md` and `estimator.png` beside it.
+Every run that ends is a line of `estimator.jsonl`; the same command started again goes on with
+those that are missing. It writes `estimator.md` and `estimator.png` beside it, of the methods and
+batches whose runs are all there.
 """
 
 import argparse
@@ -30,7 +32,19 @@ STEPS = 8400
 STEP_SIZES = {8: (0.1, 0.3, 1.0), 32: (0.1, 0.3, 1.0), 128: (0.3, 1.0, 3.0), 512: (1.0, 3.0)}
 BATCHES = tuple(STEP_SIZES)
 SEEDS = (0, 1, 2)
-METHODS = ("SimCLR", "DCL", "SogCLR 0.9", "SogCLR 0.5", "SogCLR 0.1")
+# Of SogCLR the arguments of its loss.
+SOGCLR = {
+    "SogCLR 0.9": {"gamma": 0.9},
+    "SogCLR 0.5": {"gamma": 0.5},
+    "SogCLR 0.1": {"gamma": 0.1},
+    "SogCLR visits": {"gamma": 0.1, "gamma_rule": "visits"},
+    "SogCLR proximal": {"gamma": 0.1, "gamma_rule": "proximal"},
+    "SogCLR 0.1 drift": {"gamma": 0.1, "drift_rate": 0.03},
+    "SogCLR visits drift": {"gamma": 0.1, "gamma_rule": "visits", "drift_rate": 0.03},
+}
+METHODS = ("SimCLR", "DCL", *SOGCLR)
+# How often the estimate of the normalizers is measured.
+MEASUREMENTS = 20
 
 
 class Run(NamedTuple):
@@ -44,17 +58,17 @@ class Run(NamedTuple):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--workdir", type=pathlib.Path, default=pathlib.Path("runs/estimator"))
+    parser.add_argument("--workdir", type=pathlib.Path, default=pathlib.Path("docs/study"))
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
     options.workdir.mkdir(parents=True, exist_ok=True)
-    results = options.workdir / "results.jsonl"
+    results = options.workdir / "estimator.jsonl"
     study_runs.train_missing(search_runs(), train, results, options.processes)
     found = study_runs.read(results, Run)
     study_runs.train_missing(final_runs(found), train, results, options.processes)
     found = summary(study_runs.read(results, Run))
     table = markdown(found)
-    (options.workdir / "table.md").write_text(table)
+    (options.workdir / "estimator.md").write_text(table)
     draw(found, options.workdir / "estimator.png")
     print(table)
 
@@ -85,7 +99,12 @@ def best_step_size(results, method, batch):
 
 
 def train(run):
-    """Trains one run: {"value": F, "gradient_norm": |grad F|} of all examples at its end."""
+    """Trains one run.
+
+    Returns:
+        {"value": F, "gradient_norm": |grad F|} of all examples at its end, with the bias and root
+        mean square of log u - log g, the mean over the training and the last.
+    """
     import keras
     import tensorflow as tf
 
@@ -95,12 +114,28 @@ def train(run):
     model = sogclr_tf.SogCLR(encoder(), loss, projector())
     unit = TEMPERATURE if run.method in ("SimCLR", "DCL") else 1.0
     schedule = keras.optimizers.schedules.CosineDecay(run.step_size * unit, STEPS)
-    model.compile(keras.optimizers.SGD(schedule), steps_per_execution=STEPS // 20, jit_compile=True)
+    model.compile(
+        keras.optimizers.SGD(schedule), steps_per_execution=STEPS // MEASUREMENTS, jit_compile=True
+    )
     examples = tf.data.Dataset.from_tensor_slices(views)
     batches = examples.shuffle(len(views["index"]), seed=run.seed).batch(run.batch, True).repeat()
-    model.fit(batches, steps_per_epoch=STEPS, verbose=0)
+    errors = []
+    size = None if loss.has_table else run.batch
+
+    def measure(*_):
+        errors.append(sogclr_tf.normalizer_error(model, views, batch_size=size))
+
+    measuring = keras.callbacks.LambdaCallback(on_train_batch_end=measure)
+    model.fit(batches, steps_per_epoch=STEPS, verbose=0, callbacks=[measuring])
     exact = sogclr_tf.exact_global_objective(model, views, temperature=TEMPERATURE)
-    return {"value": exact.value, "gradient_norm": exact.gradient_norm}
+    return {
+        "value": exact.value,
+        "gradient_norm": exact.gradient_norm,
+        "bias": statistics.mean(error.bias for error in errors),
+        "rms": statistics.mean(error.rms for error in errors),
+        "last_bias": errors[-1].bias,
+        "last_rms": errors[-1].rms,
+    }
 
 
 def fixed_views():
@@ -130,50 +165,63 @@ def contrastive_loss(method, num_examples):
         return sogclr_tf.NTXentLoss(TEMPERATURE)
     if method == "DCL":
         return sogclr_tf.DecoupledContrastiveLoss(TEMPERATURE)
-    gamma = float(method.split()[1])
-    return sogclr_tf.GlobalContrastiveLoss(num_examples, TEMPERATURE, gamma)
+    return sogclr_tf.GlobalContrastiveLoss(num_examples, TEMPERATURE, **SOGCLR[method])
 
 
 def summary(results):
-    """{(method, batch): (step size, values of F, gradient norms)}, a value for each seed."""
+    """{(method, batch): (step size, [what a run found, of each seed])} of what is all there."""
     found = {}
     for method, batch in itertools.product(METHODS, BATCHES):
-        size = best_step_size(results, method, batch)
-        runs = [results[Run(method, batch, size, seed)] for seed in SEEDS]
-        values, norms = ([run[key] for run in runs] for key in ("value", "gradient_norm"))
-        found[method, batch] = size, values, norms
+        if all(Run(method, batch, size, SEEDS[0]) in results for size in STEP_SIZES[batch]):
+            size = best_step_size(results, method, batch)
+            runs = [Run(method, batch, size, seed) for seed in SEEDS]
+            if all(run in results for run in runs):
+                found[method, batch] = size, [results[run] for run in runs]
     return found
 
 
 def markdown(summary):
-    """A table of F, |grad F| and the step size, mean and spread over the seeds."""
-    lines = ["| batch | method | step size | F | norm of F's gradient |", "|---|---|---|---|---|"]
+    """A table of the step size, F, |grad F| and the error, mean and spread over the seeds."""
+    columns = "batch | method | step size | F | norm of F's gradient | bias | error"
+    lines = [f"| {columns} |", "|---" * (columns.count("|") + 1) + "|"]
     for batch, method in itertools.product(BATCHES, METHODS):
-        size, values, norms = summary[method, batch]
-        cells = (f"{statistics.mean(x):.4f} ± {statistics.stdev(x):.4f}" for x in (values, norms))
-        lines.append(f"| {batch} | {method} | {size} | {' | '.join(cells)} |")
+        if (method, batch) in summary:
+            size, runs = summary[method, batch]
+            cells = [spread([run[key] for run in runs], 4) for key in ("value", "gradient_norm")]
+            cells += [spread([run[key] for run in runs], 2) for key in ("bias", "rms")]
+            lines.append(f"| {batch} | {method} | {size} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def spread(values, digits):
+    """Mean and standard deviation."""
+    return f"{statistics.mean(values):.{digits}f} ± {statistics.stdev(values):.{digits}f}"
 
 
 def draw(summary, path):
     """Draws F and the norm of its gradient by batch size, a line for each method."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3.6), layout="constrained", dpi=110)
-    panels = figure.subplots(1, 2)
-    for place, (axes, title) in enumerate(
-        zip(panels, ("Exact objective F", "Norm of F's gradient"), strict=True), 1
-    ):
+    figure = Figure(figsize=(13, 3.8), layout="constrained", dpi=110)
+    titles = {
+        "value": "Exact objective F",
+        "gradient_norm": "Norm of F's gradient",
+        "rms": "Error of log u, nats",
+    }
+    panels = figure.subplots(1, len(titles))
+    for axes, (key, title) in zip(panels, titles.items(), strict=True):
         for method in METHODS:
-            found = [summary[method, batch][place] for batch in BATCHES]
+            batches = [batch for batch in BATCHES if (method, batch) in summary]
+            found = [[run[key] for run in summary[method, batch][1]] for batch in batches]
             means = [statistics.mean(values) for values in found]
-            spread = [statistics.stdev(values) for values in found]
-            axes.errorbar(BATCHES, means, spread, marker="o", capsize=3, label=method)
+            deviations = [statistics.stdev(values) for values in found]
+            axes.errorbar(batches, means, deviations, marker="o", capsize=3, label=method)
         axes.set(title=title, xlabel="Batch size")
         axes.set_xscale("log", base=2)
         axes.set_xticks(BATCHES, [str(batch) for batch in BATCHES])
         axes.grid(alpha=0.25)
-    panels[1].set_yscale("log")
+    for axes in panels[1:]:
+        axes.set_yscale("log")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center")
     figure.savefig(path)
 

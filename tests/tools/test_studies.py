@@ -28,6 +28,7 @@ class TestEstimator:
             found.append(study_estimator.train(run))
         assert found[1]["value"] < found[0]["value"]
         assert all(result["gradient_norm"] > 0 for result in found)
+        assert all(abs(result["bias"]) < result["rms"] for result in found)
 
     @pytest.mark.parametrize(
         ("method", "name", "gamma"),
@@ -35,6 +36,7 @@ class TestEstimator:
             ("SimCLR", "simclr", None),
             ("DCL", "dcl", None),
             *((f"SogCLR {gamma}", "sogclr", gamma) for gamma in (0.9, 0.5, 0.1)),
+            ("SogCLR visits drift", "sogclr", 0.1),
         ],
     )
     def test_methods(self, method, name, gamma):
@@ -53,16 +55,21 @@ class TestEstimator:
         assert results.read_text() == line
 
     def test_the_best_step_size_and_its_table(self, tmp_path):
-        results = {
-            run: {"value": run.step_size - run.batch, "gradient_norm": 1.0}
-            for run in study_estimator.search_runs()
-        }
+        def found(value):
+            return {"value": value, "gradient_norm": 1.0, "bias": -0.5, "rms": 1.5}
+
+        results = {run: found(run.step_size - run.batch) for run in study_estimator.search_runs()}
         final = study_estimator.final_runs(results)
         assert all(run.step_size == min(study_estimator.STEP_SIZES[run.batch]) for run in final)
-        results |= {run: {"value": -run.batch, "gradient_norm": 1.0} for run in final}
+        results |= {run: found(-run.batch) for run in final}
+        missing = final[-1]
+        del results[missing]
         summary = study_estimator.summary(results)
-        assert summary["DCL", 8] == (0.1, [-7.9, -8, -8], [1.0, 1.0, 1.0])
-        assert "| 8 | DCL | 0.1 | -7.9667 ± 0.0577 |" in study_estimator.markdown(summary)
+        assert (missing.method, missing.batch) not in summary
+        size, runs = summary["DCL", 8]
+        assert (size, [run["value"] for run in runs]) == (0.1, [-7.9, -8, -8])
+        row = "| 8 | DCL | 0.1 | -7.9667 ± 0.0577 | 1.0000 ± 0.0000 | -0.50 ± 0.00 | 1.50 ± 0.00 |"
+        assert row in study_estimator.markdown(summary)
         study_estimator.draw(summary, tmp_path / "estimator.png")
         assert (tmp_path / "estimator.png").stat().st_size > 10_000
 
