@@ -122,7 +122,7 @@ def train(run):
     errors = []
     size = None if loss.has_table else run.batch
 
-    def measure(*_):
+    def measure(step, logs):  # noqa: ARG001
         errors.append(sogclr_tf.normalizer_error(model, views, batch_size=size))
 
     measuring = keras.callbacks.LambdaCallback(on_train_batch_end=measure)
