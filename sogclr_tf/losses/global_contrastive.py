@@ -47,8 +47,8 @@ class GlobalContrastiveLoss(TwoViewLoss):
         negatives: "both", as in the paper: the 2(B-1) views of the other examples; "other": the
             B-1 of them on the side of the positive.
         gamma_rule: "constant": gamma for every entry; "visits": 1/k at an entry's k-th visit;
-            "proximal": SCENT's, the higher an entry's u stands. Of both, gamma is the least.
-            `losses.normalizer.RunningNormalizer` has the equations.
+            "proximal": SCENT's, the higher an entry's u stands. Of both, gamma is the least, which
+            must lie below 0.5 then. `losses.normalizer.RunningNormalizer` has the equations.
         gamma_shift: float, of "proximal" alone: the higher, the more the newest batch counts.
         drift_rate: in [0, 0.2]: how fast all entries follow, at every step, what the normalizers
             of the batch have changed by since they were stored; 0: an entry waits for its own

@@ -11,6 +11,8 @@ from sogclr_tf.losses import gamma_schedule, replica, table
 RULES = ("constant", "visits", "proximal")
 OPTIONS = ("gamma", "gamma_decay_steps", "gamma_rule", "gamma_shift", "drift_rate")
 _FASTEST_DRIFT = 0.2
+# A rule of "visits" gives at most this from the second visit on.
+_ALL_BUT_CONSTANT = 0.5
 
 
 class RunningNormalizer:
@@ -51,7 +53,7 @@ class RunningNormalizer:
         tables: of log u, as made by `table.add_table`: one that both sides share, storing the mean
             of theirs, or two.
         counter: as made by `gamma_schedule.add_counter`; None where gamma_decay_steps is 0.
-        gamma: in (0, 1].
+        gamma: in (0, 1], with rules other than "constant" below 0.5.
         gamma_decay_steps: int >= 0.
         gamma_rule: "constant", "visits" or "proximal".
         gamma_shift: float, of "proximal" alone.
@@ -73,7 +75,7 @@ class RunningNormalizer:
         gamma_shift: float,
         drift_rate: float,
     ) -> None:
-        check_options(gamma_rule, gamma_shift, drift_rate)
+        check_options(gamma, gamma_rule, gamma_shift, drift_rate)
         self._gamma, self._decay_steps = gamma, gamma_decay_steps
         self._rule, self._shift, self._drift_rate = gamma_rule, gamma_shift, drift_rate
         self._tables, self._counter = list(tables), counter
@@ -160,10 +162,15 @@ def log_mean_of_views(log_u: tf.Tensor) -> tf.Tensor:
     return table.log_add(of_a, of_b) - math.log(2)
 
 
-def check_options(rule: str, shift: float, drift_rate: float) -> None:
+def check_options(gamma: float, rule: str, shift: float, drift_rate: float) -> None:
     """Raises ValueError unless there is such a rule and the numbers are in range."""
     if rule not in RULES:
         raise ValueError(f"unknown gamma_rule '{rule}': choose one of {', '.join(RULES)}")
+    if rule != "constant" and gamma >= _ALL_BUT_CONSTANT:
+        raise ValueError(
+            f"gamma is {gamma}, the least weight of a batch, which leaves gamma_rule '{rule}' "
+            f"nothing to choose: give gamma below {_ALL_BUT_CONSTANT}, commonly 0.1"
+        )
     if not math.isfinite(shift):
         raise ValueError(f"gamma_shift is {shift}: it must be a finite number, commonly 0 to 5")
     if not 0 <= drift_rate <= _FASTEST_DRIFT:

@@ -152,6 +152,10 @@ def test_held_out_images_change_nothing(rule):
     ("options", "message"),
     [
         ({"gamma_rule": "mean"}, "gamma_rule 'mean': choose one of constant, visits, proximal"),
+        (
+            {"gamma_rule": "visits"},
+            "gamma is 0.9, the least weight of a batch, which leaves .*0.1$",
+        ),
         ({"gamma_shift": np.inf}, "gamma_shift is inf: it must be a finite number"),
         ({"drift_rate": 0.5}, r"drift_rate is 0.5: it must lie in \[0, 0.2\]"),
         ({"drift_rate": np.nan}, r"drift_rate is nan: it must lie in \[0, 0.2\]"),
