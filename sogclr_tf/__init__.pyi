@@ -42,6 +42,7 @@ from .losses.in_batch import NTXentLoss as NTXentLoss
 from .losses.registry import build_loss as build_loss
 from .losses.registry import register_loss as register_loss
 from .losses.robust import RobustGlobalContrastiveLoss as RobustGlobalContrastiveLoss
+from .losses.siglip import SigLIPLoss as SigLIPLoss
 from .losses.two_way import TwoWayGlobalContrastiveLoss as TwoWayGlobalContrastiveLoss
 from .models.batch_norm import synchronize_batch_norm as synchronize_batch_norm
 from .models.linear_probe import LinearProbe as LinearProbe

@@ -1,5 +1,6 @@
 """The global objective itself, over all examples: what a small batch can only estimate."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -43,9 +44,10 @@ def exact_global_objective(
         g(z) = mean over all 2(N-1) negatives z- of exp(<z, z-> / temperature)
 
     `GlobalContrastiveLoss` estimates F by its value, and twice F's gradient by its gradient. Where
-    the model's loss learns temperatures, they are those of by now, held fixed, and rho counts. Of
-    images and texts (`TwoWayGlobalContrastiveLoss`, whose value and gradient estimate F's own)
-    each side is told from the other alone.
+    the model's loss learns temperatures, they are those of by now, held fixed, and rho counts, as
+    its epsilon does. Of images and texts (`TwoWayGlobalContrastiveLoss`, whose value and gradient
+    estimate F's own; with "unscaled" they estimate F / temperature) each side is told from the
+    other alone.
 
         exact_global_objective(model, views)                    # gradient by the encoder's weights
         exact_global_objective((a, b), temperature=0.1)         # gradient by the projections
@@ -82,7 +84,7 @@ def exact_global_objective(
         if temperature is None:
             raise ValueError("projections were given without a temperature: give temperature=...")
         a, b = (np.asarray(x, np.float32) for x in model_or_projections)
-        value, gradients = _of_projections(a, b, temperature, negatives or "both", 0.0, block)
+        value, gradients = _of_projections(a, b, temperature, negatives or "both", block)
     else:
         with input_checks.clear_errors():
             value, gradients = _of_model(model_or_projections, data, temperature, negatives, block)
@@ -97,13 +99,15 @@ def _of_model(model, data, temperature, negatives, block):
     batches, loss = _batches(model.prepare_dataset(_stream(data))), model.contrastive_loss
     project, pull_back = _functions(model)
     a, b, index = _project_all(batches, project)
-    rho = 0.0
+    of_loss = {}
     if temperature is None:
         temperature, rho = loss.temperatures_and_rho(index)
+        of_loss = {"rho": rho, "epsilon": loss.epsilon}
         if isinstance(data, Stream) and np.ndim(temperature):
             # Only then they are those of examples; other examples have a temperature for all too.
             examples_check.compare(model, data.source)
-    value, of_views = _of_projections(a, b, temperature, negatives or loss.negatives, rho, block)
+    negatives = negatives or loss.negatives
+    value, of_views = _of_projections(a, b, temperature, negatives, block, **of_loss)
     total = [np.zeros(weight.shape, np.float32) for weight in _encoder_weights(model)]
     start = 0
     for batch in batches:
@@ -173,7 +177,7 @@ def _functions(model):
     return (tf.function(function, reduce_retracing=True) for function in (project, pull_back))
 
 
-def _of_projections(a, b, temperature, negatives, rho, block):
+def _of_projections(a, b, temperature, negatives, block, rho=0.0, epsilon=0.0):
     """(F, [its gradient by a, by b]), from raw projections float32 [N, D]."""
     temperature = _checked_temperature(a, b, temperature)
     check_negatives(negatives)
@@ -185,9 +189,15 @@ def _of_projections(a, b, temperature, negatives, rho, block):
     partner = np.roll(z, len(a), axis=0)
     positive = np.einsum("nd,nd->n", z, partner)
     log_g = log_sum - np.log((2 if negatives == "both" else 1) * (len(a) - 1))
-    energy = temperature * (log_g + rho)
-    value = float(np.mean(energy - positive, dtype=np.float64))
-    gradient = (comparison.attraction(log_sum) - 2 * partner) / len(z)
+    log_epsilon = math.log(epsilon) if epsilon else -math.inf
+    # It stands beside a g of differences from the positive.
+    floored = np.logaddexp(log_epsilon + positive / temperature, log_g)
+    value = float(np.mean(temperature * (floored + rho) - positive, dtype=np.float64))
+    # As an anchor and as the positive of its partner.
+    weight = np.exp(log_g - floored)
+    weight += np.roll(weight, len(a))
+    attraction = comparison.attraction((log_sum + floored - log_g).astype(np.float32))
+    gradient = (attraction - weight[:, np.newaxis] * partner) / len(z)
     # Normalization passes on what stands at a right angle to the projection.
     gradient -= z * np.einsum("nd,nd->n", z, gradient)[:, np.newaxis]
     return value, np.split(gradient / length, 2)

@@ -7,6 +7,7 @@ from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
 from sogclr_tf.experiment import config as configs
+from sogclr_tf.experiment import config_keys
 
 # What an encoder takes is known to the encoder, and not to the config.
 _ENCODER_OPTION = re.compile(r"encoder\.\w+")
@@ -46,11 +47,11 @@ def parse_flags(argv: list[str], default: str = "digits.py") -> list[str]:
         ValueError: there is no such config or no such key of it.
     """
     argv = _with_config(argv, default)
-    known = list(configs.flat_keys(recipe_of(argv)))
+    known = list(config_keys.flat_keys(recipe_of(argv)))
     for key in given_keys(argv):
         is_known = any(name == key or name.startswith(f"{key}.") for name in known)
         if not is_known and not _ENCODER_OPTION.fullmatch(key):
-            raise ValueError(f"unknown config key '{key}': {configs.valid_keys(key, known)}")
+            raise ValueError(f"unknown config key '{key}': {config_keys.valid_keys(key, known)}")
     rest = app.parse_flags_with_usage(argv)
     flags.FLAGS.config.lock()
     return rest

@@ -2,12 +2,13 @@
 
 import pathlib
 import runpy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
+from sogclr_tf.experiment.config_keys import flat, flat_keys, valid_keys
 from sogclr_tf.experiment.config_values import check_values
 from sogclr_tf.experiment.size_field import size_field
 
@@ -164,7 +165,10 @@ def _loss() -> dict:
         "gamma_rule": "constant",  # or visits, proximal: of each entry, gamma at the least
         "gamma_shift": 2.2,  # of proximal
         "drift_rate": 0.0,  # how fast all entries follow what the batch's have changed by
-        "temperature_scheme": "constant",  # of two_way and clip: global is learned; individual
+        "temperature_scheme": "constant",  # of pairs: global is learned; individual, unscaled
+        "temperature_optimizer": placeholder(str),  # of two_way: adam, at the rate eta
+        "epsilon": 0.0,  # of two_way, beside g
+        "bias": -10.0,  # of siglip, where it starts
         "rho": 0.3,  # this and what follows: of learned temperatures
         "eta": 0.01,
         "beta": 0.9,
@@ -258,28 +262,6 @@ def differences(config: ConfigDict) -> dict[str, Any]:
 def is_free(key: str) -> bool:
     """Whether a later command in the same folder may set a key otherwise."""
     return _is_below(key, FREE_KEYS)
-
-
-def flat(config: Mapping | ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted key, value) of everything in a nested config."""
-    values = config.to_dict() if isinstance(config, ConfigDict) else config
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def flat_keys(config: Mapping | ConfigDict) -> list[str]:
-    """The dotted keys of a nested config."""
-    return [key for key, _ in flat(config)]
-
-
-def valid_keys(key: str, expected: Iterable[str]) -> str:
-    """Advice: the keys beside `key`, or all where its section is unknown too."""
-    section = key.rpartition(".")[0]
-    siblings = [name for name in sorted(expected) if name.rpartition(".")[0] == section]
-    return f"choose one of {', '.join(siblings or sorted(expected))}"
 
 
 def config_of_file(path: str | pathlib.Path) -> ConfigDict:

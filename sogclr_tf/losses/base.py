@@ -19,13 +19,15 @@ class ContrastiveLoss(keras.layers.Layer):
 
     A subclass gives `compute` and, where they differ, `options` (the names of its arguments),
     `has_table`, `contrasts` ("views" of images, "pairs" of images and texts, or "any" sides),
-    `negatives` (as for `similarities.compare`) and `metric_names` (what it logs beside the loss).
+    `negatives` (as for `similarities.compare`), `metric_names` (what it logs beside the loss) and
+    `epsilon` (what F adds to g).
     """
 
     options: tuple[str, ...] = ("temperature",)
     has_table = False
     contrasts = "any"
     negatives = "other"
+    epsilon = 0.0
     metric_names: tuple[str, ...] = ("contrast_accuracy",)
 
     def __init__(self, temperature: float = 0.1, name: str | None = None, **kwargs: Any) -> None:
@@ -100,6 +102,13 @@ class ContrastiveLoss(keras.layers.Layer):
         """
         del index
         return self.temperature, 0.0
+
+    def check_accumulation(self, batches: int) -> None:
+        """Raises ValueError where the loss cannot learn while gradients are accumulated.
+
+        Args:
+            batches: whose gradients make one update of the weights, int >= 1.
+        """
 
     def compute_output_shape(self, *_shapes: Any) -> tuple[int, ...]:
         return ()

@@ -35,19 +35,25 @@ def check_descent(rho: float, eta: float, beta: float) -> None:
 
 
 def add_log_temperature(
-    layer: keras.layers.Layer, initial: float, lowest: float, highest: float
+    layer: keras.layers.Layer,
+    initial: float,
+    lowest: float,
+    highest: float,
+    trainable: bool = True,
 ) -> keras.Variable:
-    """Gives `layer` the log of a temperature as a trainable weight, float32 [].
+    """Gives `layer` the log of a temperature as a weight, float32 [].
 
     The log, as in CLIP: the temperature stays above 0, and a step of the optimizer is a share of it
-    whether it is 0.01 or 1. Keras's optimizers keep it in its bounds after every step.
+    whether it is 0.01 or 1. Keras's optimizers keep it in its bounds after every step, if it is
+    `trainable`; else the layer moves it.
     """
     return layer.add_weight(
         name="log_temperature",
         shape=(),
         dtype="float32",
         initializer=keras.initializers.Constant(math.log(initial)),
-        constraint=LogBounds(lowest, highest),
+        constraint=LogBounds(lowest, highest) if trainable else None,
+        trainable=trainable,
         autocast=False,
     )
 
@@ -88,19 +94,18 @@ def slopes(
     Returns:
         float32 [2b], without a gradient.
     """
-    expected = tf.exp(log_g - log_u) * compared.expected_logit(temperature)
-    return tf.stop_gradient(log_u + rho - expected)
+    return tf.stop_gradient(log_u + rho - _expected(compared, temperature, log_g, log_u))
 
 
-def descend(
-    temperature: tf.Tensor,
-    velocity: tf.Tensor,
-    slope: tf.Tensor,
-    *,
-    eta: float,
-    beta: float,
-    bounds: tuple[float, float],
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """One step of examples' temperatures: (temperature, velocity), float32 like the arguments."""
-    velocity = (1 - beta) * velocity + beta * slope
-    return tf.clip_by_value(temperature - eta * velocity, *bounds), velocity
+def unscaled_slopes(
+    compared: Similarities, temperature: float | tf.Tensor, log_g: tf.Tensor, log_u: tf.Tensor
+) -> tf.Tensor:
+    """-(g / u) * mean over the negatives of s/t^2, weighted by exp(s/t): float32 [2b].
+
+    With u = g it is the derivative by t of log g. Arguments and gradient are as of `slopes`.
+    """
+    return tf.stop_gradient(-_expected(compared, temperature, log_g, log_u) / temperature)
+
+
+def _expected(compared, temperature, log_g, log_u):
+    return tf.exp(log_g - log_u) * compared.expected_logit(temperature)

@@ -8,6 +8,7 @@ from sogclr_tf.losses.clip import CLIPLoss
 from sogclr_tf.losses.global_contrastive import GlobalContrastiveLoss
 from sogclr_tf.losses.in_batch import DecoupledContrastiveLoss, NTXentLoss
 from sogclr_tf.losses.robust import RobustGlobalContrastiveLoss
+from sogclr_tf.losses.siglip import SigLIPLoss
 from sogclr_tf.losses.two_way import TwoWayGlobalContrastiveLoss
 
 _LOSSES: dict[str, type[ContrastiveLoss]] = {
@@ -16,6 +17,7 @@ _LOSSES: dict[str, type[ContrastiveLoss]] = {
     "sogclr": GlobalContrastiveLoss,
     "isogclr": RobustGlobalContrastiveLoss,
     "clip": CLIPLoss,
+    "siglip": SigLIPLoss,
     "two_way": TwoWayGlobalContrastiveLoss,
 }
 

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from sogclr_tf.losses import learned_temperature, table
+from sogclr_tf.losses import learned_temperature, table, temperature_steps
 from sogclr_tf.losses.global_contrastive import GlobalContrastiveLoss, global_loss
 from sogclr_tf.losses.similarities import Similarities
 
@@ -109,7 +109,7 @@ class RobustGlobalContrastiveLoss(GlobalContrastiveLoss):
     ) -> list[tuple[keras.Variable, tf.Tensor]]:
         """One step of the temperatures: the rows to store."""
         of_a, of_b = tf.split(slope, 2)
-        temperature, velocity = learned_temperature.descend(
+        temperature, velocity = temperature_steps.descend(
             table.read(self._temperatures, index),
             table.read(self._velocities, index),
             (of_a + of_b) / 2,

@@ -87,8 +87,8 @@ class TrainsOnStreams(RemembersTraining):
                 argument is unknown, or has no meaning here (`sample_weight`, `class_weight`,
                 `validation_split`) or beside x; `steps_per_execution` does not divide an epoch, or
                 is above 1 where it cannot be; gradients are to be accumulated on several replicas
-                or mirrored variables; or another `MirroredStrategy` of this process has trained
-                before.
+                or mirrored variables, or for a loss that takes steps of its own; or another
+                `MirroredStrategy` of this process has trained before.
         """
         keras_hooks.forget_backed_up_epoch(self)
         if y is not None:
@@ -104,6 +104,7 @@ class TrainsOnStreams(RemembersTraining):
         chunk_checks.warn_of_batch_norm(self)
         _, accumulated = keras_hooks.accumulated_batches(self.optimizer)
         replica_checks.check_accumulation(accumulated, self.distribute_strategy)
+        self.contrastive_loss.check_accumulation(accumulated)
         if kwargs.get("validation_data") is not None:
             kwargs["validation_data"] = self._held_out(kwargs["validation_data"])
         if not isinstance(x, Stream):

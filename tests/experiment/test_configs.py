@@ -19,13 +19,8 @@ from support.paths import ROOT
 import sogclr_tf
 from sogclr_tf.data import policies
 from sogclr_tf.experiment import build, image_task, image_text_task, main
-from sogclr_tf.experiment.config import (
-    check_config,
-    default_config,
-    differences,
-    flat_keys,
-    has_texts,
-)
+from sogclr_tf.experiment.config import check_config, default_config, differences, has_texts
+from sogclr_tf.experiment.config_keys import flat_keys
 from sogclr_tf.experiment.folder import RunFolder
 
 CONFIGS = ROOT / "configs"

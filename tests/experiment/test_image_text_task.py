@@ -92,8 +92,11 @@ def test_started_again_it_keeps_what_is_there(finished, emoji_dir):
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("--config.loss.gama=1", "choose one of loss.beta, loss.eta"),
-        ("--config.loss.name=simclr", "does not contrast pairs: choose one of clip, two_way"),
+        ("--config.loss.gama=1", "choose one of loss.beta, loss.bias"),
+        (
+            "--config.loss.name=simclr",
+            "contrast pairs: choose one of clip, siglip, two_way",
+        ),
         ("--config.loss.temperature_scheme=own", "choose one of constant, global, individual"),
         ("--config.data.text=words", "has no text 'words': choose one of caption"),
         ("--config.text_encoder.heads=3", "heads is 3"),

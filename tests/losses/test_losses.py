@@ -16,6 +16,7 @@ from support.reference import (
     decoupled,
     nt_xent,
     numeric_gradient,
+    siglip,
 )
 
 from sogclr_tf import (
@@ -24,22 +25,34 @@ from sogclr_tf import (
     GlobalContrastiveLoss,
     NTXentLoss,
     RobustGlobalContrastiveLoss,
+    SigLIPLoss,
     TwoWayGlobalContrastiveLoss,
 )
 from sogclr_tf.losses.registry import build_loss, loss_names, loss_options
 
 AGAIN = pytest.mark.slow(reason="the same over a larger grid")
 N = 12
-# Every objective by its name, and by name/scheme where there are several ways to a temperature.
-NAMES = [*loss_names(), "two_way/global", "two_way/individual", "clip/constant"]
+# Options of a loss beside its defaults, by the loss and a word for them.
+VARIANTS = {
+    "two_way/global": {"temperature_scheme": "global"},
+    "two_way/adam": {"temperature_scheme": "global", "temperature_optimizer": "adam"},
+    "two_way/unscaled": {"temperature_scheme": "unscaled", "epsilon": 0.001},
+    "two_way/individual": {"temperature_scheme": "individual"},
+    "two_way/individual_adam": {
+        "temperature_scheme": "individual",
+        "temperature_optimizer": "adam",
+    },
+    "clip/constant": {"temperature_scheme": "constant"},
+    "siglip/constant": {"temperature_scheme": "constant"},
+}
+NAMES = [*loss_names(), *VARIANTS]
 # Room for every temperature that is tested.
 WIDE = {"min_temperature": 0.001, "max_temperature": 2.0}
 
 
 def build(name, num_examples=N, **options):
-    name, _, scheme = name.partition("/")
-    if scheme:
-        options["temperature_scheme"] = scheme
+    options = {**VARIANTS.get(name, {}), **options}
+    name = name.partition("/")[0]
     if "min_temperature" in loss_options(name):
         options = {**WIDE, **options}
     return build_loss(name, num_examples, **options)
@@ -219,21 +232,42 @@ class TestPairsReference:
     """Between images and texts, where the temperature is learned too."""
 
     @pytest.mark.parametrize("gamma", [0.3, 1.0])
-    @pytest.mark.parametrize("scheme", ["constant", "global", "individual"])
-    def test_two_way_over_visits(self, batch, width, temperature, gamma, scheme):
+    @pytest.mark.parametrize(
+        ("scheme", "epsilon", "adam"),
+        [
+            ("constant", 0.0, False),
+            pytest.param("constant", 0.1, False, marks=AGAIN),
+            ("global", 0.0, False),
+            ("unscaled", 0.1, False),
+            ("individual", 0.0, False),
+            ("individual", 0.1, True),
+        ],
+    )
+    def test_two_way_over_visits(self, batch, width, temperature, gamma, scheme, epsilon, adam):
         moving = {"eta": 0.05 * temperature, "beta": 0.8}
         bounds = (temperature / 2, temperature * 1.2)
-        options = {"min_temperature": bounds[0], "max_temperature": bounds[1]}
         contrastive_loss = TwoWayGlobalContrastiveLoss(
-            N, temperature, gamma, temperature_scheme=scheme, rho=0.7, **moving, **options
+            N,
+            temperature,
+            gamma,
+            temperature_scheme=scheme,
+            temperature_optimizer="adam" if adam else None,
+            rho=0.7,
+            **moving,
+            min_temperature=bounds[0],
+            max_temperature=bounds[1],
+            epsilon=epsilon,
         )
         reference = TwoWayGlobalContrastive(
             N,
             temperature,
             gamma,
-            rho=0.0 if scheme == "constant" else 0.7,
+            rho=0.7 if scheme in ("global", "individual") else 0.0,
             **(moving if scheme == "individual" else {}),
             bounds=bounds,
+            epsilon=epsilon,
+            scaled=scheme != "unscaled",
+            adam=adam,
         )
         order = np.random.default_rng(3)
         for step in range(6):
@@ -246,16 +280,36 @@ class TestPairsReference:
                 (contrastive_loss.log_u_a, contrastive_loss.log_u_b), reference.log_u, strict=True
             ):
                 assert_close(got, want)
+            # Far below epsilon a gradient is one that float32 does not have.
+            least = 1e-30 if epsilon else 0.0
             want = numeric_gradient(lambda x, f=surrogate, b=b: f(x, b), a)
-            assert_close(grad_a, want)
+            assert_close(grad_a, want, at_least=least)
             want = numeric_gradient(lambda x, f=surrogate, a=a: f(a, x), b)
-            assert_close(grad_b, want)
-            if scheme == "global":
+            assert_close(grad_b, want, at_least=least)
+            if scheme in ("global", "unscaled"):
                 assert slope == close([temperature * want_slope], at_least=1)
         if scheme == "individual":
             got = [contrastive_loss.temperatures_a, contrastive_loss.temperatures_b]
             assert len(np.unique(got)) > 2
             assert_close(got, reference.tau)
+
+    def test_siglip(self, batch, width, temperature):
+        a, b = projections(batch, width, seed=0)
+        # Where the sigmoids of this temperature are neither 0 nor 1.
+        bias = -0.5 / temperature
+        contrastive_loss = SigLIPLoss(temperature, bias)
+        loss, grad_a, grad_b, *slopes = gradients_with_weights(
+            contrastive_loss, a, b, np.arange(batch)
+        )
+        assert loss == close(siglip(a, b, temperature, bias), at_least=1)
+        want = numeric_gradient(lambda x: siglip(x, b, temperature, bias), a)
+        assert_close(grad_a, want)
+        want = numeric_gradient(lambda x: siglip(a, x, temperature, bias), b)
+        assert_close(grad_b, want)
+        want = numeric_gradient(
+            lambda x: siglip(a, b, np.exp(x[0]), x[1]), [np.log(temperature), bias]
+        )
+        assert_close(slopes, want, at_least=1)
 
     def test_clip(self, batch, width, temperature):
         a, b = projections(batch, width, seed=0)
@@ -373,7 +427,9 @@ class TestEveryObjective:
 
     def test_evaluation_leaves_the_table_alone(self, name):
         a, b = projections(4, 8, seed=1)
-        contrastive_loss = build(name)
+        # A temperature of all that the loss moves itself counts in evaluation too.
+        still = {"eta": 0.0} if name in with_option("eta") else {}
+        contrastive_loss = build(name, **still)
         first = float(contrastive_loss(a, b, np.arange(4)))
         before = [w.numpy() for w in contrastive_loss.weights]
         held_out = float(contrastive_loss(b, a, np.arange(4), training=False))
@@ -399,7 +455,7 @@ class TestEveryObjective:
         """Wang and Isola's, over views and the views they are told from, one at a time."""
         built = build(name)
         if "uniformity" not in built.metric_names:
-            assert name.partition("/")[0] in ("two_way", "clip")
+            assert name.partition("/")[0] in ("two_way", "clip", "siglip")
             return
         a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in projections(5, 7, seed=2))
         _, metrics = built.loss_and_metrics(tf.constant(a), tf.constant(b), tf.range(5))
@@ -571,7 +627,7 @@ class TestTemperatures:
 class TestLearnedTemperature:
     """One temperature of all, which the optimizer moves as a weight of the loss."""
 
-    @pytest.mark.parametrize("name", ["two_way/global", "clip"])
+    @pytest.mark.parametrize("name", ["two_way/global", "two_way/unscaled", "clip"])
     def test_optimizer_moves_it_along_its_gradient(self, name):
         a, b = projections(4, 8, seed=1)
         contrastive_loss = build(name, temperature=0.1)
@@ -587,14 +643,20 @@ class TestLearnedTemperature:
         keras.optimizers.SGD(1.0).apply([tf.constant(gradient)], contrastive_loss.trainable_weights)
         assert float(contrastive_loss.learned_temperature) == close(bound, terms=4)
 
-    def test_gradient_is_that_of_the_objective(self):
+    @pytest.mark.parametrize("epsilon", [0.0, 0.1])
+    @pytest.mark.parametrize("scheme", ["global", "unscaled"])
+    def test_gradient_is_that_of_the_objective(self, scheme, epsilon):
         """On the first visit u = g, so F has this very derivative: by central differences."""
         a, b = projections(4, 8, seed=2)
-        contrastive_loss = TwoWayGlobalContrastiveLoss(4, 0.3, temperature_scheme="global", rho=2.0)
+        contrastive_loss = TwoWayGlobalContrastiveLoss(
+            4, 0.3, temperature_scheme=scheme, rho=2.0, epsilon=epsilon
+        )
         *_, slope = gradients_with_weights(contrastive_loss, a, b, np.arange(4))
+        scaled = scheme == "global"
+        options = {"rho": 2.0 if scaled else 0.0, "epsilon": epsilon, "scaled": scaled}
 
         def value(log_temperature):
-            fresh = TwoWayGlobalContrastive(4, np.exp(log_temperature), 1.0, rho=2.0)
+            fresh = TwoWayGlobalContrastive(4, np.exp(log_temperature), 1.0, **options)
             return fresh.step(a, b, np.arange(4))[0]
 
         assert slope == close(float(numeric_gradient(value, np.log(0.3))), at_least=1)
@@ -624,10 +686,11 @@ class TestLearnedTemperature:
                 assert_close(mine, theirs, terms=4)
         np.testing.assert_array_equal(resting.temperatures_a, np.full(N, 0.1, np.float32))
 
-    @pytest.mark.parametrize("name", ["two_way/global", "two_way/individual", "clip"])
+    @pytest.mark.parametrize("name", ["two_way/global", "two_way/individual", "clip", "siglip"])
     def test_it_is_logged(self, name):
         contrastive_loss = build(name, temperature=0.1)
-        assert contrastive_loss.metric_names == ("contrast_accuracy", "temperature")
+        beside = ("bias",) if name == "siglip" else ()
+        assert contrastive_loss.metric_names == ("contrast_accuracy", "temperature", *beside)
         a, b = map(tf.constant, projections(4, 8, seed=1))
         _, metrics = contrastive_loss.loss_and_metrics(a, b, tf.range(4))
         assert set(metrics) == set(contrastive_loss.metric_names)
@@ -642,7 +705,11 @@ class TestLearnedTemperature:
     @pytest.mark.parametrize(
         ("name", "options", "message"),
         [
-            ("two_way", {"temperature_scheme": "one"}, "'one': choose one of constant, global, i"),
+            (
+                "two_way",
+                {"temperature_scheme": "one"},
+                "'one': choose one of constant, global, individual, unscaled",
+            ),
             ("clip", {"temperature_scheme": "individual"}, "choose one of constant, global$"),
             ("two_way/global", {"temperature": 3.0}, "temperature is 3.0: .* max_temperature 2.0"),
             ("two_way/individual", {"min_temperature": 0}, "min_temperature 0, above 0"),
@@ -650,6 +717,10 @@ class TestLearnedTemperature:
             ("two_way", {"rho": -1}, "rho is -1: it must be >= 0"),
             ("two_way", {"gamma": 2}, r"gamma is 2: it must lie in \(0, 1\]"),
             ("two_way", {"num_examples": 1}, "num_examples is 1"),
+            ("two_way", {"epsilon": -1e-9}, "epsilon is -1e-09: it must be >= 0"),
+            ("two_way/global", {"temperature_optimizer": "sgd"}, "'sgd': choose one of adam, or N"),
+            ("two_way", {"temperature_optimizer": "adam"}, "is 'adam', but .* is constant"),
+            ("siglip", {"bias": float("nan")}, "bias is nan: it must be a finite number"),
         ],
     )
     def test_bad_option(self, name, options, message):
@@ -660,7 +731,7 @@ class TestLearnedTemperature:
 class TestByName:
     def test_unknown_name_lists_the_valid_ones(self):
         with pytest.raises(
-            ValueError, match="unknown loss 'moco': choose one of clip, dcl, isogclr, simclr"
+            ValueError, match="unknown loss 'moco': choose one of clip, dcl, isogclr, siglip"
         ):
             build("moco")
 

@@ -17,10 +17,22 @@ OPTIONS = {
     "sogclr/rules": {"gamma_rule": "visits", "drift_rate": 0.1, "gamma": 0.3},
     "isogclr": {"eta": 0.05, "gamma": 0.5},
     "two_way": {**LEARNED, "gamma_decay_steps": STEPS},
-    "two_way/individual": {**LEARNED, "temperature_scheme": "individual", "gamma": 0.5},
+    "two_way/individual": {
+        **LEARNED,
+        "temperature_scheme": "individual",
+        "temperature_optimizer": "adam",
+        "gamma": 0.5,
+    },
+    "two_way/adam": {
+        **LEARNED,
+        "temperature_scheme": "unscaled",
+        "temperature_optimizer": "adam",
+        "epsilon": 0.1,
+    },
     "two_way/rules": {"gamma_rule": "proximal", "drift_rate": 0.1, "gamma": 0.3},
+    "siglip": {"temperature": 0.5, "bias": -1.0},
 }
-NAMES = [*loss_names(), "sogclr/rules", "two_way/individual", "two_way/rules"]
+NAMES = [*loss_names(), "sogclr/rules", "two_way/individual", "two_way/adam", "two_way/rules"]
 
 
 @pytest.fixture(scope="module")

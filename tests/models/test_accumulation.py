@@ -8,8 +8,9 @@ import pytest
 import tensorflow as tf
 from support.numerics import assert_all_close, assert_close
 from support.reference import GlobalContrastive
-from support.small_model import BATCH, RATE, N, probed_model
+from support.small_model import BATCH, RATE, N, encoder, probed_model
 
+import sogclr_tf
 from sogclr_tf.models import keras_hooks
 from sogclr_tf.training.optimizers import build_optimizer, optimizer_names
 from sogclr_tf.training.schedules import warmup_cosine
@@ -60,6 +61,14 @@ def by_hand(batches):
 
 def warned(caplog):
     return [r.getMessage() for r in caplog.records if r.msg.startswith("fit ended")]
+
+
+def test_a_loss_that_moves_its_temperature_every_batch_is_refused(data):
+    options = {"temperature_scheme": "global", "temperature_optimizer": "adam"}
+    built = sogclr_tf.SogCLR(encoder(), sogclr_tf.build_loss("two_way", N, **options))
+    built.compile(keras.optimizers.SGD(RATE, gradient_accumulation_steps=2))
+    with pytest.raises(ValueError, match="gradient_accumulation_steps is 2, but .* 'adam'"):
+        built.fit(data, verbose=0)
 
 
 class TestFit:

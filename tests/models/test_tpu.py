@@ -24,7 +24,7 @@ import sogclr_tf
 from sogclr_tf.data.labeled import with_labeled
 from sogclr_tf.experiment import build
 from sogclr_tf.experiment.config import config_of_file, recipe_path
-from sogclr_tf.losses.registry import losses_for
+from sogclr_tf.losses.registry import build_loss, losses_for
 from sogclr_tf.models import chunk_checks
 from sogclr_tf.training import strategy
 from sogclr_tf.training.optimizers import optimizer_names
@@ -208,14 +208,18 @@ def outputs(nodes):
     return [tensor for node in nodes for tensor in node.outputs]
 
 
-def assert_fit_for_a_core(nodes):
-    """Asserts that XLA has every operation, and nothing needs the host or a shape of run time."""
+def operations_of_a_core():
+    """The names of the operations that a core has."""
     # Without tensorflow-tpu the operations of XLA's CPU stand in: those of the TPU are the same
     # and one more (TensorFlow 2.20). The CPU lacks the collectives and the mark of the rewriting.
     known = xla_operations("XLA_TPU_JIT") or xla_operations("XLA_CPU_JIT")
-    known |= {"CrossReplicaSum", "AllToAll", "TPUReplicateMetadata"}
+    return known | {"CrossReplicaSum", "AllToAll", "TPUReplicateMetadata"}
+
+
+def assert_fit_for_a_core(nodes):
+    """Asserts that XLA has every operation, and nothing needs the host or a shape of run time."""
     assert len(nodes) > 500
-    assert {node.type for node in nodes} - known == set()
+    assert {node.type for node in nodes} - operations_of_a_core() == set()
     assert [t.name for t in outputs(nodes) if t.dtype in (tf.string, tf.variant)] == []
     assert [t.name for t in outputs(nodes) if not t.shape.is_fully_defined()] == []
 
@@ -234,6 +238,32 @@ class TestTrace:
         config = imagenet()
         config.optimizer.ema = 0.9
         assert_fit_for_a_core(traced(model(config, tpu), tpu, specs(config, CORES)))
+
+    @pytest.mark.parametrize(
+        ("name", "options"),
+        [
+            ("siglip", {}),
+            ("two_way", {"temperature_scheme": "unscaled", "epsilon": 1e-6}),
+            ("two_way", {"temperature_scheme": "individual"}),
+        ],
+    )
+    def test_losses_of_pairs_are_for_a_core(self, tpu, name, options):
+        """Alone, with the steps that a loss takes itself: they take no long to trace."""
+        if name == "two_way":
+            options = {**options, "temperature_optimizer": "adam"}
+        with tpu.scope():
+            loss = build_loss(name, 48, **options)
+
+        @tf.function(autograph=False)
+        def step(a, b, index):
+            return tpu.run(loss, (a, b, index))
+
+        side = tf.TensorSpec([2, 8])
+        graph = step.get_concrete_function(side, side, tf.TensorSpec([2], tf.int32)).graph
+        nodes = [n for n in graph.get_operations() if "_tpu_replicate" in n.node_def.attr]
+        assert {node.type for node in nodes} - operations_of_a_core() == set()
+        written = {node.type for node in nodes} & {"AssignVariableOp", "ResourceScatterUpdate"}
+        assert len(written) == {"siglip": 0}.get(name, 1 + ("epsilon" in options))
 
     @pytest.fixture(scope="class")
     def traced_step(self, tpu):
@@ -276,9 +306,7 @@ class TestTrace:
         built = model(config, tpu)
         chunk_checks.check_replayable(built, specs(config, CORES))
         nodes = traced(built, tpu, specs(config, CORES))
-        known = xla_operations("XLA_TPU_JIT") or xla_operations("XLA_CPU_JIT")
-        known |= {"CrossReplicaSum", "AllToAll", "TPUReplicateMetadata"}
-        assert {node.type for node in nodes} - known == set()
+        assert {node.type for node in nodes} - operations_of_a_core() == set()
         assert len([node for node in nodes if node.type in ("While", "StatelessWhile")]) == 2
 
         def gathered(nodes):

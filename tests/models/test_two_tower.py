@@ -267,18 +267,16 @@ class TestExactObjective:
     """With all pairs in one batch, at their first visit, the two-way estimate is exact."""
 
     @pytest.mark.parametrize(
-        "scheme",
-        ["global", "constant", "individual"],
+        ("scheme", "epsilon"), [("global", 0.2), ("constant", 0.0), ("individual", 0.2)]
     )
     @TRACED
-    def test_two_way_estimates_it(self, scheme):
-        built = model(options={"temperature_scheme": scheme, "rho": 1.5, "eta": 0.01})
+    def test_two_way_estimates_it(self, scheme, epsilon):
+        options = {"temperature_scheme": scheme, "rho": 1.5, "eta": 0.01, "epsilon": epsilon}
+        built = model(options=options)
         built.fit(pairs(), epochs=2, verbose=0)
         whole = next(iter(built.prepare_dataset(pairs(batch_size=N).stream())))
         got = sogclr_tf.exact_global_objective(built, pairs(batch_size=N), block=10)
-        fresh = build_loss(
-            "two_way", N, temperature=0.2, temperature_scheme=scheme, rho=1.5, eta=0.01
-        )
+        fresh = build_loss("two_way", N, temperature=0.2, **options)
         for mine, theirs in zip(fresh.weights, built.contrastive_loss.weights, strict=True):
             if "log_u" not in mine.path:
                 mine.assign(theirs)

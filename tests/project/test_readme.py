@@ -16,7 +16,8 @@ from support.files import write_folder, write_shards, write_table
 from support.paths import ROOT
 
 import sogclr_tf
-from sogclr_tf.experiment.config import default_config, flat_keys
+from sogclr_tf.experiment.config import default_config
+from sogclr_tf.experiment.config_keys import flat_keys
 from sogclr_tf.networks.encoders import encoder_names, encoder_options
 
 README = (ROOT / "README.md").read_text()

@@ -150,6 +150,20 @@ class RobustGlobalContrastive(GlobalContrastive):
             self.tau[index[i]] = np.clip(tau[i] - self.eta * velocity, *self.bounds)
 
 
+class Adam:
+    """arXiv 1412.6980, Algorithm 1, of one number."""
+
+    def __init__(self):
+        self.m = self.v = self.t = 0
+
+    def step(self, gradient):
+        """What is subtracted, over the step size."""
+        self.t += 1
+        self.m = 0.9 * self.m + 0.1 * gradient
+        self.v = 0.999 * self.v + 0.001 * gradient**2
+        return self.m / (1 - 0.9**self.t) / (np.sqrt(self.v / (1 - 0.999**self.t)) + 1e-8)
+
+
 class TwoWayGlobalContrastive:
     """arXiv 2202.12387 for pairs: a table for each side, and differences in the exponent.
 
@@ -157,16 +171,32 @@ class TwoWayGlobalContrastive:
         mean over both sides' anchors of tau * (g/u) * log g, g = mean of exp((s- - s+)/tau).
     `slope` is the derivative by one temperature of all: the mean of every anchor's
         log u + rho - mean over the negatives of (exp(d/tau) / u) * d/tau.
+    u is epsilon + u in all of this. Not scaled, neither tau nor rho stand before and beside log g,
+    and an anchor's derivative is -mean of (exp(d/tau) / u) * d/tau^2.
     """
 
     def __init__(
-        self, num_examples, temperature, gamma, rho=0.0, eta=0.0, beta=1.0, bounds=None, **rule
+        self,
+        num_examples,
+        temperature,
+        gamma,
+        rho=0.0,
+        eta=0.0,
+        beta=1.0,
+        bounds=None,
+        epsilon=0.0,
+        scaled=True,
+        adam=False,
+        **rule,
     ):
         self.normalizer = Normalizer(num_examples, 2, gamma, **rule)
         self.tau = np.full((2, num_examples), float(temperature))
         self.velocity = np.zeros((2, num_examples))
         self.rho, self.eta, self.beta = rho, eta, beta
         self.bounds = bounds or (0, np.inf)
+        self.log_epsilon = np.log(epsilon) if epsilon else -np.inf
+        self.scaled = scaled
+        self.adam = [[Adam() for _ in range(num_examples)] for _ in "ab"] if adam else None
 
     @property
     def log_u(self):
@@ -181,11 +211,20 @@ class TwoWayGlobalContrastive:
         for side, i, anchor, positive, others in anchors(a, b, "other"):
             logits = [(anchor @ z - anchor @ positive) / tau[side, i] for z in others]
             log_g = log_mean_exp(logits)
-            log_u = rows[side, i] = self.normalizer.average(side, index[i], log_g)
+            rows[side, i] = self.normalizer.average(side, index[i], log_g)
+            log_u = log_add(self.log_epsilon, rows[side, i])
             weights[side, i] = np.exp(log_g - log_u)
-            slopes[side, i] = log_u + self.rho - np.mean([np.exp(d - log_u) * d for d in logits])
-            values.append(tau[side, i] * (log_u + self.rho))
+            expected = np.mean([np.exp(d - log_u) * d for d in logits])
+            t = tau[side, i]
+            slopes[side, i] = log_u + self.rho - expected if self.scaled else -expected / t
+            values.append(t * (log_u + self.rho) if self.scaled else log_u)
         velocity = (1 - self.beta) * self.velocity[:, index] + self.beta * slopes
+        if self.adam:
+            velocity = [
+                [adam[i].step(np.clip(slope, -5, 5)) for i, slope in zip(index, of, strict=True)]
+                for adam, of in zip(self.adam, slopes, strict=True)
+            ]
+            velocity = np.array(velocity)
         self.normalizer.store(index, rows)
         # Backwards, so that the first occurrence of an example stays.
         for i in reversed(range(len(a))):
@@ -199,8 +238,19 @@ class TwoWayGlobalContrastive:
         for side, i, anchor, positive, others in anchors(a, b, "other"):
             t = tau[side, i]
             log_g = log_mean_exp([(anchor @ z - anchor @ positive) / t for z in others])
-            total += t * weights[side, i] * log_g
+            total += (t if self.scaled else 1) * weights[side, i] * log_g
         return total / (2 * len(a))
+
+
+def siglip(a, b, temperature, bias):
+    """arXiv 2303.15343, Algorithm 1: each image with each text, over the number of images."""
+    a, b = normalized(a), normalized(b)
+    logits = [[x @ y / temperature + bias for y in b] for x in a]
+    return sum(
+        np.log1p(np.exp(-logit if i == j else logit))
+        for i, row in enumerate(logits)
+        for j, logit in enumerate(row)
+    ) / len(a)
 
 
 def clip(a, b, temperature):

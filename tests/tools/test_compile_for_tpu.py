@@ -36,7 +36,7 @@ OPTIMIZERS = exhaustive(["lamb"], [name for name in optimizer_names() if name !=
 OBJECTIVES = [("imagenet.py", name, "lars") for name in LOSSES]
 OBJECTIVES += [("imagenet.py", "sogclr", name) for name in OPTIMIZERS]
 OBJECTIVES += [
-    ("emoji_text.py", name, "adamw") for name in exhaustive(["two_way"], ["two_way", "clip"])
+    ("emoji_text.py", name, "adamw") for name in exhaustive(["two_way"], losses_for("pairs"))
 ]
 
 

@@ -1,5 +1,6 @@
 """The studies under tools/: each part of them, with few steps."""
 
+import itertools
 import json
 import sys
 
@@ -10,6 +11,7 @@ from support.paths import ROOT
 
 sys.path.insert(0, str(ROOT / "tools"))
 
+import image_text_study
 import study_batch_size
 import study_estimator
 import study_runs
@@ -176,6 +178,51 @@ class TestVirtualBatch:
         assert 10_000 < (tmp_path / "virtual_batch.png").stat().st_size < 100_000
         study_virtual_batch.write(dict(list(results.items())[:6]), tmp_path)
         assert "accumulated" not in (tmp_path / "virtual_batch.md").read_text()
+
+
+class TestImageText:
+    @pytest.fixture
+    def results(self):
+        """Of every run: 3e-3 and 0.03 are the best setting; larger batches do better."""
+        runs = image_text_study.tuning_runs()
+        results = {run: self.scores(run) for run in runs}
+        return results | {run: self.scores(run) for run in image_text_study.final_runs(results)}
+
+    def scores(self, run):
+        score = 20 + run.batch / 32 + run.seed + 1000 * run.rate - 10 * run.temperature
+        keys = itertools.product(image_text_study.WAYS, image_text_study.KS)
+        return {image_text_study.recall_at(*key): score for key in keys}
+
+    @pytest.mark.slow(reason="trainings of a study")
+    def test_a_run(self, monkeypatch, data_dir):
+        monkeypatch.setattr(image_text_study, "EPOCHS", 1)
+        run = image_text_study.Run("siglip", 128, 1e-3, 0.1, 0, "train[90%:]")
+        found = image_text_study.train(run, str(data_dir))
+        assert 0 < image_text_study.mean_recall(found) < 50
+        assert found["last_temperature"] != 0.1
+
+    def test_the_order_of_the_runs(self, results):
+        final = [run for run in results if run.evaluated_on == "test"]
+        assert len(results) - len(final) == 7 * 4
+        assert {(run.rate, run.temperature) for run in final} == {(3e-3, 0.03)}
+        assert len(final) == 4 * (3 * 6 + 1)
+        assert [run.seed for run in final] == sorted(run.seed for run in final)
+
+    def test_table_and_that_of_a_part(self, results):
+        table = image_text_study.markdown(results)
+        assert "| 16 | clip | 0.003 | 0.03 | 25.7 (24.2-27.2) |" in table
+        assert len(table.splitlines()) == 2 + 3 * 6 + 1
+        begun = dict(list(results.items())[: 7 * 4 + 3 * (3 * 6 + 1)])
+        assert len(image_text_study.markdown(begun).splitlines()) == 2
+
+    @pytest.mark.parametrize("method", image_text_study.METHODS)
+    def test_methods(self, method):
+        loss = image_text_study.contrastive_loss(method, 0.1, 10, steps=100)
+        assert loss.name == method.partition(",")[0]
+        if loss.name == "two_way":
+            assert loss.gamma_decay_steps == (50 if "falling" in method else 0)
+            assert loss.gamma_rule in ("constant", *method.split(", "))
+            assert loss.temperature_scheme == ("constant" if "constant" in method else "global")
 
 
 class TestTemperatures:
