@@ -194,7 +194,7 @@ def _of_projections(a, b, temperature, negatives, block, rho=0.0, epsilon=0.0):
     floored = np.logaddexp(log_epsilon + positive / temperature, log_g)
     value = float(np.mean(temperature * (floored + rho) - positive, dtype=np.float64))
     # As an anchor and as the positive of its partner.
-    weight = np.exp(log_g - floored)
+    weight = np.exp(log_g - floored).astype(np.float32)
     weight += np.roll(weight, len(a))
     attraction = comparison.attraction((log_sum + floored - log_g).astype(np.float32))
     gradient = (attraction - weight[:, np.newaxis] * partner) / len(z)
