@@ -43,7 +43,6 @@ VARIANTS = {
         "temperature_optimizer": "adam",
     },
     "clip/constant": {"temperature_scheme": "constant"},
-    "siglip/constant": {"temperature_scheme": "constant"},
 }
 NAMES = [*loss_names(), *VARIANTS]
 # Room for every temperature that is tested.

@@ -67,16 +67,6 @@ class TestOfAll:
         loss(*next(batches(1)), training=False)
         assert float(loss.learned_temperature) == close(0.1, terms=4)
 
-    @pytest.mark.parametrize("jit_compile", [False, True])
-    def test_graph_and_xla_equal_eager(self, jit_compile):
-        eager, compiled = built(), built()
-        step = tf.function(compiled, jit_compile=jit_compile)
-        for batch in batches(3):
-            eager(*batch)
-            step(*map(tf.constant, batch))
-        for got, want in zip(compiled.weights, eager.weights, strict=True):
-            assert_close(got, want)
-
     def test_checkpoints_keep_its_state(self, tmp_path):
         loss, again = built(), built()
         for batch in batches(3):
