@@ -25,6 +25,8 @@ from .evaluation.held_out import HeldOutAccuracy as HeldOutAccuracy
 from .evaluation.linear_evaluation import linear_evaluation as linear_evaluation
 from .evaluation.linear_probe import fit_linear_probe as fit_linear_probe
 from .evaluation.neighbors import knn_predict as knn_predict
+from .evaluation.normalizer_error import normalizer_error as normalizer_error
+from .evaluation.normalizer_monitor import NormalizerError as NormalizerError
 from .evaluation.retrieval import recall as recall
 from .evaluation.retrieval import zero_shot as zero_shot
 from .example_names import ExampleNames as ExampleNames

@@ -76,6 +76,17 @@ class Stream:
         return batches.apply(tf.data.experimental.assert_cardinality(self.steps_per_epoch))
 
     @as_it_stands
+    def all_examples(self, epoch: int) -> tf.data.Dataset:
+        """The views of epoch number `epoch` (from 0) of every example, each by itself, in order.
+
+        Those that fill no batch of the epoch are among them: a finite tf.data.Dataset.
+        """
+        one_by_one = dataclasses.replace(self, batch_size=1)
+        # What a subclass puts into batches beside the views is left out.
+        stream = Stream.stream(one_by_one, epoch * self.source.size).unbatch()
+        return stream.take(self.source.size)
+
+    @as_it_stands
     def stream(
         self, first_step: int = 0, context: tf.distribute.InputContext | None = None
     ) -> tf.data.Dataset:

@@ -19,14 +19,19 @@ class ContrastiveLoss(keras.layers.Layer):
 
     A subclass gives `compute` and, where they differ, `options` (the names of its arguments),
     `has_table`, `contrasts` ("views" of images, "pairs" of images and texts, or "any" sides),
-    `negatives` (as for `similarities.compare`), `metric_names` (what it logs beside the loss) and
-    `epsilon` (what F adds to g).
+    `negatives` (as for `similarities.compare`), `has_normalizer` (whether it compares an anchor
+    with all its negatives at once, by their mean g), `of_differences` (whether g is the mean of
+    exp((<z, z-> - <z, z+>)/temperature), as against exp(<z, z->/temperature)), `log_u_of` where it
+    has a table that estimates g, `epsilon` (what F adds to g) and `metric_names` (what it logs
+    beside the loss).
     """
 
     options: tuple[str, ...] = ("temperature",)
     has_table = False
     contrasts = "any"
     negatives = "other"
+    has_normalizer = True
+    of_differences = False
     epsilon = 0.0
     metric_names: tuple[str, ...] = ("contrast_accuracy",)
 
@@ -102,6 +107,26 @@ class ContrastiveLoss(keras.layers.Layer):
         """
         del index
         return self.temperature, 0.0
+
+    def log_u_of(self, index: tf.Tensor) -> tf.Tensor | None:
+        """What the table holds for these examples by now, the estimates of log g.
+
+        Args:
+            index: int [N].
+
+        Returns:
+            float32, [N] where both sides of an example share an entry, or [2N] for each anchor,
+            those of a first; -inf where never visited. None where the loss has no table.
+
+        Raises:
+            ValueError: an index lies outside the table.
+        """
+        del index
+        if self.has_table:
+            raise NotImplementedError(
+                f"{type(self).__name__} has a table: it must define log_u_of to be compared with g"
+            )
+        return None
 
     def check_accumulation(self, batches: int) -> None:
         """Raises ValueError where the loss cannot learn while gradients are accumulated.

@@ -33,6 +33,8 @@ class CLIPLoss(OneTemperatureLoss):
         ValueError: an argument is out of range.
     """
 
+    of_differences = True
+
     def __init__(
         self,
         temperature: float = 0.07,

@@ -99,6 +99,9 @@ class GlobalContrastiveLoss(TwoViewLoss):
         """
         return self._normalizer.log_u()
 
+    def log_u_of(self, index: tf.Tensor) -> tf.Tensor:
+        return self._normalizer.entries(index)
+
     def compute(self, compared: Similarities, index: tf.Tensor, training: bool) -> tf.Tensor:
         log_g = compared.log_mean_exp(self.temperature)
         log_u = tf.stop_gradient(log_g)

@@ -94,6 +94,18 @@ class RunningNormalizer:
         entries = self._tables[side].value
         return entries if self.drift is None else entries + self.drift.value[side]
 
+    def entries(self, index: tf.Tensor) -> tf.Tensor:
+        """log u of some examples as it is by now: float32, [n] of one table, [2n] of two.
+
+        Args:
+            index: int [n].
+        """
+        sides = [table.read(entries, index) for entries in self._tables]
+        if self.drift is not None:
+            drifts = tf.unstack(self.drift.value)
+            sides = [side + drift for side, drift in zip(sides, drifts, strict=True)]
+        return tf.concat(sides, axis=0)
+
     def update(
         self, index: tf.Tensor, log_g: tf.Tensor, positive: float | tf.Tensor = 0.0
     ) -> tuple[tf.Tensor, list[tuple[keras.Variable, tf.Tensor]]]:
@@ -120,11 +132,7 @@ class RunningNormalizer:
 
     def _read(self, index: tf.Tensor) -> tf.Tensor:
         """log u of each anchor before this batch: float32 [2b]."""
-        sides = [table.read(entries, index) for entries in self._tables]
-        if self.drift is not None:
-            drifts = tf.unstack(self.drift.value)
-            sides = [side + drift for side, drift in zip(sides, drifts, strict=True)]
-        return tf.tile(sides[0], [2]) if len(sides) == 1 else tf.concat(sides, axis=0)
+        return tf.tile(self.entries(index), [2 // len(self._tables)])
 
     def _weight(self, index: tf.Tensor, log_u: tf.Tensor) -> float | tf.Tensor:
         """w: a scalar, or float32 [2b]."""

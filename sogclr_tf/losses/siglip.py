@@ -44,6 +44,7 @@ class SigLIPLoss(OneTemperatureLoss):
     """
 
     options = (*OneTemperatureLoss.options, "bias")
+    has_normalizer = False
 
     def __init__(
         self,

@@ -117,6 +117,7 @@ class TwoWayGlobalContrastiveLoss(TwoWayTemperatures):
     )
     has_table = True
     contrasts = "pairs"
+    of_differences = True
 
     def __init__(
         self,
@@ -173,6 +174,9 @@ class TwoWayGlobalContrastiveLoss(TwoWayTemperatures):
     def log_u_b(self) -> tf.Variable | tf.Tensor:
         """The texts' table, likewise."""
         return self._normalizer.log_u(1)
+
+    def log_u_of(self, index: tf.Tensor) -> tf.Tensor:
+        return self._normalizer.entries(index)
 
     def compute(self, compared: Similarities, index: tf.Tensor, training: bool) -> tf.Tensor:
         compared = compared.differences()

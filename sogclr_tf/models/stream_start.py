@@ -54,9 +54,11 @@ class StreamStart(keras.callbacks.Callback):
         return keras_hooks.LateData(self._begin)
 
     def __enter__(self) -> Self:
+        self.model.training_stream = self._stream
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.model.training_stream = None
         self._passed_over.close()
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from sogclr_tf.data.stream import Stream
 from sogclr_tf.example_names import ExampleNames
 from sogclr_tf.models import keras_hooks
 from sogclr_tf.models.stream_position import StreamPosition
@@ -25,12 +26,14 @@ class RemembersTraining(keras_hooks.BuildsItself):
             when `fit` ends; None where it has not.
         averages_are_swapped_in: function of nothing, whether a callback of the fit at hand has
             put averages in the place of the weights.
+        training_stream: the stream of the fit at hand; None outside of one, or of other data.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.averaged_step: int | None = None
         self.averages_are_swapped_in: Callable[[], bool] = bool
+        self.training_stream: Stream | None = None
         # Not the optimizer's count, which passes over steps whose float16 gradients overflow: this
         # one says which batch comes next.
         self._trained_steps = self._add_numbers("trained_steps")

@@ -104,6 +104,16 @@ class TestStream:
         assert counts.min() >= 28
         assert counts.max() <= 40
 
+    def test_all_examples_of_an_epoch_are_its_own_and_those_that_fill_no_batch(self):
+        stream = views()
+        every = take(stream.all_examples(3))
+        assert sorted(example["index"] for example in every) == list(range(N))
+        for place, batch in enumerate(take(stream.epoch(3))):
+            for row in range(BATCH):
+                example = every[place * BATCH + row]
+                for key, values in batch.items():
+                    np.testing.assert_array_equal(example[key], values[row])
+
     @pytest.mark.slow(reason="streams begun at every step")
     def test_starts_anywhere(self, stream_views):
         steps = stream_views.steps_per_epoch
