@@ -19,6 +19,7 @@ FREE_KEYS = (
     "data.test_split",
     "checkpoint",
     "monitor.data.data_dir",
+    "monitor.normalizer_every_epochs",
     "evaluation",
     "export",
     "report",
@@ -26,7 +27,8 @@ FREE_KEYS = (
 # Sections and keys that a run of the other kind does not read.
 _IMAGES_ALONE = (
     *("data.features", "data.on_error", "data.service", "augment_b", "projector.layers"),
-    *("projector.normalization", "report", "monitor", "evaluation"),
+    *("projector.normalization", "report", "evaluation"),
+    *(f"monitor.{key}" for key in ("probe_rate", "every_epochs", "bank", "queries", "data")),
     *("export.weights", "export.warmup", "export.tflite"),
 )
 _IMAGES_WITH_TEXTS = ("text_encoder",)
@@ -190,7 +192,7 @@ def _optimizer() -> dict:
 
 
 def _monitor() -> dict:
-    """Beside training, of labeled images."""
+    """Beside training; all but the last of labeled images."""
     return {
         "probe_rate": 1e-3,  # Adam's, of the online linear probe; 0: no probe
         "every_epochs": 10,  # kNN and probe on test images; 0: never
@@ -198,6 +200,9 @@ def _monitor() -> dict:
         "queries": 2048,  # test images, at most
         # Labeled images for probe and kNN, where the data's own have no labels.
         "data": _other_data(),
+        # The error of the table, or of the batch where a loss has none, against all N examples: a
+        # forward pass of both views, and 2 N^2 comparisons; 0: never.
+        "normalizer_every_epochs": 0,
     }
 
 

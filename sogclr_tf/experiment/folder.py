@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sogclr_tf.atomic_write import replacing
+from sogclr_tf.evaluation.measured_normalizer import MeasuredNormalizer
 from sogclr_tf.models.linear_probe import LinearProbe
 from sogclr_tf.printable import check_printable, printable
 
@@ -25,6 +26,7 @@ class RunFolder:
         skipped: `skipped.txt`, the images that could not be decoded.
         report: `report.html`, the page that shows all of it.
         linear_probe: `linear_probe.npz`, the linear probe of the last evaluation.
+        normalizer: `normalizer.npz`, the last measurement of the loss's table.
         keras_file: `encoder.keras`, the encoder of the last export.
         tflite_file: `encoder.tflite`, the same, converted.
     """
@@ -43,6 +45,7 @@ class RunFolder:
         self.skipped = self.path / "skipped.txt"
         self.report = self.path / "report.html"
         self.linear_probe = self.path / "linear_probe.npz"
+        self.normalizer = self.path / "normalizer.npz"
         self.keras_file = self.path / "encoder.keras"
         self.tflite_file = self.path / "encoder.tflite"
         self._config = self.path / "config.json"
@@ -125,6 +128,15 @@ class RunFolder:
             return None
         probe, class_names, owner = LinearProbe.from_file(self.linear_probe)
         return (probe, class_names) if owner == encoder else None
+
+    def keep_normalizer(self, measured: MeasuredNormalizer) -> None:
+        """Writes `normalizer.npz`."""
+        _write_whole(self.normalizer, measured.to_bytes())
+
+    def measured_normalizer(self) -> MeasuredNormalizer | None:
+        """What `keep_normalizer` wrote last; None where nothing was measured."""
+        exists = self.normalizer.exists()
+        return MeasuredNormalizer.from_file(self.normalizer) if exists else None
 
     def plot(self, name: str) -> pathlib.Path:
         """The path of a picture."""

@@ -176,6 +176,9 @@ def _conclude(job: Job, task: Task, model: ContrastiveModel) -> None:
         if history:
             figures.training_curves(history, folder.plot("curves.png"))
         task.draw_tables(model, folder)
+        measured = folder.measured_normalizer()
+        if measured is not None:
+            figures.estimates(measured.log_u, measured.log_g, folder.plot("normalizer.png"))
         _write_report(job, task.evaluate(model, folder))
     if job.mode in ("all", "export"):
         task.export(model, folder)
@@ -207,6 +210,7 @@ def _write_report(job: Job, shown: dict) -> None:
         environment=environment(job.strategy),
         result=folder.read_result(),
         history=folder.history(),
+        normalizer=folder.measured_normalizer(),
         **shown,
     )
     write_report(material, folder.report)

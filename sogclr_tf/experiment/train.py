@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from ml_collections import ConfigDict
 
+from sogclr_tf.evaluation.normalizer_monitor import NormalizerError
 from sogclr_tf.experiment.environment import versions
 from sogclr_tf.experiment.folder import RunFolder
 from sogclr_tf.experiment.task import Task
@@ -87,6 +88,19 @@ class _DrawsViews(keras.callbacks.Callback):
         view_sheet(*samples, self._folder.plot("views.png"), bands=bands)
 
 
+class _KeptNormalizerError(NormalizerError):
+    """Leaves each measurement in the run's folder, for the report."""
+
+    def __init__(self, folder: RunFolder, **options: Any) -> None:
+        super().__init__(**options)
+        self._folder = folder
+
+    def measure(self) -> dict[str, float]:
+        figures = super().measure()
+        self._folder.keep_normalizer(self.last)  # type: ignore[arg-type]
+        return figures
+
+
 def _callbacks(task: Task, folder: RunFolder, checkpoints: Checkpoints, chief: bool) -> list:
     """What writes beside training; checkpoints last, when the rest of an epoch is written."""
     save = _saving(task.config, checkpoints)
@@ -96,11 +110,18 @@ def _callbacks(task: Task, folder: RunFolder, checkpoints: Checkpoints, chief: b
     return [
         pace,
         *task.monitors(),
+        *_normalizer(task.config, folder),
         _DrawsViews(task, folder, pace),
         keras.callbacks.LambdaCallback(on_epoch_end=folder.append_metrics),
         keras.callbacks.TensorBoard(str(folder.events), write_graph=False),
         save,
     ]
+
+
+def _normalizer(config: ConfigDict, folder: RunFolder) -> list:
+    """What measures the loss's table, if the config wants it."""
+    every_epochs = config.monitor.normalizer_every_epochs
+    return [_KeptNormalizerError(folder, every_epochs=every_epochs)] if every_epochs else []
 
 
 def _saving(config: ConfigDict, checkpoints: Checkpoints) -> SaveCheckpoints:

@@ -143,6 +143,30 @@ def histogram(values: np.ndarray, title: str, label: str, note: str = "", bins: 
     return _figure(_axes(across, upwards, label) + drawn, title, note)
 
 
+def estimates(
+    exact: np.ndarray, estimated: np.ndarray, title: str, label: str, note: str = ""
+) -> str:
+    """Estimates over what they estimate, as a figure, with a line where both are equal.
+
+    Args:
+        exact: float [N], finite, N at least 1.
+        estimated: float [N], finite.
+        title: above the picture.
+        label: of the horizontal axis.
+        note: at the right of the title.
+    """
+    across, upwards = _scale(exact, _LEFT + 4, _RIGHT - 4), _scale(estimated, _BOTTOM - 6, _TOP + 4)
+    dots = _dots(np.stack([exact, estimated], axis=1), across, upwards)
+    drawn = (
+        f'{_axes(across, upwards, label)}<path class="estimates" stroke="{_COLORS[0]}" d="{dots}"/>'
+    )
+    low, high = max(across.low, upwards.low), min(across.high, upwards.high)
+    if low < high:
+        line = f"M{across(low)} {upwards(low)}L{across(high)} {upwards(high)}"
+        drawn += f'<path class="equal" stroke="{_COLORS[1]}" d="{line}"/>'
+    return _figure(drawn, title, note)
+
+
 def scatter(
     points: np.ndarray, groups: Sequence[tuple[str, str, np.ndarray]], title: str, note: str = ""
 ) -> str:

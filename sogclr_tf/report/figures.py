@@ -140,6 +140,34 @@ def log_u_histogram(log_u: Any, path: str | os.PathLike) -> str | os.PathLike:
     return save(figure, path)
 
 
+def estimates(log_u: Any, log_g: Any, path: str | os.PathLike) -> str | os.PathLike:
+    """Draws estimates of log g over what they estimate, and a line where both are equal.
+
+    Args:
+        log_u: float [N], finite; at most 5000 are drawn, the same each time.
+        log_g: float [N], finite.
+        path: of the PNG to write.
+
+    Returns:
+        `path`.
+
+    Raises:
+        ValueError: they are not two times [N].
+    """
+    log_u, log_g = np.asarray(log_u), np.asarray(log_g)
+    if log_u.ndim != 1 or log_u.shape != log_g.shape:
+        raise ValueError(f"log_u and log_g must be [N] twice, got {log_u.shape}, {log_g.shape}.")
+    chosen = np.random.default_rng(0).permutation(len(log_u))[:5000]
+    figure = new_figure(5.4, 4.6)
+    axes = figure.subplots()
+    axes.scatter(log_g[chosen], log_u[chosen], s=6, color=BLUE, alpha=0.5, linewidths=0)
+    if len(log_u):
+        axes.axline((log_g[0], log_g[0]), slope=1, color=ORANGE, linewidth=1.2)
+    axes.set(title=f"{len(log_u):,} estimates", xlabel="log g over all", ylabel="log u")
+    axes.grid(alpha=0.25)
+    return save(figure, path)
+
+
 def new_figure(width: float, height: float) -> Figure:
     """A figure, in inches, apart from pyplot's global state: safe in threads and on servers."""
     figure = Figure(figsize=(width, height), dpi=120, layout="constrained")

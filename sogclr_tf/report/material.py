@@ -1,6 +1,7 @@
 """What the report of a run is made of."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -40,6 +41,7 @@ class Material:
         hardest: Examples of the largest u.
         easiest: Examples of the smallest u.
         confusion: int [K, K]: rows are the true class, columns the probe's prediction.
+        normalizer: the last measurement of the table, as `sogclr_tf.normalizer_error` gives it.
     """
 
     title: str
@@ -56,6 +58,7 @@ class Material:
     hardest: list = dataclasses.field(default_factory=list)
     easiest: list = dataclasses.field(default_factory=list)
     confusion: np.ndarray | None = None
+    normalizer: Any = None
 
     def __post_init__(self) -> None:
         features, labels, confusion = self.features, self.labels, self.confusion

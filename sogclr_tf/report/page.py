@@ -30,6 +30,9 @@ _TITLES = (
     (r"fine_tuned_([\d.]+)_top(\d+)", r"Fine-tuned on \1% of labels, top-\2"),
     (r"zero_shot_top(\d+)", r"Zero-shot, top-\1"),
     ("probe_accuracy", "Online probe, training images"),
+    ("normalizer_bias", "Bias of log u"),
+    ("normalizer_rms", "Root mean square error of log u"),
+    ("normalizer_correlation", "Correlation of log u with log g"),
     ("feature_std", "Standard deviation of features"),
     ("num_examples", "Training examples"),
 )
@@ -77,6 +80,8 @@ svg text { font-size: 11px; fill: #66707c; }
 svg .grid { stroke: #e9ecf0; stroke-width: 1; }
 svg .line { fill: none; stroke-width: 2; stroke-linejoin: round; stroke-linecap: round; }
 svg .dots { fill: none; stroke-width: 5.5; stroke-linecap: round; }
+svg .estimates { fill: none; stroke-width: 2.6; stroke-linecap: round; stroke-opacity: 0.4; }
+svg .equal { fill: none; stroke-width: 1.5; }
 svg .points { fill: none; stroke-width: 5; stroke-linecap: round; stroke-opacity: 0.72; }
 .legend { display: flex; flex-wrap: wrap; gap: 2px 16px; font-size: 13px; margin: 8px 0 2px; }
 .legend i { display: inline-block; width: 11px; height: 11px; border-radius: 3px;

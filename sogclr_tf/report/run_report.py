@@ -4,7 +4,7 @@ import itertools
 import pathlib
 from typing import Any
 
-from sogclr_tf.report import charts, page, sections
+from sogclr_tf.report import charts, normalizer, page, sections
 from sogclr_tf.report.material import Material
 from sogclr_tf.report.page import Section, escape, readable, title_of
 
@@ -61,11 +61,12 @@ def write_report(material: Material, path: str | pathlib.Path) -> pathlib.Path:
     parts = {
         "Numbers": _numbers(material.result),
         "Curves": charts.metric_charts(
-            {material.title: material.history}, {material.title: charts.colors(1)[0]}
+            {material.title: _curves(material)}, {material.title: charts.colors(1)[0]}
         ),
         "Embedding": sections.embedding(material),
         "Nearest neighbors": sections.neighbors(material.neighbors),
         "Hard and easy images": sections.hardness(material),
+        "Error of the estimates of g": normalizer.section(material.normalizer, material.history),
         "Confusion": sections.confusion(material.confusion, material.class_names),
         "Config": _config(material.config),
         "Environment": page.settings(material.environment),
@@ -74,6 +75,12 @@ def write_report(material: Material, path: str | pathlib.Path) -> pathlib.Path:
     shown = [Section(title, html) for title, html in parts.items() if html]
     subtitle = "What a run of sogclr_tf left: numbers, curves and pictures, in one file."
     return page.write_page(path, page.page(material.title, subtitle, shown, _STYLE))
+
+
+def _curves(material: Material) -> dict:
+    """The history without what another section draws."""
+    apart = normalizer.CURVES if material.normalizer is not None else ()
+    return {name: values for name, values in material.history.items() if name not in apart}
 
 
 def _numbers(result: dict) -> str:

@@ -26,7 +26,7 @@ from sogclr_tf.experiment.folder import RunFolder
 def finished(tmp_path_factory):
     """A small run on the digits, start to end: (folder, process)."""
     cwd = tmp_path_factory.mktemp("run")
-    process = fresh_command(*SMALL, cwd=cwd)
+    process = fresh_command(*SMALL, "--config.monitor.normalizer_every_epochs=10", cwd=cwd)
     assert process.returncode == 0, process.stderr
     return RunFolder(cwd / "runs" / "digits"), process
 
@@ -41,6 +41,7 @@ class TestWholeRun:
             "embedding.png",
             "log_u.png",
             "neighbors.png",
+            "normalizer.png",
         }
         assert (folder.path / "config.json").exists()
         assert list(folder.events.rglob("events.out.tfevents*"))
@@ -77,11 +78,21 @@ class TestWholeRun:
         for name in ("knn_top1", "probe_top1"):
             assert rows[0][name] == ""
             assert 0.05 < float(rows[1][name]) <= 1
+        measured = folder.measured_normalizer()
+        assert (measured.compared + measured.never_visited, measured.step) == (1198, 36)
+        for name, value in measured.figures().items():
+            assert rows[0][name] == ""
+            assert float(rows[1][name]) == value
+        # 46 of 1198 examples are left out of each epoch; none of the second's are older.
+        assert (
+            np.unique(measured.age[measured.age < 18], return_counts=True)[1].tolist() == [64] * 18
+        )
 
     def test_the_report_shows_the_run(self, finished):
         folder, process = finished
         page = folder.report.read_text()
-        for part in ("Numbers", "Curves", "Embedding", "Nearest neighbors", "Confusion"):
+        parts = ("Numbers", "Curves", "Embedding", "Nearest neighbors", "Confusion")
+        for part in (*parts, "Error of the estimates of g"):
             assert f">{part}</h2>" in page
         assert "--config.epochs=2" in page
         assert "report.html" in process.stdout

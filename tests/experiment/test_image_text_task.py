@@ -26,7 +26,8 @@ of_a_run = pytest.mark.slow(reason="a run of the command")
 def finished(emoji_dir, tmp_path_factory):
     """A small run on the emoji, start to end: (folder, process)."""
     cwd = tmp_path_factory.mktemp("run")
-    process = command(*SMALL, f"--config.data.data_dir={emoji_dir}", cwd=cwd)
+    measured = "--config.monitor.normalizer_every_epochs=2"
+    process = command(*SMALL, f"--config.data.data_dir={emoji_dir}", measured, cwd=cwd)
     assert process.returncode == 0, process.stderr
     return RunFolder(cwd / "runs" / "emoji_text"), process
 
@@ -55,7 +56,11 @@ def test_every_file_is_there(finished):
         "retrieval.png",
         "log_u_images.png",
         "log_u_texts.png",
+        "normalizer.png",
     }
+    measured = folder.measured_normalizer()
+    # Of the images and of the texts.
+    assert measured.compared + measured.never_visited == 2 * 343
     assert "temperature" in folder.metrics.read_text().splitlines()[0]
 
 

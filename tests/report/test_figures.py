@@ -120,6 +120,17 @@ def test_log_u_histogram_refuses(path):
         figures.log_u_histogram(np.zeros((2, 2)), path)
 
 
+@pytest.mark.parametrize("count", [0, 1, 6000])
+def test_estimates(path, count):
+    log_g = np.random.default_rng(0).normal(5, 1, count)
+    assert_picture(figures.estimates(log_g + 0.1, log_g, path), path)
+
+
+def test_estimates_refuse(path):
+    with pytest.raises(ValueError, match=r"must be \[N\] twice, got \(3,\), \(4,\)"):
+        figures.estimates(np.zeros(3), np.zeros(4), path)
+
+
 @pytest.mark.parametrize("count", [1, 5, 16])
 @pytest.mark.parametrize("rows", [None, 1, 4, 99])
 def test_view_sheet(path, digits, count, rows):

@@ -9,6 +9,7 @@ import PIL.Image
 import pytest
 from support.chromium import complaints, read_page
 
+from sogclr_tf.evaluation.measured_normalizer import MeasuredNormalizer
 from sogclr_tf.report import charts, embedded_images, run_report, sections
 from sogclr_tf.report.material import Example, Material
 from sogclr_tf.report.page import Section, page, write_page
@@ -22,6 +23,7 @@ SECTIONS = {
     "Embedding": {"features": None},
     "Nearest neighbors": {"neighbors": []},
     "Hard and easy images": {"log_u": None, "hardest": [], "easiest": []},
+    "Error of the estimates of g": {"normalizer": None},
     "Confusion": {"confusion": None},
     "Config": {"config": {}},
     "Environment": {"environment": {}},
@@ -43,6 +45,19 @@ def neighbors(queries, nearest, side=32):
     ]
 
 
+def measured(count=50, **changes):
+    log_g = np.random.default_rng(1).normal(3, 1, count).astype(np.float32)
+    whole = MeasuredNormalizer(
+        log_u=log_g + 0.25,
+        log_g=log_g,
+        index=np.arange(count),
+        age=np.arange(count),
+        never_visited=7,
+        step=1234,
+    )
+    return whole._replace(**changes)
+
+
 def material(**changes):
     labels = np.arange(60) % 3
     whole = Material(
@@ -60,6 +75,7 @@ def material(**changes):
         hardest=[Example(image, "dog, 7.1") for image in images(4)],
         easiest=[Example(image, "cat, 2.3") for image in images(4)],
         confusion=np.array([[9, 1, 0], [5, 4, 1], [0, 0, 0]]),
+        normalizer=measured(),
     )
     return dataclasses.replace(whole, **changes)
 
@@ -270,7 +286,8 @@ class TestEmbedding:
         page = written(path, features=np.ones(shape, np.float32), labels=np.zeros(shape[0], int))
         assert "no variance" in page.texts
         assert page.count("path", class_="points") == 2
-        assert "nan" not in path.read_text()
+        # An image's own letters may be those three.
+        assert "nan" not in re.sub('base64,.*?"', "", path.read_text())
 
     @pytest.mark.parametrize("features", [np.ones((1, 4)), np.full((9, 4), np.nan)])
     def test_says_why_there_is_none(self, path, features):
@@ -364,6 +381,51 @@ class TestTableOfU:
 
     def test_equal_values(self, path):
         assert "median 3" in _text(path, log_u=np.full(9, 3.0))
+
+
+class TestErrorOfTheEstimates:
+    HISTORY = {
+        "epoch": [0, 1],
+        "loss": [2, 1],
+        **{f"normalizer_{name}": [np.nan, 0.25] for name in ("bias", "rms", "correlation")},
+    }
+
+    def test_figures_points_and_curves(self, path):
+        page = written(path, history=self.HISTORY)
+        assert any("At step 1,234, 50 estimates" in text for text in page.texts)
+        assert any("Bias 0.25, root mean square 0.25" in text for text in page.texts)
+        (dots,) = [found["d"] for _, found in page.tags if found.get("class") == "estimates"]
+        assert dots.count("M") == 50
+        assert page.count("path", class_="equal") == 1
+        place = page.texts.index("Error by epoch")
+        assert page.texts.index("root mean square", place) > place
+        # They are not drawn a second time.
+        assert page.count("polyline") == 1 + 3
+        place = page.texts.index("2 to 3")
+        assert page.texts[place + 1 : place + 4] == ["2", "0.25", "0.25"]
+
+    def test_draws_a_part_of_many(self, path):
+        page = written(path, normalizer=measured(50_000))
+        (dots,) = [found["d"] for _, found in page.tags if found.get("class") == "estimates"]
+        assert dots.count("M") == 2000
+
+    def test_without_ages_and_epochs(self, path):
+        page = written(path, normalizer=measured(age=None), history={})
+        assert "Steps since the visit" not in page.texts
+        assert "Error by epoch" not in page.texts
+        assert page.count("path", class_="estimates") == 1
+
+    def test_says_why_there_is_none(self, path):
+        empty = np.zeros(0, np.float32)
+        text = _text(path, normalizer=measured(0, log_u=empty, log_g=empty))
+        assert "0 estimates" in text
+        broken = np.full(50, np.nan, np.float32)
+        assert "none is drawn" in _text(path, normalizer=measured(log_u=broken))
+
+    def test_estimates_far_from_all_that_they_estimate(self, path):
+        """No line of equals passes through such a picture."""
+        page = written(path, normalizer=measured(log_u=np.full(50, 99, np.float32)))
+        assert page.count("path", class_="equal") == 0
 
 
 class TestConfusion:
