@@ -7,6 +7,7 @@
     python tools/benchmark.py files [--seconds 3]
     python tools/benchmark.py photographs [--megapixels 12]
     python tools/benchmark.py monitors [--batch 64]
+    python tools/benchmark.py normalizer [--examples 5e4]
     python tools/benchmark.py scaling [--devices 1 2]
     python tools/benchmark.py memory [--parts ways --encoder resnet50]
     python tools/benchmark.py startup [--profile]
@@ -38,6 +39,7 @@ COMMANDS = (
     "files",
     "photographs",
     "monitors",
+    "normalizer",
     "scaling",
     "memory",
     "startup",

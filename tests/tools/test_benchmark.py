@@ -195,6 +195,14 @@ def test_monitors(benchmark):
 
 
 @pytest.mark.slow(reason="programs run in processes of their own")
+def test_normalizer(benchmark):
+    found, written = benchmark("normalizer", "--examples", "60", "--width", "8", "--batch", "6")
+    assert [row["batch"] for row in found] == [None, 6]
+    assert all(row["seconds"] > 0 and row["peak"] > 2**27 for row in found)
+    assert "| 60 | batches of 6 |" in written
+
+
+@pytest.mark.slow(reason="programs run in processes of their own")
 def test_input(benchmark):
     arguments = ["--size", "32", "--rounds", "2", "--seconds", "0.1"]
     found, written = benchmark("input", *arguments)
