@@ -1,7 +1,7 @@
 """Measures what a small batch costs: SimCLR, DCL and SogCLR on CIFAR-10 at batches of 8 to 256.
 
     python tools/study_batch_size.py --data_dir=DIR [--workdir=docs/study] [--processes=2]
-    python tools/study_batch_size.py harm --data_dir=DIR [--methods "SogCLR 0.9" ...]
+    python tools/study_batch_size.py harm --data_dir=DIR [--methods "SogCLR 0.1 visits" ...]
     python tools/study_batch_size.py check --data_dir=DIR
 
 DIR holds CIFAR-10 as tensorflow_datasets prepares it. 10,000 of its images, a small ResNet, equal
@@ -13,7 +13,8 @@ and with a second seed. kNN and linear top-1 are those of the 10,000 test images
 the 10,000 training images.
 
 `harm` trains at that rate where `study_bias.py` predicts harm, batches of 8 and 16 at two
-temperatures, and 256 beside them, with four seeds, one after another.
+temperatures, and 256 beside them, with four seeds, one after another. A method is SimCLR, DCL, or
+SogCLR with a gamma, a rule for it and a drift_rate, which are GlobalContrastiveLoss's.
 
 Every training that ends is a line of `results.jsonl`; the same command started again goes on with
 those that are missing. It writes `table.md` and `batch_size.png` beside it, of what is there.

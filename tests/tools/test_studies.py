@@ -78,7 +78,7 @@ class TestEstimator:
 
 
 class TestBatchSize:
-    HARM = ("SimCLR", "DCL", "SogCLR 0.9", "SogCLR 0.3")
+    HARM = ("SimCLR", "DCL", "SogCLR 0.9", "SogCLR 0.1 visits")
 
     @pytest.fixture
     def results(self):
@@ -107,13 +107,19 @@ class TestBatchSize:
         assert all(5 < score < 40 for score in found.values())
 
     @pytest.mark.parametrize(
-        ("method", "name", "gamma"),
-        [("SimCLR", "simclr", None), ("DCL", "dcl", None), ("SogCLR 0.3", "sogclr", 0.3)],
+        ("method", "name", "options"),
+        [
+            ("SimCLR", "simclr", {}),
+            ("DCL", "dcl", {}),
+            ("SogCLR 0.3", "sogclr", {"gamma": 0.3, "gamma_rule": "constant", "drift_rate": 0}),
+            ("SogCLR 0.1 visits", "sogclr", {"gamma": 0.1, "gamma_rule": "visits"}),
+            ("SogCLR 0.2 constant 0.05", "sogclr", {"gamma": 0.2, "drift_rate": 0.05}),
+        ],
     )
-    def test_methods(self, method, name, gamma):
+    def test_methods(self, method, name, options):
         built = cifar.contrastive_loss(method, 10, 0.05)
-        assert (built.name, getattr(built, "gamma", None)) == (name, gamma)
-        assert built.temperature == 0.05
+        assert (built.name, built.temperature) == (name, 0.05)
+        assert {option: getattr(built, option) for option in options} == options
 
     def test_a_line_of_before_there_was_a_temperature(self, tmp_path):
         run = study_batch_size.Run("DCL", 64, 1e-3, 12, 0)
@@ -126,7 +132,11 @@ class TestBatchSize:
 
     def test_what_is_chosen(self, results):
         assert study_batch_size.best_rate(results) == 2e-3
-        assert study_batch_size.methods(results) == (*self.HARM[:3], "SogCLR 0.5", "SogCLR 0.3")
+        assert study_batch_size.methods(results) == (
+            *self.HARM[:3],
+            "SogCLR 0.5",
+            "SogCLR 0.1 visits",
+        )
         decisive = [run for run in results if (run.batch, run.epochs) == (16, 30)]
         assert len(decisive) == 8
 
@@ -142,7 +152,7 @@ class TestBatchSize:
         # Of SimCLR at 0.1 seeds 0 to 3, of SogCLR 0.5 two, which are ahead by two points.
         assert "| batch 16 | 44.0 ± 1.5 / 43.0 ± 1.5 | 45.0 ± 1.5" in table
         assert "| 12 | 0.1 | 16 | +1.0 ± 0.0 (4) | +1.0 ± 0.0 (4) | +2.0 ± 0.0 (2) |" in table
-        assert "12 epochs, τ = 0.05 | SimCLR | DCL | SogCLR 0.9 | SogCLR 0.3 |" in table
+        assert "12 epochs, τ = 0.05 | SimCLR | DCL | SogCLR 0.9 | SogCLR 0.1 visits |" in table
         assert (tmp_path / "batch_size.png").stat().st_size > 10_000
         begun = dict(list(results.items())[:20])
         batch_size_report.write(begun, study_batch_size.METHODS, 2e-3, tmp_path)

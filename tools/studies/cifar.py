@@ -43,14 +43,15 @@ def policy():
 
 
 def contrastive_loss(method, num_examples, temperature):
-    """The loss that a method names: SimCLR, DCL, or SogCLR with a gamma, or a rule for it."""
-    name, _, gamma = method.partition(" ")
+    """The loss that a method names: "SimCLR", "DCL" or "SogCLR GAMMA [RULE [DRIFT_RATE]]"."""
+    name, *options = method.split()
     if name == "SimCLR":
         return sogclr_tf.NTXentLoss(temperature)
     if name == "DCL":
         return sogclr_tf.DecoupledContrastiveLoss(temperature)
+    gamma, rule, drift_rate, *_ = (*options, *("constant", "0")[len(options) - 1 :])
     return sogclr_tf.GlobalContrastiveLoss(
-        num_examples, temperature, float(gamma) if gamma[0].isdigit() else gamma
+        num_examples, temperature, float(gamma), gamma_rule=rule, drift_rate=float(drift_rate)
     )
 
 
