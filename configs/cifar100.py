@@ -8,7 +8,7 @@ steps, 40 million views of 32x32, which is hours of an accelerator. It has not b
 --config.encoder.name=resnet18, which many papers take for CIFAR-100, a step is several times
 cheaper.
 
-configs/cifar10.py says how the learning rate was taken.
+configs/cifar10.py says where the learning rate and the jitter are from.
 
 Linear evaluation alone is the same command with --mode=evaluate: SGD with momentum trains a linear
 layer on the frozen encoder for 90 epochs. It streams the images and holds no features; kNN holds
@@ -23,7 +23,8 @@ def get_config():
 
     config.data.name = "cifar100"
 
-    config.augment.strength = 0.5  # SimCLR's for CIFAR-10
+    config.augment.strength = 0.5
+    config.augment.saturation = 0.4
 
     config.encoder.name = "resnet50"
     config.encoder.stem = "cifar"
@@ -35,7 +36,7 @@ def get_config():
 
     config.optimizer.name = "lars"
     config.optimizer.learning_rate = 1.0
-    config.optimizer.scaling = "constant"
+    config.optimizer.scaling = "sqrt"
     config.optimizer.weight_decay = 1e-4
 
     config.evaluation.linear = "sgd"

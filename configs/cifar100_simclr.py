@@ -6,7 +6,7 @@ Expected: no figure is known here. Cost: 312,400 steps, hours of an accelerator.
 here. --config.encoder.name=resnet18 takes a smaller encoder; give it to both.
 
 Linear evaluation alone is the same command with --mode=evaluate; configs/cifar10.py says what it
-does and holds, and how the learning rate was taken.
+does and holds, and where the learning rate is from.
 """
 
 import pathlib

@@ -7,7 +7,7 @@ Expected: 90.66% linear top-1 at batch 64 after 400 epochs, as the authors of So
 steps, hours of an accelerator. It has not been run here.
 
 Linear evaluation alone is the same command with --mode=evaluate; configs/cifar10.py says what it
-does and holds, and how the learning rate was taken.
+does and holds, and where the learning rate is from.
 """
 
 import pathlib

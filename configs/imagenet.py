@@ -7,6 +7,9 @@ Expected: 69.3% linear top-1, as the authors report of their TensorFlow code (69
 where SimCLR has 66.5%: Yuan et al., arXiv 2202.12387. Cost: 4,003,200 steps, 2 billion views of
 224x224, which is days of accelerators. It has not been run to its end here.
 
+The paper's sweep over batches of 128 to 8,192 is this recipe with another --config.batch_size: the
+rate is 0.075 * sqrt(batch), and the epochs stay. docs/batch_size.md has its results and command.
+
 Linear evaluation is the same command with --mode=evaluate: SGD with momentum trains a linear layer
 on the frozen encoder for 90 epochs, at batch 256 where the authors' PyTorch code takes 1,024. It
 streams the images and holds no features (--config.evaluation.linear=sgd, which is set here). kNN

@@ -10,9 +10,9 @@ arXiv 2202.12387 and github.com/Optimization-AI/SogCLR. Cost: 197,600 steps, 101
 224x224, a twentieth of configs/imagenet.py. It has not been run here.
 
 There are several ImageNet-100. tools/imagenet100.txt is the list of CMC (arXiv 1906.05849), which
-most papers use; by published counts its classes have 126,689 training images. The authors drew
-other classes at random, with 129,395 images, so their figures are a guide and no target. Another
-list is taken with --list=FILE.
+most papers use; by published counts its classes have 126,689 training images. The authors' is
+another one, with 129,395 images, so that their figures are a guide and no target here.
+--list=tools/imagenet_s.txt makes theirs, as far as is known: the file says how it was deduced.
 
 Linear evaluation is the same command with --mode=evaluate: SGD with momentum trains a linear layer
 on the frozen encoder for 90 epochs. It streams the images and holds no features; kNN holds those of

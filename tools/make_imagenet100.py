@@ -11,7 +11,8 @@ OUT is made in a hidden folder beside it and renamed when it is whole. A command
 goes on where it was when it is given again, and one whose OUT is there already changes nothing.
 
 The list has a WordNet id per line, and comments after a #. tools/imagenet100.txt, the default, is
-the list of CMC (Tian et al., arXiv 1906.05849). The authors of SogCLR drew another one.
+the list of CMC (Tian et al., arXiv 1906.05849); tools/imagenet_s.txt is that of SogCLR's authors,
+as far as is known.
 """
 
 import argparse

@@ -34,7 +34,10 @@ def train_missing(runs, train, results, processes):
 
 
 def read(results, kind):
-    """{run: what its training found} of the runs, of the NamedTuple `kind`, that ended."""
+    """{run: what its training found} of the runs, of the NamedTuple `kind`, that ended.
+
+    A field that a line lacks has its default.
+    """
     if not results.exists():
         return {}
     text = results.read_text()
@@ -43,7 +46,9 @@ def read(results, kind):
     if whole < len(text):
         os.truncate(results, whole)
     found = [json.loads(line) for line in text[:whole].splitlines()]
-    return {kind(**{key: line.pop(key) for key in kind._fields}): line for line in found}
+    return {
+        kind(**{key: line.pop(key) for key in kind._fields if key in line}): line for line in found
+    }
 
 
 def one_thread():

@@ -22,7 +22,7 @@ import statistics
 from typing import NamedTuple
 
 import study_runs
-from study_batch_size import TEMPERATURE, contrastive_loss, evaluate, load
+from studies import cifar
 
 import sogclr_tf
 from sogclr_tf.training.optimizers import build_optimizer
@@ -55,8 +55,9 @@ class Run(NamedTuple):
 
 IMAGES, MEASURED = 10_000, 2_000
 EPOCHS = 8
+TEMPERATURE = 0.1
 # That `study_batch_size.py` chose at batches of 64.
-RATE, RATE_BATCH = 4e-3, 64
+RATE = 4e-3
 METHODS = ("SimCLR", "SogCLR 0.9")
 SEEDS = (0, 1, 2)
 WAYS = {
@@ -105,18 +106,20 @@ def train(run, data_dir):
     """Trains one run: {score: float}, top-1 in percent, the exact objective, and seconds."""
     import keras
 
-    images, labels = load(data_dir, f"train[:{IMAGES}]")
+    images, labels = cifar.load(data_dir, f"train[:{IMAGES}]")
     keras.utils.clear_session()
     keras.utils.set_random_seed(run.seed)
     model, views = compiled(run, images)
     model.fit(views, epochs=run.epochs, verbose=0)
-    return {**evaluate(model.encoder, images, labels, data_dir), **exact(model, images)}
+    return {**cifar.evaluate(model.encoder, images, labels, data_dir), **exact(model, images)}
 
 
 def compiled(run, images):
     """(model, views) of a run."""
     way = ALL[run.way]
-    views = sogclr_tf.training_views(images, batch_size=way.batch, policy=policy(), seed=run.seed)
+    views = sogclr_tf.training_views(
+        images, batch_size=way.batch, policy=cifar.policy(), seed=run.seed
+    )
     of_image = way.normalization == "group"
     encoder = sogclr_tf.small_resnet(
         widths=(16, 32, 64, 128), stem_stride=2, normalization=way.normalization
@@ -124,11 +127,11 @@ def compiled(run, images):
     projector = sogclr_tf.projection_head(
         encoder.output_shape[-1], normalization="layer" if of_image else "batch"
     )
-    loss = contrastive_loss(run.method, len(images))
+    loss = cifar.contrastive_loss(run.method, len(images), TEMPERATURE)
     model = sogclr_tf.SogCLR(encoder, loss, projector, chunks=way.chunks)
     updates = run.epochs * views.steps_per_epoch // way.accumulated
     schedule = sogclr_tf.warmup_cosine(
-        RATE * (way.batch * way.accumulated / RATE_BATCH) ** 0.5,
+        RATE * (way.batch * way.accumulated / cifar.RATE_BATCH) ** 0.5,
         total_steps=updates,
         warmup_steps=updates // 20,
         gradient_accumulation_steps=way.accumulated,
@@ -137,13 +140,11 @@ def compiled(run, images):
     return model, views
 
 
-def policy():
-    return sogclr_tf.Policy(size=32, min_area=0.2, strength=0.5)
-
-
 def exact(model, images):
     """The exact objective and the norm of its gradient, over the same views for every run."""
-    views = sogclr_tf.training_views(images[:MEASURED], batch_size=250, policy=policy(), seed=1)
+    views = sogclr_tf.training_views(
+        images[:MEASURED], batch_size=250, policy=cifar.policy(), seed=1
+    )
     found = sogclr_tf.exact_global_objective(model, views, temperature=TEMPERATURE)
     return {
         "objective": round(found.value, 6),

@@ -27,6 +27,7 @@ CONFIGS = ROOT / "configs"
 NAMES = sorted(path.stem for path in CONFIGS.glob("*.py"))
 TRAIN_EXAMPLES = {
     "imagenet": 1_281_167,
+    "imagenet_pytorch": 1_281_167,
     "imagenet_vit_small": 1_281_167,
     "imagenet100": 126_689,
     "cifar10": 50_000,
@@ -219,6 +220,15 @@ class TestConfig:
         other.data.name, other.data.test_split, other.epochs = "./imagenet100", "val", 400
         assert config.to_dict() == other.to_dict()
 
+    def test_the_views_of_the_pytorch_code(self):
+        """Brightness and contrast 0.4, saturation 0.2, hue 0.1 of both views; they are all else."""
+        config, other = of("imagenet_pytorch")[0], of("imagenet")[0]
+        view = policies.byol(224)[0]
+        assert build.policies(config) == (view, view)
+        other.augment = config.augment
+        other.evaluation.linear_batch_size = 1024
+        assert config.to_dict() == other.to_dict()
+
 
 def optimizer_of(config, steps_per_epoch):
     """The optimizer that a model of the config is compiled with."""
@@ -234,8 +244,8 @@ class TestOptimizer:
         [
             ("imagenet", 0.075 * 16, 1e-6),
             ("imagenet100", 0.075 * 16, 1e-6),
-            ("cifar10", 1.0, 1e-4),
-            ("cifar100", 1.0, 1e-4),
+            ("cifar10", 8.0, 1e-4),
+            ("cifar100", 8.0, 1e-4),
         ],
     )
     @pytest.mark.parametrize("suffix", ["", "_simclr"])
@@ -257,6 +267,16 @@ class TestOptimizer:
         for step, rate in expected.items():
             optimizer.iterations.assign(step)
             assert_close(optimizer.learning_rate, rate, terms=10000)
+
+    @pytest.mark.parametrize(("batch", "peak"), [(128, 0.8485), (8192, 6.7882)])
+    def test_of_the_sweep_over_batches(self, batch, peak, monkeypatch):
+        """The rate grows with the root of the batch; warm-up and length stay in epochs."""
+        config = parsed("imagenet", f"--config.batch_size={batch}", monkeypatch=monkeypatch)
+        steps = TRAIN_EXAMPLES["imagenet"] // batch
+        optimizer = optimizer_of(config, steps)
+        for step, rate in {10 * steps: peak, 405 * steps: peak / 2, 800 * steps: 0.0}.items():
+            optimizer.iterations.assign(step)
+            np.testing.assert_allclose(optimizer.learning_rate, rate, atol=1e-4)
 
     def test_of_moco_v3(self):
         """AdamW at 1.5e-4 for 256 examples, 40 epochs of warm-up, 300 in all; frozen patches."""

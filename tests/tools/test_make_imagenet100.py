@@ -5,6 +5,7 @@ import os
 import pathlib
 import subprocess
 import sys
+from importlib import resources
 
 import numpy as np
 import pytest
@@ -134,6 +135,13 @@ def test_hard_links_to_another_file_system_are_refused(imagenet, tmp_path, monke
 def test_the_list_of_cmc():
     names = make_imagenet100.read_list(make_imagenet100.LIST, 100)
     assert (names[0], names[-1]) == ("n02869837", "n02090622")
+
+
+def test_the_list_of_the_authors():
+    """The first 100 of ImageNet's classes, as TFDS has them."""
+    names = make_imagenet100.read_list(make_imagenet100.LIST.with_name("imagenet_s.txt"), 100)
+    labels = resources.files("tensorflow_datasets") / "datasets" / "imagenet2012" / "labels.txt"
+    assert names == labels.read_text().split()[:100]
 
 
 class TestOneClearLine:

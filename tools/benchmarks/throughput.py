@@ -78,6 +78,7 @@ def flags(options, folder):
         "batch_size": options.batch,
         "epochs": 2,
         "optimizer.name": "lars",
+        "optimizer.scaling": "constant",
         "optimizer.warmup_epochs": 0.0,
         "checkpoint.every_epochs": 0,
         "monitor.every_epochs": 0,

@@ -1,0 +1,1 @@
+"""What the studies under tools/ share."""
