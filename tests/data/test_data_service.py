@@ -62,6 +62,7 @@ def by_index(batches):
     return found
 
 
+@pytest.mark.slow(reason="a tf.data service is read in whole")
 def test_each_index_once_with_the_same_pixels(address, collection):
     options = {"policy": POLICY, "seed": 3}
     local = by_index(training_views(collection, batch_size=2, **options).epoch(1))

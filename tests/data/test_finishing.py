@@ -202,6 +202,7 @@ class TestTraining:
         [{}, *(pytest.param(one, marks=AGAIN) for one in ({"chunks": 2}, {"jit_compile": True}))],
         ids=str,
     )
+    @pytest.mark.slow(reason="a step is traced for each case")
     def test_a_step_finishes_its_views(self, images, on_host, options):
         weights, history = trained(images, "device", **options)
         for key in ("loss", "val_loss"):

@@ -25,6 +25,7 @@ def tuned(encoder, digits, **changes):
     return fine_tune.fine_tune(encoder, *digits, POLICY, **settings)
 
 
+@pytest.mark.slow(reason="an encoder is fine-tuned")
 def test_it_learns_and_leaves_the_encoder_as_it_is(digits, encoder):
     before = [weight.copy() for weight in encoder.get_weights()]
     found = tuned(encoder, digits, epochs=40, batch_size=32, learning_rate=1.0)

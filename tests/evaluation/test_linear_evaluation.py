@@ -40,6 +40,7 @@ def evaluated(encoder, train, test, policy=POLICY, **changes):
     return linear_evaluation.linear_evaluation(encoder, train, test, policy, **settings)
 
 
+@pytest.mark.slow(reason="a probe is trained to the end")
 def test_it_comes_close_to_logistic_regression(digits):
     found = evaluated(pixels(), *digits, epochs=12, batch_size=64, learning_rate=0.3)
     (train, labels), (test, test_labels) = [evaluation_set(x, 8) for x in digits]

@@ -276,6 +276,7 @@ class TestModel:
 
 
 class TestCallback:
+    @pytest.mark.slow(reason="a training is measured as it goes")
     def test_every_so_many_epochs_and_at_the_end(self):
         built, monitor, measured = model(), NormalizerError(every_epochs=2), []
         logs = keras.callbacks.LambdaCallback(

@@ -188,6 +188,7 @@ def test_killed_it_goes_on_from_the_last_checkpoint(tmp_path):
     assert [row.split(",")[0] for row in rows] == ["epoch", "0", "1"]
 
 
+@pytest.mark.slow(reason="a run is trained first")
 def test_another_number_of_examples_is_refused(finished, tmp_path):
     """The data set of a name may have grown since the run began."""
     folder, _ = finished

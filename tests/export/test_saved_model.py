@@ -79,6 +79,7 @@ def test_a_model_that_holds_an_encoder(encoder, tmp_path):
     assert_close(features, encoder(images(3), training=False))
 
 
+@pytest.mark.slow(reason="a network of any size is exported")
 def test_any_image_size(tmp_path):
     encoder = make_encoder(None, None)
     serve = serving(export_encoder(encoder, tmp_path))
@@ -128,6 +129,7 @@ def test_exporting_leaves_the_model_as_it_was(encoder, tmp_path, capfd):
         np.testing.assert_array_equal(before, after)
 
 
+@pytest.mark.slow(reason="an encoder is exported several times")
 def test_versions(encoder, tmp_path):
     (tmp_path / "notes").mkdir()
     assert export_encoder(encoder, tmp_path).name == "1"

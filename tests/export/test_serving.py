@@ -281,6 +281,7 @@ def parsed(printed):
 
 
 @needs_protocol
+@pytest.mark.slow(reason="every signature is traced")
 def test_every_warmup_request_is_answered(place, loaded):
     from tensorflow_serving.apis import prediction_log_pb2
 

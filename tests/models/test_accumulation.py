@@ -90,6 +90,7 @@ class TestFit:
         moved = [np.abs(w - old).max() for w, old in zip(want, before, strict=True)]
         assert max(moved) > 1e-3
 
+    @pytest.mark.slow(reason="a model is traced for several fits")
     def test_goes_on_in_the_next_epoch_and_fit_and_warns_of_what_waits(self, built, data, caplog):
         with caplog.at_level(logging.WARNING, "sogclr_tf"):
             built.fit(data.repeat(), epochs=2, steps_per_epoch=PARTS - 1, verbose=0)

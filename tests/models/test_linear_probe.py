@@ -84,6 +84,7 @@ def test_a_class_that_training_lacked_has_no_probability():
     assert_close(probabilities.sum(1), 1, terms=4)
 
 
+@pytest.mark.slow(reason="a probe is trained to the end")
 def test_that_of_the_papers_linear_evaluation():
     source = digits("test")
     encoder = sogclr_tf.small_resnet(widths=(4, 6), input_shape=(8, 8, 3))

@@ -14,6 +14,7 @@ import sogclr_tf
 from sogclr_tf.training.optimizers import build_optimizer
 
 
+@pytest.mark.slow(reason="two models are traced")
 def test_the_encoder_learns_as_without_it():
     with_probe, without = model(), model(probe=False)
     for built in (with_probe, without):

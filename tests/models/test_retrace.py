@@ -57,6 +57,7 @@ def monitors():
 
 
 @pytest.mark.parametrize("steps_per_execution", [1, pytest.param(3, marks=AGAIN)])
+@pytest.mark.slow(reason="a training with every monitor")
 def test_two_epochs_with_monitors_and_another_fit(traces, steps_per_execution):
     built = model(steps_per_execution)
     built.fit(views(), epochs=1, callbacks=monitors(), verbose=0)

@@ -213,6 +213,7 @@ class TestExport:
         folders = sogclr_tf.export_towers(built, tmp_path_factory.mktemp("export") / "towers")
         return built, folders
 
+    @pytest.mark.slow(reason="two towers are exported")
     def test_served_towers_equal_the_model(self, exported):
         built, folders = exported
         assert [(path.parent.name, path.name) for path in folders] == [

@@ -4,9 +4,11 @@ import ast
 import subprocess
 import sys
 
+import pytest
 from support.paths import ROOT
 
 
+@pytest.mark.slow(reason="mypy reads the whole package")
 def test_mypy_finds_no_fault():
     mypy = subprocess.run([sys.executable, "-m", "mypy"], cwd=ROOT, capture_output=True, text=True)
     assert mypy.returncode == 0, mypy.stdout + mypy.stderr

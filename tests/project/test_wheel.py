@@ -46,6 +46,7 @@ def public_names():
     return [name.name for node in imports for name in node.names]
 
 
+@pytest.mark.slow(reason="a wheel is built and installed")
 def test_every_public_name_can_be_imported(python, tmp_path):
     names = public_names()
     assert len(names) > 50

@@ -171,6 +171,7 @@ class TestResume:
         with pytest.raises(ValueError, match="3 steps of the epoch are behind, and steps_per_exec"):
             train(tmp_path, initial_step=3, steps_per_execution=2)
 
+    @pytest.mark.slow(reason="three models are traced")
     def test_between_two_updates_of_accumulated_gradients(self, tmp_path):
         """Neither the epochs nor the training are a multiple of the batches of an update."""
         whole, history = train(tmp_path / "whole", accumulated=4)
@@ -204,6 +205,7 @@ class TestResume:
         shutil.copytree(one_epoch, tmp_path, dirs_exist_ok=True)
         assert_same(whole[0], train(tmp_path)[0])
 
+    @pytest.mark.slow(reason="three models are traced in float16")
     def test_float16_steps_that_overflow_count_as_batches(self, tmp_path):
         """The optimizer passes over them, the data does not."""
         keras.mixed_precision.set_dtype_policy("mixed_float16")

@@ -94,6 +94,7 @@ def test_a_stop_behind_the_swap_is_told(tmp_path, caplog):
     assert not list(tmp_path.glob("*.index"))
 
 
+@pytest.mark.slow(reason="a training is saved and resumed by hand")
 def test_averages_saved_by_hand_are_told(tmp_path, caplog):
     first = fit(model())
     Checkpoints(first, tmp_path).save()
