@@ -5,28 +5,25 @@ filter; above 0.3 megapixels gray noise of 3 levels is added, as of a sensor, wh
 a camera's size. They are stored at JPEG quality 90.
 """
 
-import io
 import pathlib
 import statistics
 import tempfile
 import time
 
 import numpy as np
-import sklearn.datasets
 import tensorflow as tf
 from benchmarks import children, memory, report
+from benchmarks.camera import FILES, SIZES, jpeg, photograph, written
 from PIL import Image
 
 import sogclr_tf
 from sogclr_tf.data import augment, randomness
 from sogclr_tf.data.evaluation_images import evaluation_set
 
-SIZES = {0.3: (480, 640), 3: (1536, 2048), 12: (3000, 4000), 48: (6000, 8000)}
-SIZE, NOISE, QUALITY = 224, 3.0, 90
+SIZE = 224
 POLICY = sogclr_tf.Policy(SIZE, blur=0.5)
 # Views before color, which can be compared pixel by pixel.
 PLAIN = sogclr_tf.Policy(SIZE, flip=0, jitter=0, grayscale=0)
-FILES = 16
 
 
 class WholeFolder(sogclr_tf.FolderSource):
@@ -62,38 +59,6 @@ def run(options):
         for part in options.parts:
             found[part] = measures[part]()
     return found, "\n".join(TABLES[part](found[part]) for part in options.parts)
-
-
-def photograph(image, size, seed=0):
-    """An image enlarged to (height, width), with noise where that is large: uint8."""
-    height, width = size
-    large = Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS)
-    if height * width < 1e6:
-        return np.asarray(large)
-    noise = np.random.default_rng(seed).normal(0, NOISE, (height, width, 1)).astype(np.float32)
-    return np.clip(np.asarray(large, np.float32) + noise + 0.5, 0, 255).astype(np.uint8)
-
-
-def jpeg(image, **options):
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "JPEG", quality=QUALITY, **options)
-    return file.getvalue()
-
-
-def written(folder, megapixels):
-    """A folder of FILES files, links to those of the two photographs; and one, progressive."""
-    folder.mkdir()
-    (folder / "all").mkdir()
-    (folder / "progressive").mkdir()
-    for number, image in enumerate(sklearn.datasets.load_sample_images().images):
-        large = photograph(image[:, 35:604], SIZES[megapixels])
-        (folder / "all" / f"{number:02}.jpg").write_bytes(jpeg(large))
-        if not number:
-            (folder / "progressive" / "0.jpg").write_bytes(jpeg(large, progressive=True))
-            (folder / "progressive" / "1.jpg").hardlink_to(folder / "progressive" / "0.jpg")
-    for number in range(2, FILES):
-        (folder / "all" / f"{number:02}.jpg").hardlink_to(folder / "all" / f"{number % 2:02}.jpg")
-    return folder
 
 
 def streams(folder, source):
