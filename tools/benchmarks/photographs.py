@@ -11,6 +11,7 @@ import tempfile
 import time
 
 import numpy as np
+import sklearn.datasets
 import tensorflow as tf
 from benchmarks import children, memory, report
 from benchmarks.camera import FILES, SIZES, jpeg, photograph, written
