@@ -41,6 +41,7 @@ SOGCLR = {
     "SogCLR proximal": {"gamma": 0.1, "gamma_rule": "proximal"},
     "SogCLR 0.1 drift": {"gamma": 0.1, "drift_rate": 0.03},
     "SogCLR visits drift": {"gamma": 0.1, "gamma_rule": "visits", "drift_rate": 0.03},
+    "SogCLR proximal drift": {"gamma": 0.1, "gamma_rule": "proximal", "drift_rate": 0.03},
 }
 METHODS = ("SimCLR", "DCL", *SOGCLR)
 # How often the estimate of the normalizers is measured.
