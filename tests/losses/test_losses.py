@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from support.exhaustive import exhaustive
 from support.numerics import assert_close, close
 from support.reference import (
     GlobalContrastive,
@@ -30,7 +31,12 @@ from sogclr_tf import (
 )
 from sogclr_tf.losses.registry import build_loss, loss_names, loss_options
 
-AGAIN = pytest.mark.slow(reason="the same over a larger grid")
+AGAIN = pytest.mark.slow(reason="the same on another value")
+# (temperature, batch, width) of what is compared with loop forms.
+GRID = [
+    *((temperature, 5, 8) for temperature in (0.01, 0.1, 1.0)),
+    *(pytest.param(t, 2, 3, marks=AGAIN) for t in exhaustive([0.1], [0.01, 0.1, 1.0])),
+]
 N = 12
 # Options of a loss beside its defaults, by the loss and a word for them.
 VARIANTS = {
@@ -178,8 +184,7 @@ def assert_steps_agree(contrastive_loss, reference, batch, width, steps=6):
 
 
 @pytest.mark.parametrize("negatives", ["both", "other"])
-@pytest.mark.parametrize("temperature", [0.01, 0.1, 1.0])
-@pytest.mark.parametrize(("batch", "width"), [pytest.param(2, 3, marks=AGAIN), (5, 8)])
+@pytest.mark.parametrize(("temperature", "batch", "width"), GRID)
 class TestReference:
     @pytest.mark.parametrize("gamma", [0.1, 0.9, 1.0])
     def test_sogclr_over_visits(self, batch, width, temperature, gamma, negatives):
@@ -225,8 +230,7 @@ class TestReference:
         assert_close(grad_b, want)
 
 
-@pytest.mark.parametrize("temperature", [0.01, 0.1, 1.0])
-@pytest.mark.parametrize(("batch", "width"), [pytest.param(2, 3, marks=AGAIN), (5, 8)])
+@pytest.mark.parametrize(("temperature", "batch", "width"), GRID)
 class TestPairsReference:
     """Between images and texts, where the temperature is learned too."""
 
