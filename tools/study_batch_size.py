@@ -13,7 +13,7 @@ and with a second seed. kNN and linear top-1 are those of the 10,000 test images
 the 10,000 training images.
 
 `harm` trains at that rate where `study_bias.py` predicts harm, batches of 8 and 16 at two
-temperatures, and 256 beside them, with four seeds, one after another. A method is SimCLR, DCL, or
+temperatures, and 256 beside them, with four seeds. A method is SimCLR, DCL, or
 SogCLR with a gamma, a rule for it and a drift_rate, which are GlobalContrastiveLoss's.
 
 Every training that ends is a line of `results.jsonl`; the same command started again goes on with
@@ -49,9 +49,17 @@ STAGES = (
     ((256,), LONG, 0),
     ((256,), LONG, 1),
 )
-# (temperature, batch) of `harm`, the telling ones first.
-HARMED = ((0.05, 8), (0.05, 16), (0.1, 8), (0.05, 256), (0.1, 16), (0.1, 256))
-HARM_SEEDS = (0, 1, 2, 3)
+# (temperature, batch, seeds) of `harm`, the telling ones first.
+HARM_STAGES = (
+    (0.05, 8, (0, 1)),
+    (0.05, 256, (0, 1)),
+    (0.05, 8, (2, 3)),
+    (0.05, 16, (0, 1, 2, 3)),
+    (0.1, 8, (0, 1, 2, 3)),
+    (0.05, 256, (2, 3)),
+    (0.1, 16, (0, 1, 2, 3)),
+    (0.1, 256, (0, 1, 2, 3)),
+)
 SMALLEST = ("SimCLR", 256)
 # Percent points by which a training differs between machines, at the least that is allowed for.
 TOLERANCE = 1.0
@@ -107,11 +115,11 @@ def final_runs(results):
 
 
 def harm_runs(results, methods):
-    """Those of `harm`: every method at a seed before the next one."""
-    grid = itertools.product(HARM_SEEDS, HARMED, methods)
+    """Those of `harm`, of all `methods`."""
     return [
         Run(method, batch, best_rate(results), EPOCHS, seed, temperature)
-        for seed, (temperature, batch), method in grid
+        for temperature, batch, seeds in HARM_STAGES
+        for seed, method in itertools.product(seeds, methods)
     ]
 
 

@@ -6,10 +6,10 @@ The digits with two fixed views each, a small network and SGD whose step size fa
 all methods descend from the same weights with the same number of steps, and the exact objective of
 the data says where they arrived. Batches of 8 to 512; SimCLR, DCL, and SogCLR at three gammas and
 by other rules for the weight of a batch. The step size is chosen from a grid that all methods share
-at a batch size, by the lowest F of the first seed; two more seeds follow. A gradient of SimCLR or
-DCL is 1/temperature times as long as SogCLR's; their step sizes are divided by that, so that a step
-size means the same. Twenty times in a training the table (of SimCLR and DCL the batch) is compared
-with the exact normalizers of all examples.
+at a batch size, by the lowest F of the first seed; two more seeds follow, then the next batch size.
+A gradient of SimCLR or DCL is 1/temperature times as long as SogCLR's; their step sizes are divided
+by that, so that a step size means the same. Twenty times in a training the table (of SimCLR and DCL
+the batch) is compared with the exact normalizers of all examples.
 
 Every run that ends is a line of `estimator.jsonl`; the same command started again goes on with
 those that are missing. It writes `estimator.md` and `estimator.png` beside it, of the methods and
@@ -64,9 +64,10 @@ def main():
     options = parser.parse_args()
     options.workdir.mkdir(parents=True, exist_ok=True)
     results = options.workdir / "estimator.jsonl"
-    study_runs.train_missing(search_runs(), train, results, options.processes)
-    found = study_runs.read(results, Run)
-    study_runs.train_missing(final_runs(found), train, results, options.processes)
+    for batch in BATCHES:
+        study_runs.train_missing(search_runs(batch), train, results, options.processes)
+        found = study_runs.read(results, Run)
+        study_runs.train_missing(final_runs(found, batch), train, results, options.processes)
     found = summary(study_runs.read(results, Run))
     table = markdown(found)
     (options.workdir / "estimator.md").write_text(table)
@@ -74,20 +75,17 @@ def main():
     print(table)
 
 
-def search_runs():
-    """The runs that find the step size of every method at every batch size."""
-    grid = itertools.product(BATCHES, METHODS)
-    return [
-        Run(method, batch, size, SEEDS[0]) for batch, method in grid for size in STEP_SIZES[batch]
-    ]
+def search_runs(batch):
+    """The runs that find the step size of every method at a batch size."""
+    grid = itertools.product(METHODS, STEP_SIZES[batch])
+    return [Run(method, batch, size, SEEDS[0]) for method, size in grid]
 
 
-def final_runs(results):
+def final_runs(results, batch):
     """The runs of the other seeds at the step sizes that were found."""
-    grid = itertools.product(BATCHES, METHODS, SEEDS[1:])
+    grid = itertools.product(METHODS, SEEDS[1:])
     return [
-        Run(method, batch, best_step_size(results, method, batch), seed)
-        for batch, method, seed in grid
+        Run(method, batch, best_step_size(results, method, batch), seed) for method, seed in grid
     ]
 
 

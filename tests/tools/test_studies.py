@@ -61,8 +61,11 @@ class TestEstimator:
         def found(value):
             return {"value": value, "gradient_norm": 1.0, "bias": -0.5, "rms": 1.5}
 
-        results = {run: found(run.step_size - run.batch) for run in study_estimator.search_runs()}
-        final = study_estimator.final_runs(results)
+        results, final = {}, []
+        for batch in study_estimator.BATCHES:
+            searched = study_estimator.search_runs(batch)
+            results |= {run: found(run.step_size - run.batch) for run in searched}
+            final += study_estimator.final_runs(results, batch)
         assert all(run.step_size == min(study_estimator.STEP_SIZES[run.batch]) for run in final)
         results |= {run: found(-run.batch) for run in final}
         missing = final[-1]
@@ -140,10 +143,11 @@ class TestBatchSize:
         decisive = [run for run in results if (run.batch, run.epochs) == (16, 30)]
         assert len(decisive) == 8
 
-    def test_harm_goes_seed_by_seed(self, results):
+    def test_harm_has_four_seeds_everywhere(self, results):
         runs = study_batch_size.harm_runs(results, self.HARM)
-        assert [run.seed for run in runs] == sorted(run.seed for run in runs)
-        assert len(set(runs)) == 4 * 6 * 4
+        assert len(set(runs)) == len(runs) == 4 * 6 * 4
+        assert {run.seed for run in runs} == {0, 1, 2, 3}
+        assert {run.batch for run in runs[:8]} == {8}
         assert {(run.rate, run.epochs) for run in runs} == {(2e-3, 12)}
 
     def test_table_picture_and_those_of_a_part(self, results, tmp_path):
