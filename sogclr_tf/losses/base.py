@@ -87,7 +87,7 @@ class ContrastiveLoss(keras.layers.Layer):
 
         Each is of this replica's 2b anchors: what `compute_metrics` gives.
         """
-        self._check_index(index)
+        self._check_index(index, training)
         image = index[:, 0] if len(index.shape) == 2 else None
         compared = similarities.compare(a, b, self.negatives, image)
         return self.compute(compared, index, training), self.compute_metrics(compared)
@@ -146,12 +146,15 @@ class ContrastiveLoss(keras.layers.Layer):
             batches: whose gradients make one update of the weights, int >= 1.
         """
 
-    def _check_index(self, index: tf.Tensor) -> None:
-        """Raises ValueError unless `index` says of what the loss's tables have rows."""
+    def _check_index(self, index: tf.Tensor, training: bool) -> None:
+        """Raises ValueError unless `index` says of what the loss's tables have rows.
+
+        Examples that are held out have none there, and captions of whatever number.
+        """
         shape = tuple(index.shape)
         if len(shape) != 1 and shape[1:] != (2,):
             raise ValueError(f"index has shape {shape}: expected [B], or [B, 2] with captions")
-        if self.has_table and (len(shape) == 2) != (self.num_captions is not None):
+        if training and self.has_table and (len(shape) == 2) != (self.num_captions is not None):
             has = "a row for each caption" if self.num_captions else "no rows of captions"
             mend = (
                 "give [B, 2], the image and the caption"

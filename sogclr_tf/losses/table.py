@@ -75,7 +75,14 @@ def has_captions(table: keras.Variable) -> bool:
 def rows_of(table: keras.Variable, index: tf.Tensor) -> tf.Tensor:
     """The rows of a table that `index` means: int32 [b], of int [b] or [b, 2]."""
     index = tf.cast(index, tf.int32)
-    return index if index.shape.rank == 1 else index[:, 1 if has_captions(table) else 0]
+    if index.shape.rank == 2:
+        return index[:, 1 if has_captions(table) else 0]
+    if has_captions(table):
+        raise ValueError(
+            f"index has shape {tuple(index.shape)}, but the loss has a row for each caption: give "
+            "[B, 2], the image and the caption"
+        )
+    return index
 
 
 def read(table: keras.Variable, index: tf.Tensor) -> tf.Tensor:
