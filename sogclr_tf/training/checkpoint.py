@@ -200,22 +200,8 @@ class Checkpoints:
 
     def _reason(self, path: str, error: Exception) -> str:
         """Why a checkpoint cannot be restored, in a line."""
-        try:
-            shapes = tf.train.load_checkpoint(path).get_variable_to_shape_map()
-        except (tf.errors.OpError, IndexError, ValueError):
-            return first_line(error)
-        expected = getattr(self._model.contrastive_loss, "num_examples", None)
-        for name, shape in shapes.items():
-            if (
-                name.startswith("model/contrastive_loss/")
-                and len(shape) == 1
-                and shape[0] != expected
-            ):
-                return (
-                    f"it has num_examples={shape[0]}, this model has num_examples={expected}; "
-                    "restore(grow=views.source) carries the rows of the same examples over"
-                )
-        return first_line(error)
+        other = kept_examples.other_rows(path, self._model.contrastive_loss)
+        return other or first_line(error)
 
     @functools.cached_property
     def _manager(self) -> tf.train.CheckpointManager:

@@ -99,8 +99,7 @@ def fitting(prefix: str, model: Any, grow: Collection | None) -> Iterator[str]:
         ValueError: the checkpoint does not say whose its rows are, or more examples come than the
             tables have rows.
     """
-    reader = tf.train.load_checkpoint(prefix)
-    graph = trackable_object_graph_pb2.TrackableObjectGraph.FromString(reader.get_tensor(_GRAPH))
+    reader, graph = _opened(prefix)
     changed: dict[str, Any] = {}
     if grow is not None and model.contrastive_loss.has_table:
         if names_of(grow).fingerprint != fingerprint_of(prefix):
@@ -123,6 +122,40 @@ def fitting(prefix: str, model: Any, grow: Collection | None) -> Iterator[str]:
         yield other
 
 
+def other_rows(prefix: str, loss: Any) -> str | None:
+    """How many rows a checkpoint's tables have, as text, where a loss's have another number.
+
+    None where they have the same, or the checkpoint cannot be read or is of another model.
+    """
+    try:
+        reader, graph = _opened(prefix)
+        keys = _keys_of(loss, graph)
+    except (*_UNREADABLE, StopIteration):
+        return None
+    shapes, of_captions = reader.get_variable_to_shape_map(), _caption_tables(loss)
+    for table, _ in loss.tables:
+        shape = shapes.get(keys.get(id(table)), table.shape)
+        what = "num_captions" if id(table) in of_captions else "num_examples"
+        if tuple(shape) != tuple(table.shape):
+            return (
+                f"it has {what}={shape[0]}, this model has {what}={table.shape[0]}; "
+                "restore(grow=views.source) carries the rows of the same examples over"
+            )
+    return None
+
+
+def _opened(prefix):
+    """(reader of a checkpoint, its object graph)."""
+    reader = tf.train.load_checkpoint(prefix)
+    stored = reader.get_tensor(_GRAPH)
+    return reader, trackable_object_graph_pb2.TrackableObjectGraph.FromString(stored)
+
+
+def _caption_tables(loss):
+    """The ids of the tables that have a row per caption."""
+    return {id(table) for table in loss.caption_tables}
+
+
 def _grown(prefix, reader, graph, loss, grow):
     """{key: value} of the tables, their rows carried over by name, and of the fingerprint."""
     folder, fingerprint = pathlib.Path(prefix).parent, fingerprint_of(prefix)
@@ -142,7 +175,7 @@ def _grown(prefix, reader, graph, loss, grow):
     if names.captions is not None:
         rows["captions"] = names.caption_rows_in(old)
     changed = {_FINGERPRINT: np.int64(names.fingerprint)}
-    keys, of_captions = _keys_of(loss, graph), {id(table) for table in loss.caption_tables}
+    keys, of_captions = _keys_of(loss, graph), _caption_tables(loss)
     for table, initial in loss.tables:
         what = "captions" if id(table) in of_captions else "examples"
         stored = reader.get_tensor(keys[id(table)])

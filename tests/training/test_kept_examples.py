@@ -176,6 +176,11 @@ def test_other_numbers_of_captions_are_refused(tmp_path, counts, message):
         examples_check.check(built, new)
     with pytest.raises(ValueError, match=message):
         checkpoint.check_examples(tmp_path / "checkpoints", new)
+    if counts is not None:
+        more = model(8, "two_way", **{**options, "num_captions": 16})
+        message = "it has num_captions=15, this model has num_captions=16; restore.grow=views"
+        with pytest.raises(ValueError, match=message):
+            Checkpoints(more, tmp_path / "checkpoints").restore()
     if counts is None:
         other = model(8, "two_way", **LOSSES["two_way"])
         with pytest.raises(ValueError, match="images had one text each and have several captions"):
