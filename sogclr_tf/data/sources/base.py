@@ -258,12 +258,6 @@ class Source:
         return [text.decode() for texts in passing.as_numpy_iterator() for text in texts]
 
     @as_it_stands
-    def image_of_text(self) -> np.ndarray:
-        """int64 [number of texts], of each of `texts` the place of its image in the same order."""
-        passing = self.examples().map(lambda example: tf.size(example["text"]))
-        return np.repeat(np.arange(self.size), list(passing.as_numpy_iterator()))
-
-    @as_it_stands
     def indices_and_labels(self) -> np.ndarray:
         """int32 [size, 2], the index and the label of each example, in the order of `examples`."""
         pairs = self.examples().map(lambda example: tf.stack([example["index"], example["label"]]))
