@@ -103,7 +103,10 @@ class ContrastiveLoss(keras.layers.Layer):
         return {"contrast_accuracy": accuracy}
 
     def compute(self, compared: Similarities, index: tf.Tensor, training: bool) -> tf.Tensor:
-        """The loss from `similarities.Similarities`; updates the table where `training`."""
+        """The loss from `similarities.Similarities`; updates the table where `training`.
+
+        `index` is as for `call`, [b, 2] with captions.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define compute")
 
     def temperatures_and_rho(self, index: tf.Tensor) -> tuple[float | tf.Tensor, float]:

@@ -13,6 +13,7 @@ from sogclr_tf.losses.registry import build_loss
 
 # Images 0 to 5 with 1, 2 or 3 captions each: which image each of the 12 captions is of.
 IMAGE_OF = np.repeat(np.arange(6), [1, 2, 3, 2, 1, 3])
+AGAIN = pytest.mark.slow(reason="the same by another rule")
 N, M, BATCH, WIDTH = 6, len(IMAGE_OF), 6, 4
 BOUNDS = (0.05, 0.25)
 RULES = {
@@ -72,7 +73,14 @@ def looped(rule):
     )
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "visits",
+        "adam",
+        *(pytest.param(r, marks=AGAIN) for r in ("constant", "global", "individual")),
+    ],
+)
 def test_two_way_over_visits(rule):
     loss, loop = build(rule), looped(rule)
     for a, b, index in batches():

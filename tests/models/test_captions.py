@@ -39,6 +39,7 @@ def chunked(chunks):
     return sogclr_tf.TwoTowerSogCLR(*parts, chunks=chunks)
 
 
+@pytest.mark.slow(reason="a step is traced")
 def test_rows_of_images_and_of_the_captions_that_were_shown():
     stream = pairs(texts=CAPTIONS)
     assert stream.num_captions == M
