@@ -109,13 +109,24 @@ class ExampleNames:
         """Where each caption of these examples was among those of `old`, or -1: int64 [M].
 
         A caption is known by its image's name and its number there: further ones of an image are
-        new. Of an image that has fewer than before all are, as nothing says which are gone.
+        new.
+
+        Raises:
+            ValueError: an image has fewer than before, as nothing says which are gone.
         """
         counts, before = self._caption_counts(), old._caption_counts()
         image = np.repeat(np.arange(len(counts)), counts)
         number = np.arange(len(image)) - _starts(counts)[image]
-        was = self.rows_in(old)[image]
-        kept = (was >= 0) & (number < before[was]) & (counts[image] >= before[was])
+        rows = self.rows_in(old)
+        fewer = np.flatnonzero((rows >= 0) & (counts < before[rows]))
+        if len(fewer):
+            raise ValueError(
+                f"'{self[fewer[0]]}' has {counts[fewer[0]]} captions and had "
+                f"{before[rows[fewer[0]]]} ({len(fewer)} such images): which are gone is not "
+                "known, so put them back, or begin with a new loss"
+            )
+        was = rows[image]
+        kept = (was >= 0) & (number < before[was])
         return np.where(kept, _starts(before)[was] + number, -1)
 
     def difference(self, old: "ExampleNames") -> str | None:

@@ -138,8 +138,8 @@ def test_rows_of_captions_go_with_their_image_and_number(tmp_path):
     ):
         np.testing.assert_array_equal(found, kept)
     change(folder)
-    # 00001.png has one more, 00006.png one less: which one, nothing says.
-    counts = {"00001.png": 3, "00003.png": 2, "00006.png": 2}
+    # 00001.png has one more.
+    counts = {"00001.png": 3, "00003.png": 2, "00006.png": 3}
     names = sogclr_tf.FolderSource(folder).example_names()
     new = Captioned(folder, [counts.get(names[i], 1) for i in range(len(names))])
     several["num_captions"] = new.num_captions
@@ -150,13 +150,16 @@ def test_rows_of_captions_go_with_their_image_and_number(tmp_path):
     tables = before.contrastive_loss.tables
     initial = np.float32([value for table, value in tables if id(table) in of_captions]).tolist()
     assert are["00001.png"] == [*were["00001.png"], initial]
-    assert are["00006.png"] == [initial, initial]
-    for name in ("00000.png", "00003.png", "00004.png", "00007.png"):
+    for name in ("00000.png", "00003.png", "00004.png", "00006.png", "00007.png"):
         assert are[name] == were[name]
     for name in ("-first.png", "00003b.png", "last.png"):
         assert are[name] == [initial]
     images = [np.asarray(x.contrastive_loss._visits) for x in (before, built)]
-    assert images[1][names.rows_in(names)[2]] == images[0][1]
+    assert (names[2], images[1][2]) == ("00001.png", images[0][1])
+    counts["00006.png"] = 2
+    fewer = Captioned(folder, [counts.get(names[i], 1) for i in range(len(names))])
+    with pytest.raises(ValueError, match="'00006.png' has 2 captions and had 3 .*: which are gone"):
+        Checkpoints(built, tmp_path / "checkpoints").restore(grow=fewer)
 
 
 @pytest.mark.parametrize(
