@@ -7,7 +7,7 @@ import os
 import pathlib
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -41,11 +41,13 @@ class ExampleNames:
         starts: int64 [G + 1]; stem g is text[starts[g] : starts[g + 1]].
         counts: int64 [G]: stem g is that of so many names, which end in 0, 1, 2 ...; None where
             every stem is a name.
+        captions: int64 [N], how many each image has; None where texts are one each.
     """
 
     text: bytes
     starts: np.ndarray
     counts: np.ndarray | None = None
+    captions: np.ndarray | None = None
 
     @classmethod
     def of(cls, names: Iterable[str | bytes]) -> Self:
@@ -89,7 +91,7 @@ class ExampleNames:
     @functools.cached_property
     def fingerprint(self) -> int:
         """A number in [1, 2**63) that is another one for other names."""
-        parts = [self.starts, *([] if self.counts is None else [self.counts])]
+        parts = [part for part in (self.starts, self.counts, self.captions) if part is not None]
         digest = hashlib.sha256(self.text)
         for part in parts:
             digest.update(part.astype("<i8").tobytes())
@@ -103,6 +105,30 @@ class ExampleNames:
         place = {key: row for row, key in enumerate(old._keys())}
         return np.array([place.get(key, -1) for key in self._keys()], np.int64)
 
+    def caption_rows_in(self, old: "ExampleNames") -> np.ndarray:
+        """Where each caption of these examples was among those of `old`, or -1: int64 [M].
+
+        A caption is known by its image's name and its number there: further ones of an image are
+        new.
+
+        Raises:
+            ValueError: an image has fewer than before, as nothing says which are gone.
+        """
+        counts, before = self._caption_counts(), old._caption_counts()
+        image = np.repeat(np.arange(len(counts)), counts)
+        number = np.arange(len(image)) - _starts(counts)[image]
+        rows = self.rows_in(old)
+        fewer = np.flatnonzero((rows >= 0) & (counts < before[rows]))
+        if len(fewer):
+            raise ValueError(
+                f"'{self[fewer[0]]}' has {counts[fewer[0]]} captions and had "
+                f"{before[rows[fewer[0]]]} ({len(fewer)} such images): which are gone is not "
+                "known, so put them back, or begin with a new loss"
+            )
+        was = rows[image]
+        kept = (was >= 0) & (number < before[was])
+        return np.where(kept, _starts(before)[was] + number, -1)
+
     def difference(self, old: "ExampleNames") -> str | None:
         """The first example that is another one than in `old`, and how many differ, as text.
 
@@ -111,7 +137,7 @@ class ExampleNames:
         pairs = enumerate(zip(old._all(), self._all(), strict=False))
         first = next((i for i, (was, now) in pairs if was != now), min(len(old), len(self)))
         if first == len(old) == len(self):
-            return None
+            return self._caption_difference(old)
         if first == len(old):
             what = f"example {first}, '{self[first]}', is new"
         elif first == len(self):
@@ -132,6 +158,7 @@ class ExampleNames:
                 text=np.frombuffer(self.text, np.uint8),
                 lengths=np.diff(self.starts).astype(np.uint32),
                 counts=np.zeros(0, np.int64) if self.counts is None else self.counts,
+                captions=np.zeros(0, np.int64) if self.captions is None else self.captions,
             )
 
     @classmethod
@@ -139,10 +166,29 @@ class ExampleNames:
         """What `save` wrote; None where there is no such file, or none that can be read."""
         try:
             with np.load(path, allow_pickle=False) as stored:
-                counts = stored["counts"] if stored["counts"].size else None
-                return cls(stored["text"].tobytes(), _starts(stored["lengths"]), counts)
+                # Files of version 0.2 know no captions.
+                counts, captions = (stored.get(key, ()) for key in ("counts", "captions"))
+                text, starts = stored["text"].tobytes(), _starts(stored["lengths"])
+                return cls(text, starts, _if_any(counts), _if_any(captions))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None
+
+    def _caption_counts(self) -> np.ndarray:
+        return np.ones(len(self), np.int64) if self.captions is None else self.captions
+
+    def _caption_difference(self, old: "ExampleNames") -> str | None:
+        """As `difference`, of collections whose names are the same."""
+        if self.captions is None and old.captions is None:
+            return None
+        counts, before = self._caption_counts(), old._caption_counts()
+        changed = np.flatnonzero(counts != before)
+        if not len(changed):
+            return "images had one text each and have captions now, or the other way round"
+        first = changed[0]
+        return (
+            f"example {first}, '{self[first]}', had {before[first]} captions and has "
+            f"{counts[first]} now ({len(changed)} images have another number)"
+        )
 
     def _stem(self, group: int) -> bytes:
         return self.text[self.starts[group] : self.starts[group + 1]]
@@ -167,6 +213,12 @@ class ExampleNames:
             if before:
                 names[place] = (name, before)  # type: ignore[assignment]
         return names
+
+
+def names_of(source: Collection) -> ExampleNames:
+    """The names of a collection's examples, with how many captions each has if it has several."""
+    names, offsets = source.example_names(), getattr(source, "caption_offsets", None)
+    return names if offsets is None else dataclasses.replace(names, captions=np.diff(offsets))
 
 
 def check_same(
@@ -195,6 +247,10 @@ def check_same(
 
 def _starts(lengths: np.ndarray) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
+
+
+def _if_any(values: Any) -> np.ndarray | None:
+    return values if len(values) else None
 
 
 def _shown(name: bytes) -> str:

@@ -8,15 +8,24 @@ trains a `TwoTowerSogCLR` model; "image_changes" are what the model finishes the
 `finishing`), and further keys are ignored. "text" may hold token ids int [B, L] instead, for a text
 encoder without a tokenizer. Index i must always mean the same pair, and lie in
 [0, num_examples). `training_pairs` makes such a stream from images and texts.
+
+Where images have several captions, a batch shows one of them with each image and has
+
+    "caption_index": int [B]
+
+too: the caption's own number in [0, num_captions), while the index is the image's. A stream of your
+own may show an image twice in a batch then, with whichever captions: they are no negatives of one
+another.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
 
-from sogclr_tf.data import stream_arguments
+from sogclr_tf.data import randomness, stream_arguments
 from sogclr_tf.data.policies import Policy
 from sogclr_tf.data.single_view import SingleViewStream
 from sogclr_tf.data.sources.arrays import ArraySource
@@ -32,11 +41,39 @@ from sogclr_tf.data.view_size import Size
 class ImageTextPairs(SingleViewStream):
     """A view of every image of a source, with its text, in a new order each epoch.
 
+    Of several captions of an image an epoch shows one, which is drawn by (seed, epoch, index).
     Made by `training_pairs`. Pass it to `TwoTowerSogCLR.fit`, or take a tf.data.Dataset from
     `epoch` or `stream`.
     """
 
     keys = ("image", "text", "index")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self.keys if self.num_captions is None else (*self.keys, "caption_index")
+
+    @property
+    def num_captions(self) -> int | None:
+        """Caption indices lie in [0, num_captions); None where each image has one text."""
+        return self.source.num_captions
+
+    def _with_epoch(self, examples: tf.data.Dataset, epoch: tf.Tensor) -> tf.data.Dataset:
+        if self.num_captions is not None:
+            examples = examples.map(lambda example: self._with_one_caption(example, epoch))
+        return super()._with_epoch(examples, epoch)
+
+    def _with_one_caption(self, example: dict, epoch: tf.Tensor) -> dict:
+        index = example["index"]
+        first, end = self._offsets[index], self._offsets[index + 1]
+        number = randomness.choice(self.seed, epoch, index, end - first)
+        return {**example, "text": example["text"][number], "caption_index": first + number}
+
+    @functools.cached_property
+    def _offsets(self) -> tf.Tensor:
+        """The source's `caption_offsets`: int32 [num_examples + 1]."""
+        # It is asked for where a graph is made, which would hold all of it as a constant.
+        with tf.init_scope():
+            return tf.constant(self.source.caption_offsets, tf.int32)
 
 
 def training_pairs(
@@ -50,14 +87,16 @@ def training_pairs(
     value_range: ValueRange | None = None,
     finish: str = "host",
 ) -> ImageTextPairs:
-    """The training stream of images with a text each.
+    """The training stream of images with a text each, or with several.
 
     Args:
         images: an array, uint8, uint16, int16 or float in 0..1, [N, H, W, C] or [N, H, W]; or a
             `sogclr_tf.Source` with texts; or a table with a column "caption", as
             `sogclr_tf.ManifestSource` takes it; or a list of paths; or a finite tf.data.Dataset of
             {"image", "text"} dictionaries, unbatched, unshuffled and without random augmentation.
-        texts: with an array or a list of paths, N strings.
+        texts: with an array or a list of paths, N strings. With an array also N lists of strings,
+            the captions of each image, of which an epoch shows one that is drawn anew each time;
+            `TwoWayGlobalContrastiveLoss` takes `num_captions=pairs.num_captions` then.
         batch_size: B, over all replicas; at least 2, at most the number of pairs.
         policy: `sogclr_tf.Policy` of the view. Default: a mild one, which leaves most of
             the image and its colors as the text describes them.

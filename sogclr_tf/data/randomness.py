@@ -44,10 +44,7 @@ def draws(seed: int | tf.Tensor, epoch: tf.Tensor, index: tf.Tensor) -> tf.Tenso
         epoch, index: ints in [0, 2**31) of one shape [...]. Equal arguments give equal draws,
             whatever else is drawn, on any device and in any thread.
     """
-    step = tf.constant(_STEP, tf.uint64)
-    state = tf.zeros_like(index, tf.uint64)
-    for part in (seed, epoch, index):
-        state = _mixed(state + step + tf.cast(part, tf.uint64))
+    step, state = tf.constant(_STEP, tf.uint64), _state(seed, epoch, index)
     places = tf.constant(np.arange(1, 2 * _DRAWS + 1).reshape(2, _DRAWS), tf.uint64)
     numbers = _mixed(state[..., tf.newaxis, tf.newaxis] + places * step)
     # The upper 24 bits: as many as a float32 holds.
@@ -64,6 +61,32 @@ def seeds(seed: int | tf.Tensor, epoch: tf.Tensor, index: tf.Tensor) -> tf.Tenso
     # `draws` has the keys of indices below 2**31.
     key = tf.stack([high + tf.cast(epoch, tf.int64), tf.cast(index, tf.int64) + 2**32])
     return tf.random.stateless_uniform([2, 2], key, None, None, tf.int64, alg="philox")
+
+
+def choice(
+    seed: int | tf.Tensor, epoch: tf.Tensor, index: tf.Tensor, count: tf.Tensor
+) -> tf.Tensor:
+    """One of `count` things that an example has, such as captions, each as likely: int32 [...].
+
+    Args:
+        seed, epoch, index: as for `draws`, of whose numbers this is none.
+        count: int32 [...] > 0; the result lies in [0, count).
+    """
+    # Behind the last number of `draws`.
+    place = tf.constant((2 * _DRAWS + 1) * _STEP % 2**64, tf.uint64)
+    number = _mixed(_state(seed, epoch, index) + place)
+    # The upper half of the product's bits: no number is favored by more than count / 2**32.
+    upper = tf.bitwise.right_shift(number, tf.constant(32, tf.uint64))
+    product = upper * tf.cast(count, tf.uint64)
+    return tf.cast(tf.bitwise.right_shift(product, tf.constant(32, tf.uint64)), tf.int32)
+
+
+def _state(seed: int | tf.Tensor, epoch: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
+    """Where the numbers of an example in an epoch begin: uint64 [...]."""
+    state = tf.zeros_like(index, tf.uint64)
+    for part in (seed, epoch, index):
+        state = _mixed(state + tf.constant(_STEP, tf.uint64) + tf.cast(part, tf.uint64))
+    return state
 
 
 def _mixed(state: tf.Tensor) -> tf.Tensor:

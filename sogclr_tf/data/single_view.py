@@ -33,7 +33,7 @@ class SingleViewStream(Stream):
         return (self.policy,)
 
     def _batch(self, views: list, examples: dict) -> dict:
-        return {key: views[0] if key == "image" else examples[key] for key in self.keys}
+        return {key: views[0] if key == "image" else examples[key] for key in self.columns}
 
     def _two_views(self, examples: tf.data.Dataset, count: int) -> tuple[list, list]:
         return self._views_of(examples, 0, count), self._views_of(examples, 1, count)

@@ -23,6 +23,8 @@ class AllPairs:
             and then of b.
         negatives: "both" or "other", as for the losses.
         block: int >= 1, anchors that are compared at once with as many others.
+        image: int [N], the image that each row is of, where rows of one are its captions: no
+            negatives of one another, and all together of one image's weight. None: one row each.
 
     Attributes:
         z: float32 [2N, D], L2-normalized.
@@ -30,13 +32,21 @@ class AllPairs:
         partner: float32 [2N, D], of each view the other of its example.
         positive: float32 [2N], the similarity of the two.
         temperature: float32 [2N].
+        images: how many there are, an int; N, but where `image` is given.
+        rows_of_image: int [N], in how many rows the image of each stands.
 
     Raises:
-        ValueError: an argument is out of range, or the shapes differ.
+        ValueError: an argument is out of range, the shapes differ, or all rows are of one image.
     """
 
     def __init__(
-        self, a: np.ndarray, b: np.ndarray, temperature: Any, negatives: str, block: int
+        self,
+        a: np.ndarray,
+        b: np.ndarray,
+        temperature: Any,
+        negatives: str,
+        block: int,
+        image: np.ndarray | None = None,
     ) -> None:
         if block < 1:
             raise ValueError(f"block is {block}: compare at least 1 anchor at once")
@@ -48,7 +58,10 @@ class AllPairs:
         self.z = raw / self.length
         self.partner = np.roll(self.z, len(a), axis=0)
         self.positive = np.einsum("nd,nd->n", self.z, self.partner)
-        self._side, self._example = np.divmod(np.arange(len(self.z)), len(a))
+        self.image, self.rows_of_image = _checked_image(image, len(a))
+        self.images = int(self.image.max()) + 1
+        self._side, self._example = np.repeat([0, 1], len(a)), np.tile(self.image, 2)
+        self._log_weight = -np.log(np.tile(self.rows_of_image, 2)).astype(np.float32)
         starts = range(0, len(self.z), block)
         self._blocks = [slice(start, min(start + block, len(self.z))) for start in starts]
 
@@ -65,7 +78,7 @@ class AllPairs:
     def log_mean_of(self, log_sum: np.ndarray) -> np.ndarray:
         """float64 [2N], log g: what `log_sums` gave, over the number of negatives."""
         sides = 2 if self._negatives == "both" else 1
-        return log_sum - np.log(sides * (len(self.z) // 2 - 1))
+        return log_sum - np.log(sides * (self.images - 1))
 
     def attraction(self, log_sum: np.ndarray) -> np.ndarray:
         """float32 [2N, D]: of each view, the others by their softmax, as anchor and as negative.
@@ -92,6 +105,7 @@ class AllPairs:
         return (
             *(self.z[block] for block in (row, column)),
             *(self.temperature[block] for block in (row, column)),
+            *(self._log_weight[block] for block in (row, column)),
             self._mask(row, column),
         )
 
@@ -121,25 +135,51 @@ def _checked_temperature(a, b, temperature):
     return np.tile(np.broadcast_to(temperature, count), 2)
 
 
+def _checked_image(image, count):
+    """The image of each row, numbered from 0, and how many rows it has; ValueError of one image."""
+    if image is None:
+        return np.arange(count), np.ones(count, np.int64)
+    if np.shape(image) != (count,):
+        raise ValueError(f"image has shape {np.shape(image)}: expected [{count}], of each row")
+    found, numbers, counts = np.unique(image, return_inverse=True, return_counts=True)
+    if len(found) < 2:
+        raise ValueError(f"all rows are captions of image {found[0]}: give those of others too")
+    return numbers, counts[numbers]
+
+
 @tf.function(reduce_retracing=True)
-def _log_sums(row, column, row_temperature, column_temperature, mask):
-    similarity = _similarity(row, column, mask)
-    return (
-        tf.reduce_logsumexp(similarity / row_temperature[:, tf.newaxis], axis=1),
-        tf.reduce_logsumexp(similarity / column_temperature, axis=0),
+def _log_sums(row, column, row_temperature, column_temperature, row_weight, column_weight, mask):
+    of_row, of_column = _logits(
+        row, column, row_temperature, column_temperature, row_weight, column_weight, mask
     )
+    return tf.reduce_logsumexp(of_row, axis=1), tf.reduce_logsumexp(of_column, axis=0)
 
 
 @tf.function(reduce_retracing=True)
 def _attraction(
-    row, column, row_temperature, column_temperature, mask, row_log_sum, column_log_sum
+    row,
+    column,
+    row_temperature,
+    column_temperature,
+    row_weight,
+    column_weight,
+    mask,
+    row_log_sum,
+    column_log_sum,
 ):
-    similarity = _similarity(row, column, mask)
-    of_row = similarity / row_temperature[:, tf.newaxis] - row_log_sum[:, tf.newaxis]
-    of_column = similarity / column_temperature - column_log_sum
+    of_row, of_column = _logits(
+        row, column, row_temperature, column_temperature, row_weight, column_weight, mask
+    )
+    of_row, of_column = of_row - row_log_sum[:, tf.newaxis], of_column - column_log_sum
     weight = tf.exp(of_row) + tf.exp(of_column)
     return products.matmul(weight, column), products.matmul(weight, row, transpose_a=True)
 
 
-def _similarity(row, column, mask):
-    return tf.where(mask, -float("inf"), products.matmul(row, column, transpose_b=True))
+def _logits(row, column, row_temperature, column_temperature, row_weight, column_weight, mask):
+    """Those of each row's anchor with the columns, and of each column's with the rows.
+
+    The log of a view's weight as a negative is added.
+    """
+    similarity = tf.where(mask, -float("inf"), products.matmul(row, column, transpose_b=True))
+    of_row = similarity / row_temperature[:, tf.newaxis] + column_weight
+    return of_row, similarity / column_temperature + row_weight[:, tf.newaxis]

@@ -8,9 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from sogclr_tf.data.stream import Stream
+from sogclr_tf.evaluation import caption_objective
 from sogclr_tf.evaluation.all_pairs import AllPairs
 from sogclr_tf.evaluation.projections import in_batches, project_all, projecting
-from sogclr_tf.models import examples_check, input_checks, own_batches
+from sogclr_tf.models import caption_checks, examples_check, input_checks, own_batches
 from sogclr_tf.models.contrastive import ContrastiveModel
 
 
@@ -37,6 +38,7 @@ def exact_global_objective(
     temperature: float | np.ndarray | None = None,
     negatives: str | None = None,
     block: int = 1024,
+    image: np.ndarray | None = None,
 ) -> ExactObjective:
     """F of arXiv 2202.12387 over all N examples, by comparing each view with every other.
 
@@ -68,6 +70,11 @@ def exact_global_objective(
         negatives: "both" or "other", as for the losses. By default that of the model's loss, or
             "both".
         block: int >= 1, anchors that are compared at once with as many others.
+        image: with projections of images and texts, int [N], the image that each row is of, where
+            images have several captions: a has an image's projection once for each, b the
+            captions', and F is that of `TwoWayGlobalContrastiveLoss` with `num_captions`. A model
+            is given its data so, with a "caption_index"; of a stream epoch 0 shows one caption of
+            each image, and F is that of these.
 
     Returns:
         `ExactObjective`. The encoder's regularization losses are no part of it.
@@ -82,8 +89,11 @@ def exact_global_objective(
         if temperature is None:
             raise ValueError("projections were given without a temperature: give temperature=...")
         a, b = (np.asarray(x, np.float32) for x in model_or_projections)
-        value, gradients = _of_projections(a, b, temperature, negatives or "both", block)
+        negatives = negatives or ("both" if image is None else "other")
+        value, gradients = _of_projections(a, b, temperature, negatives, block, image=image)
     else:
+        if image is not None:
+            raise ValueError("image was given with a model: its data say which image a row is of")
         with input_checks.clear_errors():
             value, gradients = _of_model(model_or_projections, data, temperature, negatives, block)
     squares = (np.square(gradient, dtype=np.float64).sum() for gradient in gradients)
@@ -97,11 +107,13 @@ def _of_model(model, data, temperature, negatives, block):
     batches, loss = in_batches(model.prepare_dataset(_stream(data))), model.contrastive_loss
     project = projecting(model)
     pull_back = _pulling_back(model, project)
-    a, b, index = project_all(batches, project)
-    of_loss = {}
+    a, b, index = project_all(batches, project, index_of=model.index_of)
+    of_loss: dict[str, Any] = {"image": index[:, 0]} if index.ndim == 2 else {}
+    if model.batch_spec.captioned:
+        caption_checks.check(index.ndim == 2, loss)
     if temperature is None:
         temperature, rho = loss.temperatures_and_rho(index)
-        of_loss = {"rho": rho, "epsilon": loss.epsilon}
+        of_loss |= {"rho": rho, "epsilon": loss.epsilon}
         if isinstance(data, Stream) and np.ndim(temperature):
             # Only then they are those of examples; other examples have a temperature for all too.
             examples_check.compare(model, data.source)
@@ -112,7 +124,7 @@ def _of_model(model, data, temperature, negatives, block):
     for batch in batches:
         rows = slice(start, start + len(batch["index"]))
         start = rows.stop
-        if not np.array_equal(batch["index"], index[rows]):
+        if not np.array_equal(model.index_of(batch), index[rows]):
             raise ValueError(
                 "the data gave other examples when it was read again: give it in a fixed order"
             )
@@ -151,20 +163,32 @@ def _pulling_back(model, project):
     return tf.function(pull_back, reduce_retracing=True)
 
 
-def _of_projections(a, b, temperature, negatives, block, rho=0.0, epsilon=0.0):
+def _of_projections(a, b, temperature, negatives, block, rho=0.0, epsilon=0.0, image=None):
     """(F, [its gradient by a, by b]), from raw projections float32 [N, D]."""
-    pairs = AllPairs(a, b, temperature, negatives, block)
+    if image is not None and negatives != "other":
+        raise ValueError(
+            f"negatives is '{negatives}': images with several captions are told from texts, and "
+            "texts from images, so negatives='other'"
+        )
+    pairs = AllPairs(a, b, temperature, negatives, block, image)
     log_sum = pairs.log_sums()
     log_g = pairs.log_mean_of(log_sum)
-    log_epsilon = math.log(epsilon) if epsilon else -math.inf
-    # It stands beside a g of differences from the positive.
-    floored = np.logaddexp(log_epsilon + pairs.positive / pairs.temperature, log_g)
-    value = float(np.mean(pairs.temperature * (floored + rho) - pairs.positive, dtype=np.float64))
+    value_and_weights = _value_and_weights if image is None else caption_objective.value_and_weights
+    value, log_weight = value_and_weights(pairs, log_g, rho, epsilon)
     # As an anchor and as the positive of its partner.
-    weight = np.exp(log_g - floored).astype(np.float32)
+    weight = np.exp(log_weight).astype(np.float32)
     weight += np.roll(weight, len(a))
-    attraction = pairs.attraction((log_sum + floored - log_g).astype(np.float32))
-    gradient = (attraction - weight[:, np.newaxis] * pairs.partner) / len(pairs.z)
+    attraction = pairs.attraction((log_sum - log_weight).astype(np.float32))
+    gradient = (attraction - weight[:, np.newaxis] * pairs.partner) / (2 * pairs.images)
     # Normalization passes on what stands at a right angle to the projection.
     gradient -= pairs.z * np.einsum("nd,nd->n", pairs.z, gradient)[:, np.newaxis]
     return value, np.split(gradient / pairs.length, 2)
+
+
+def _value_and_weights(pairs, log_g, rho, epsilon):
+    """(F, the log of each anchor's weight in it), where every row is an image of its own."""
+    log_epsilon = math.log(epsilon) if epsilon else -math.inf
+    # It stands beside a g of differences from the positive.
+    floored = np.logaddexp(log_epsilon + pairs.positive / pairs.temperature, log_g)
+    value = np.mean(pairs.temperature * (floored + rho) - pairs.positive, dtype=np.float64)
+    return float(value), log_g - floored

@@ -76,10 +76,10 @@ def normalizer_error(
         visited.
 
     Raises:
-        ValueError: the loss has no g, as SigLIP's; an argument is out of range or missing, the
-            model has no weights yet, the data lack an example that the table was trained on or
-            give one twice, a stream is of other examples than the table, an index lies outside
-            it, or a float image outside 0..1.
+        ValueError: the loss has no g, as SigLIP's, or rows of captions; an argument is out of range
+            or missing, the model has no weights yet, the data lack an example that the table was
+            trained on or give one twice, a stream is of other examples than the table, an index
+            lies outside it, or a float image lies outside 0..1.
         NotImplementedError: a loss of your own has a table and no `log_u_of`.
     """
     project = projecting(model, training)
@@ -98,8 +98,7 @@ def measure(
     loss = model.contrastive_loss
     if not model.built:
         raise ValueError(f"the model '{model.name}' has no weights yet: train it first")
-    if not loss.has_normalizer:
-        raise ValueError(f"the loss '{loss.name}' compares pair by pair: it has no g to estimate")
+    check_measurable(loss)
     if batch_size is None and not loss.has_table:
         if not isinstance(data, Stream):
             raise ValueError(
@@ -123,6 +122,17 @@ def measure(
             log_g = np.logaddexp(*np.split(log_g, 2)) - np.log(2)
         age = _ages(model, data, found.index, log_u)
     return _compared(log_u, log_g, found.index, age, model.trained_steps)
+
+
+def check_measurable(loss: ContrastiveLoss) -> None:
+    """Raises ValueError where a loss has no estimate of g that could be measured."""
+    if not loss.has_normalizer:
+        raise ValueError(f"the loss '{loss.name}' compares pair by pair: it has no g to estimate")
+    if loss.num_captions is not None:
+        raise ValueError(
+            f"the loss '{loss.name}' has num_captions: an image's entry is of all its captions, of "
+            "which the data show one each, so that its error is not measured"
+        )
 
 
 def _projected(model, data, project):

@@ -6,7 +6,7 @@ import keras
 
 from sogclr_tf.data.stream import Stream
 from sogclr_tf.evaluation.measured_normalizer import MeasuredNormalizer
-from sogclr_tf.evaluation.normalizer_error import measure
+from sogclr_tf.evaluation.normalizer_error import check_measurable, measure
 from sogclr_tf.evaluation.projections import projecting
 
 
@@ -34,7 +34,7 @@ class NormalizerError(keras.callbacks.Callback):
 
     Raises:
         ValueError: `every_epochs` is below 1; at the start of `fit`, `data` is None and the model
-            is trained on data of your own.
+            is trained on data of your own, or the loss has nothing to measure.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class NormalizerError(keras.callbacks.Callback):
         self._project = projecting(model, self._training)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+        check_measurable(self.model.contrastive_loss)
         self._data()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:

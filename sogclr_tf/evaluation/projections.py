@@ -1,6 +1,7 @@
 """The projections of all examples of a model's data."""
 
 import contextlib
+import operator
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -20,7 +21,8 @@ class Projections(NamedTuple):
     Attributes:
         a: float32 [N, D], raw, of the first views or of images.
         b: float32 [N, D], of the second views or of texts.
-        index: int [N], each once.
+        index: int [N], each once; with captions [N, 2], the image and the caption, each caption
+            once.
     """
 
     a: np.ndarray
@@ -55,7 +57,11 @@ def projecting(
 
 
 def project_all(
-    batches: tf.data.Dataset, project: Callable, count: int | None = None
+    batches: tf.data.Dataset,
+    project: Callable,
+    count: int | None = None,
+    *,
+    index_of: Callable[[dict], tf.Tensor] = operator.itemgetter("index"),
 ) -> Projections:
     """The projections of all the data.
 
@@ -63,6 +69,7 @@ def project_all(
         batches: what `in_batches` gives.
         project: what `projecting` gives.
         count: the examples that are wanted, the first ones; None for all.
+        index_of: function of a batch, as `ContrastiveModel.index_of`.
 
     Raises:
         ValueError: an index occurs twice.
@@ -71,8 +78,9 @@ def project_all(
     seen: set[int] = set()
     for batch in batches:
         wanted = slice(None if count is None else count - len(seen))
-        parts.append(tuple(rows[wanted] for rows in (*project(batch), batch["index"])))
-        seen.update(parts[-1][-1].numpy().tolist())
+        parts.append(tuple(rows[wanted] for rows in (*project(batch), index_of(batch))))
+        numbers = np.asarray(parts[-1][-1])
+        seen.update((numbers if numbers.ndim == 1 else numbers[:, 1]).tolist())
         # A stream without end would show here too, in its second epoch.
         if len(seen) < sum(len(index) for *_, index in parts):
             raise ValueError(

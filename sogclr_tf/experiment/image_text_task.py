@@ -13,6 +13,7 @@ from sogclr_tf.data.policies import Policy
 from sogclr_tf.data.sources.base import Source
 from sogclr_tf.data.sources.open import from_name
 from sogclr_tf.data.sources.readable import usable
+from sogclr_tf.data.sources.text_owners import image_of_text
 from sogclr_tf.evaluation.features import extract_features
 from sogclr_tf.evaluation.retrieval import recall, zero_shot
 from sogclr_tf.evaluation.scores import accuracy
@@ -75,20 +76,25 @@ class ImageTextTask(Task):
     def evaluate(self, model: TwoTowerSogCLR, folder: RunFolder) -> dict:
         test = self._split(self.config.data.test_split)
         images, labels = evaluation_set(test, self.config.data.image_size)
-        texts = test.texts()
+        texts, owners = test.texts(), image_of_text(test)
         of_images = extract_features(
             lambda batch, training: model.embed_images(batch),  # noqa: ARG005
             images,
         )
         of_texts = model.embed_texts(texts).numpy()
+        # An image beside its first text.
+        _, first = np.unique(owners, return_index=True)
         image_sheets.retrieval_sheet(
-            texts,
+            [texts[place] for place in first],
             list(images.as_numpy_iterator()),
-            of_texts @ of_images.T,
+            of_texts[first] @ of_images.T,
             folder.plot("retrieval.png"),
         )
         scores: dict[str, float] = {"test_pairs": len(texts)}
-        for way, recalls in recall(of_images, of_texts, RECALLS)._asdict().items():
+        if len(texts) > len(of_images):
+            scores["test_images"] = len(of_images)
+        found = recall(of_images, of_texts, RECALLS, image_of_text=owners)
+        for way, recalls in found._asdict().items():
             scores |= {f"{way}_recall{k}": round(value, 4) for k, value in recalls.items()}
         if test.class_names:
             guessed = zero_shot(of_images, model.embed_texts(test.class_names).numpy())

@@ -70,7 +70,10 @@ def _recall_lines(result: dict) -> list[str]:
     for name, way in (("image to text", "image_to_text"), ("text to image", "text_to_image")):
         values = "".join(f"{result[f'{way}_recall{k}']:>9.1%}" for k in RECALLS)
         lines.append(f"{name:28}{values}")
-    lines.append(f"{'by chance':28}" + "".join(f"{k / pairs:>9.1%}" for k in RECALLS))
+    # An image with several texts finds one of them by chance the more often.
+    images, chance = result.get("test_images"), "by chance"
+    chance += " (text to image)" if images else ""
+    lines.append(f"{chance:28}" + "".join(f"{k / (images or pairs):>9.1%}" for k in RECALLS))
     if "zero_shot_top1" in result:
         lines += [
             "",

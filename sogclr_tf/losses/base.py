@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from sogclr_tf.losses import replica, similarities
+from sogclr_tf.losses import replica, similarities, table
 from sogclr_tf.losses.similarities import Similarities
 
 
@@ -23,7 +23,8 @@ class ContrastiveLoss(keras.layers.Layer):
     with all its negatives at once, by their mean g), `of_differences` (whether g is the mean of
     exp((<z, z-> - <z, z+>)/temperature), as against exp(<z, z->/temperature)), `log_u_of` where it
     has a table that estimates g, `epsilon` (what F adds to g) and `metric_names` (what it logs
-    beside the loss).
+    beside the loss). `num_captions` is how many captions its tables have rows of, where images may
+    have several; None where texts are one each.
     """
 
     options: tuple[str, ...] = ("temperature",)
@@ -33,6 +34,7 @@ class ContrastiveLoss(keras.layers.Layer):
     has_normalizer = True
     of_differences = False
     epsilon = 0.0
+    num_captions: int | None = None
     metric_names: tuple[str, ...] = ("contrast_accuracy",)
 
     def __init__(self, temperature: float = 0.1, name: str | None = None, **kwargs: Any) -> None:
@@ -48,10 +50,15 @@ class ContrastiveLoss(keras.layers.Layer):
     def tables(self) -> list[tuple[keras.Variable, float]]:
         """[(weight, what its rows begin as)] of what is kept per example, row i for example i.
 
-        Those that `losses.table.add_table` made.
+        Those that `losses.table.add_table` made; of `caption_tables` row i is for caption i.
         """
         weights = [weight for weight in self.weights if hasattr(weight, "initial_row")]
         return [(weight, weight.initial_row) for weight in weights]
+
+    @property
+    def caption_tables(self) -> list[keras.Variable]:
+        """Those of `tables` that have a row per caption."""
+        return [weight for weight, _ in self.tables if table.has_captions(weight)]
 
     def call(
         self, a: tf.Tensor, b: tf.Tensor, index: tf.Tensor, training: bool = True
@@ -61,7 +68,9 @@ class ContrastiveLoss(keras.layers.Layer):
         Args:
             a: float [b, D], raw projections of the first views, or of images; normalized here.
             b: float [b, D], of the second views, or of the images' texts.
-            index: int [b], the examples' places in the training set, in [0, num_examples).
+            index: int [b], the examples' places in the training set, in [0, num_examples). Where
+                images may have several captions, int [b, 2]: the image, and the caption's own place
+                in [0, num_captions); rows of one image are no negatives of one another then.
             training: True updates the loss's table, if it has one. False leaves it alone and
                 takes every example as visited for the first time, as for images held out.
 
@@ -78,7 +87,9 @@ class ContrastiveLoss(keras.layers.Layer):
 
         Each is of this replica's 2b anchors: what `compute_metrics` gives.
         """
-        compared = similarities.compare(a, b, self.negatives)
+        self._check_index(index, training)
+        image = index[:, 0] if len(index.shape) == 2 else None
+        compared = similarities.compare(a, b, self.negatives, image)
         return self.compute(compared, index, training), self.compute_metrics(compared)
 
     def compute_metrics(self, compared: Similarities) -> dict[str, tf.Tensor]:
@@ -92,14 +103,17 @@ class ContrastiveLoss(keras.layers.Layer):
         return {"contrast_accuracy": accuracy}
 
     def compute(self, compared: Similarities, index: tf.Tensor, training: bool) -> tf.Tensor:
-        """The loss from `similarities.Similarities`; updates the table where `training`."""
+        """The loss from `similarities.Similarities`; updates the table where `training`.
+
+        `index` is as for `call`, [b, 2] with captions.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define compute")
 
     def temperatures_and_rho(self, index: tf.Tensor) -> tuple[float | tf.Tensor, float]:
         """What F has for these examples by now: (temperature, rho).
 
         Args:
-            index: int [N].
+            index: int [N], or [N, 2] as for `call`.
 
         Returns:
             float32, a scalar for all, [N] for each example or [2N] for each anchor, those of a
@@ -112,7 +126,7 @@ class ContrastiveLoss(keras.layers.Layer):
         """What the table holds for these examples by now, the estimates of log g.
 
         Args:
-            index: int [N].
+            index: int [N], or [N, 2] as for `call`.
 
         Returns:
             float32, [N] where both sides of an example share an entry, or [2N] for each anchor,
@@ -134,6 +148,25 @@ class ContrastiveLoss(keras.layers.Layer):
         Args:
             batches: whose gradients make one update of the weights, int >= 1.
         """
+
+    def _check_index(self, index: tf.Tensor, training: bool) -> None:
+        """Raises ValueError unless `index` says of what the loss's tables have rows.
+
+        Examples that are held out have none there, and captions of whatever number.
+        """
+        shape = tuple(index.shape)
+        if len(shape) != 1 and shape[1:] != (2,):
+            raise ValueError(f"index has shape {shape}: expected [B], or [B, 2] with captions")
+        if training and self.has_table and (len(shape) == 2) != (self.num_captions is not None):
+            has = "a row for each caption" if self.num_captions else "no rows of captions"
+            mend = (
+                "give [B, 2], the image and the caption"
+                if self.num_captions
+                else "give [B], or a loss with num_captions"
+            )
+            raise ValueError(
+                f"index has shape {shape}, but the loss '{self.name}' has {has}: {mend}"
+            )
 
     def compute_output_shape(self, *_shapes: Any) -> tuple[int, ...]:
         return ()
@@ -178,7 +211,7 @@ class TwoViewLoss(ContrastiveLoss):
         return {
             **super().compute_metrics(compared),
             "alignment": 2.0 - 2.0 * tf.reduce_mean(compared.positive),
-            "uniformity": tf.math.log(tf.reduce_mean(potentials) / count),
+            "uniformity": tf.math.log(tf.reduce_mean(potentials) / tf.reduce_mean(count)),
         }
 
     def get_config(self) -> dict[str, Any]:

@@ -89,7 +89,10 @@ class GlobalContrastiveLoss(TwoViewLoss):
         rule = {name: getattr(self, name) for name in normalizer.OPTIONS}
         self._normalizer = RunningNormalizer(self, [self._table], self._counter, **rule)
         # Checkpoints hold weights that are attributes of their layer.
-        self._visits, self._drift = self._normalizer.visits, self._normalizer.drift
+        self._visits, self._drift = (
+            next(iter(self._normalizer.visits), None),
+            self._normalizer.drift,
+        )
 
     @property
     def log_u(self) -> tf.Variable | tf.Tensor:

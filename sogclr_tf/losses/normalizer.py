@@ -51,7 +51,7 @@ class RunningNormalizer:
     Args:
         layer: the loss, whose weights become those that the rule and the drift need.
         tables: of log u, as made by `table.add_table`: one that both sides share, storing the mean
-            of theirs, or two.
+            of theirs, or two. An index is int [b, 2] where that of the texts has rows of captions.
         counter: as made by `gamma_schedule.add_counter`; None where gamma_decay_steps is 0.
         gamma: in (0, 1], with rules other than "constant" below 0.5.
         gamma_decay_steps: int >= 0.
@@ -79,10 +79,8 @@ class RunningNormalizer:
         self._gamma, self._decay_steps = gamma, gamma_decay_steps
         self._rule, self._shift, self._drift_rate = gamma_rule, gamma_shift, drift_rate
         self._tables, self._counter = list(tables), counter
-        self.visits: keras.Variable | None = None
+        self.visits = _add_visits(layer, self._tables) if gamma_rule == "visits" else []
         self.drift: keras.Variable | None = None
-        if gamma_rule == "visits":
-            self.visits = table.add_table(layer, tables[0].shape[0], "visits", initial=0.0)
         if drift_rate:
             self.drift = _add_drift(layer, len(tables))
 
@@ -98,7 +96,7 @@ class RunningNormalizer:
         """log u of some examples as it is by now: float32, [n] of one table, [2n] of two.
 
         Args:
-            index: int [n].
+            index: int [n], or [n, 2].
         """
         sides = [table.read(entries, index) for entries in self._tables]
         if self.drift is not None:
@@ -112,7 +110,7 @@ class RunningNormalizer:
         """log u of each anchor after this batch, and the rows that `table.record` is to store.
 
         Args:
-            index: int [b], this replica's examples.
+            index: int [b] or [b, 2], this replica's examples.
             log_g: float32 [2b], without a gradient.
             positive: float32, a scalar or [2b]: <z, z+>/t where g does not hold it, else 0.
 
@@ -126,8 +124,7 @@ class RunningNormalizer:
             drifts = tf.unstack(self._follow(self.drift, old, log_g))
             sides = [side - drift for side, drift in zip(sides, drifts, strict=True)]
         rows = list(zip(self._tables, sides, strict=True))
-        if self.visits is not None:
-            rows.append((self.visits, table.read(self.visits, index) + 1.0))
+        rows += [(visits, table.read(visits, index) + 1.0) for visits in self.visits]
         return log_u, rows
 
     def _read(self, index: tf.Tensor) -> tf.Tensor:
@@ -137,8 +134,9 @@ class RunningNormalizer:
     def _weight(self, index: tf.Tensor, log_u: tf.Tensor) -> float | tf.Tensor:
         """w: a scalar, or float32 [2b]."""
         gamma = gamma_schedule.current(self._gamma, self._decay_steps, self._counter)
-        if self.visits is not None:
-            visits = tf.tile(table.read(self.visits, index), [2])
+        if self.visits:
+            visits = tf.concat([table.read(visits, index) for visits in self.visits], axis=0)
+            visits = tf.tile(visits, [2 // len(self.visits)])
             return tf.maximum(gamma, 1 / (visits + 1))
         if self._rule == "proximal":
             return tf.maximum(gamma, tf.sigmoid(log_u + self._shift))
@@ -186,6 +184,20 @@ def check_options(gamma: float, rule: str, shift: float, drift_rate: float) -> N
             f"drift_rate is {drift_rate}: it must lie in [0, {_FASTEST_DRIFT}], 0 for entries "
             "that stay as they were stored, commonly 0.01 to 0.1"
         )
+
+
+def _add_visits(layer, tables):
+    """Gives `layer` the counts of visits, [table].
+
+    Both sides of an example are visited at once, so that they share one; not an image and each of
+    its captions.
+    """
+    if not table.has_captions(tables[-1]):
+        return [table.add_table(layer, tables[0].shape[0], "visits", initial=0.0)]
+    return [
+        table.add_table(layer, of.shape[0], name, 0.0, of_captions=table.has_captions(of))
+        for of, name in zip(tables, ("visits_a", "visits_b"), strict=True)
+    ]
 
 
 def _add_drift(layer, count):

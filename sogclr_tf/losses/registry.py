@@ -1,5 +1,6 @@
 """The losses by name, for configs and the command."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -58,16 +59,21 @@ def losses_for(sides: str) -> list[str]:
     return [name for name in loss_names() if _LOSSES[name].contrasts in ("any", sides)]
 
 
-def build_loss(name: str, num_examples: int, **options: Any) -> ContrastiveLoss:
+def build_loss(
+    name: str, num_examples: int, num_captions: int | None = None, **options: Any
+) -> ContrastiveLoss:
     """The loss called `name` for a training set of `num_examples` examples.
 
     Args:
         name: one of `loss_names()`.
         num_examples: the size of the training set; losses without a table do not need it.
+        num_captions: of all images, where an image may have several; losses without a table do not
+            need it.
         **options: the loss's own arguments, such as `temperature` and `gamma`.
 
     Raises:
-        ValueError: the name or an option is unknown, or an option is out of range.
+        ValueError: the name or an option is unknown, an option is out of range, or the loss has a
+            table and cannot have a row per caption.
     """
     loss = _class_of(name)
     unknown = sorted(set(options) - set(loss.options))
@@ -77,7 +83,18 @@ def build_loss(name: str, num_examples: int, **options: Any) -> ContrastiveLoss:
         )
     if loss.has_table:
         options["num_examples"] = num_examples
+        if num_captions is not None:
+            _check_takes_captions(name, loss)
+            options["num_captions"] = num_captions
     return loss(**options)
+
+
+def _check_takes_captions(name: str, loss: type[ContrastiveLoss]) -> None:
+    if "num_captions" not in inspect.signature(loss).parameters:
+        raise ValueError(
+            f"loss '{name}' has one row for an image and its text, but images have several "
+            "captions: choose two_way, or a loss without a table"
+        )
 
 
 def _class_of(name: str) -> type[ContrastiveLoss]:

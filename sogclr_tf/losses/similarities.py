@@ -17,10 +17,11 @@ class Similarities(NamedTuple):
     Attributes:
         positive: float32 [2b], each anchor with the other view of its example.
         negative: float32 [2b, columns], each anchor with the views it is told from; -inf where the
-            column is the anchor itself or its positive. With negatives "both" the columns are all
-            2B views of the global batch; with "other" the B views of the other side.
+            column is the anchor itself, its positive or of the same image otherwise. With
+            negatives "both" the columns are all 2B views of the global batch; with "other" the B
+            views of the other side.
         num_negatives: the entries of a row that count, 2(B-1) or B-1: an int, or an int32 scalar
-            where the batch is not static.
+            where the batch is not static. Where rows may be of one image, int32 [2b].
         global_batch: B, likewise.
     """
 
@@ -58,7 +59,9 @@ class Similarities(NamedTuple):
         return tf.reduce_sum(weighted, axis=1)
 
 
-def compare(a: tf.Tensor, b: tf.Tensor, negatives: str = "both") -> Similarities:
+def compare(
+    a: tf.Tensor, b: tf.Tensor, negatives: str = "both", image: tf.Tensor | None = None
+) -> Similarities:
     """Normalizes raw projections, gathers the replicas' and compares them.
 
     Args:
@@ -66,6 +69,9 @@ def compare(a: tf.Tensor, b: tf.Tensor, negatives: str = "both") -> Similarities
         b: float [b, D], of the second views, row by row of the same examples.
         negatives: "both" tells an anchor from both views of every other example of the global
             batch; "other" from the views on the side of its positive alone.
+        image: int [b], the image that a row is of, where several rows of the global batch may be
+            of one, each with another caption: they are no negatives of one another. None: every
+            row is an example of its own.
 
     Returns:
         `Similarities`, computed in float32 whatever comes in.
@@ -79,7 +85,7 @@ def compare(a: tf.Tensor, b: tf.Tensor, negatives: str = "both") -> Similarities
     everyone = replica.gather(tf.stack([a, b], axis=1))
     all_a, all_b = everyone[:, 0], everyone[:, 1]
     local = a.shape[0] if a.shape[0] is not None else tf.shape(a)[0]
-    own = _own_example(local)
+    own = _own_example(local) if image is None else _same_image(image)
     if negatives == "both":
         views = tf.concat([all_a, all_b], axis=0)
         similarity = products.matmul(tf.concat([a, b], axis=0), views, transpose_b=True)
@@ -90,10 +96,13 @@ def compare(a: tf.Tensor, b: tf.Tensor, negatives: str = "both") -> Similarities
         own, sides = tf.tile(own, [2, 1]), 1
     positive = tf.reduce_sum(a * b, axis=-1)
     global_batch = local * replica.count()
+    count: int | tf.Tensor = sides * (global_batch - 1)
+    if image is not None:
+        count = tf.reduce_sum(tf.cast(~own, tf.int32), axis=1)
     return Similarities(
         positive=tf.concat([positive, positive], axis=0),
         negative=tf.where(own, -float("inf"), similarity),
-        num_negatives=sides * (global_batch - 1),
+        num_negatives=count,
         global_batch=global_batch,
     )
 
@@ -125,6 +134,23 @@ def _own_example(local: int | tf.Tensor) -> tf.Tensor:
     """
     rows = tf.range(local) + replica.first_row(local)
     return rows[:, tf.newaxis] == tf.range(local * replica.count())[tf.newaxis, :]
+
+
+def _same_image(image: tf.Tensor) -> tf.Tensor:
+    """bool [b, B]: the columns of one side that are of the anchor's own image.
+
+    Replica 1 of 2 with b = 2, of a batch with captions of the images 7 4 | 7 9 (o: masked):
+
+                       all b: 0 1 2 3
+                       images 7 4 7 9
+        a of 2, image 7       o . o .
+        a of 3, image 9       . . . o
+
+    The other quarters are alike. What is masked is the anchor's positive and, in column 0, another
+    caption of its image.
+    """
+    image = tf.cast(image, tf.int32)
+    return image[:, tf.newaxis] == replica.gather(image)[tf.newaxis, :]
 
 
 def _check_shapes(a: tf.Tensor, b: tf.Tensor) -> None:

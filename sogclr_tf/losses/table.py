@@ -1,4 +1,8 @@
-"""The per-example table: one float32 for every training example, in log space."""
+"""The per-example table: one float32 for every training example, in log space.
+
+Of images with several captions a batch's index is int [b, 2], in each row the image and the
+caption; a table has rows of one or the other, and takes its own column.
+"""
 
 import math
 from collections.abc import Sequence
@@ -17,14 +21,37 @@ def check_num_examples(num_examples: int) -> None:
         raise ValueError(f"num_examples is {num_examples}: it must be a whole number >= 2")
 
 
+def check_num_captions(num_captions: int | None, num_examples: int) -> None:
+    """Raises ValueError unless so many images can have so many captions, or None, one each."""
+    if num_captions is not None and (
+        num_captions != int(num_captions) or num_captions < num_examples
+    ):
+        raise ValueError(
+            f"num_captions is {num_captions}: it must be a whole number >= num_examples, "
+            f"{num_examples}, as every image has a caption; leave it out where each has one"
+        )
+
+
 def add_table(
-    layer: keras.layers.Layer, num_examples: int, name: str, initial: float = NEVER_VISITED
+    layer: keras.layers.Layer,
+    num_examples: int,
+    name: str,
+    initial: float = NEVER_VISITED,
+    *,
+    of_captions: bool = False,
 ) -> keras.Variable:
     """Gives `layer` a table [num_examples] of float32, every entry `initial`.
 
     A Keras weight, so that checkpoints, `.weights.h5` and `.keras` files all keep it; without
     autocast, because under mixed precision an autocast variable cannot be updated in place. It is
     one of the loss's `tables`, whose rows go with their examples where a collection grows.
+
+    Args:
+        layer: the loss.
+        num_examples: how many rows.
+        name: of the weight.
+        initial: what the rows begin as.
+        of_captions: whether a row is of a caption, where images may have several.
     """
     table = layer.add_weight(
         name=name,
@@ -36,22 +63,42 @@ def add_table(
         autocast=False,
     )
     table.initial_row = float(initial)
+    table.of_captions = of_captions
     return table
 
 
+def has_captions(table: keras.Variable) -> bool:
+    """Whether a row of the table is of a caption."""
+    return getattr(table, "of_captions", False)
+
+
+def rows_of(table: keras.Variable, index: tf.Tensor) -> tf.Tensor:
+    """The rows of a table that `index` means: int32 [b], of int [b] or [b, 2]."""
+    index = tf.cast(index, tf.int32)
+    if index.shape.rank == 2:
+        return index[:, 1 if has_captions(table) else 0]
+    if has_captions(table):
+        raise ValueError(
+            f"index has shape {tuple(index.shape)}, but the loss has a row for each caption: give "
+            "[B, 2], the image and the caption"
+        )
+    return index
+
+
 def read(table: keras.Variable, index: tf.Tensor) -> tf.Tensor:
-    """The entries of `index`: float32 [b].
+    """The entries of `index`, int [b] or [b, 2]: float32 [b].
 
     An index outside the table raises ValueError in eager code and reads NaN in a graph: there an
     accelerator would clamp it in silence, while a NaN reaches the loss and stops training.
     """
-    index = tf.cast(index, tf.int32)
+    index = rows_of(table, index)
     size = table.shape[0]
     inside = (index >= 0) & (index < size)
     if tf.executing_eagerly() and not tf.reduce_all(inside):
         wrong = int(tf.boolean_mask(index, ~inside)[0])
+        of, argument = ("caption_", "num_captions") if has_captions(table) else ("", "num_examples")
         raise ValueError(
-            f"index {wrong} is outside [0, {size}): give num_examples={wrong + 1} or more"
+            f"{of}index {wrong} is outside [0, {size}): give {argument}={wrong + 1} or more"
         )
     return tf.where(inside, tf.gather(table.value, tf.clip_by_value(index, 0, size - 1)), math.nan)
 
@@ -65,11 +112,11 @@ def write(table: keras.Variable, index: tf.Tensor, entries: tf.Tensor) -> None:
 
     Args:
         table: as made by `add_table`.
-        index: int [B], the global batch. Of an example that occurs more than once, the first
-            occurrence is kept, on every device alike.
+        index: int [B] or [B, 2], the global batch. Of an example that occurs more than once, the
+            first occurrence is kept, on every device alike.
         entries: float32 [B].
     """
-    index = tf.cast(index, tf.int32)
+    index = rows_of(table, index)
     same = index[:, tf.newaxis] == index[tf.newaxis, :]
     first = tf.argmax(tf.cast(same, tf.int8), axis=1, output_type=tf.int32)
     tf.raw_ops.ResourceScatterUpdate(
@@ -81,7 +128,7 @@ def record(index: tf.Tensor, entries: Sequence[tuple[keras.Variable, tf.Tensor]]
     """Stores the rows of the global batch in their tables, on every replica.
 
     Args:
-        index: int [b], this replica's examples.
+        index: int [b] or [b, 2], this replica's examples.
         entries: list of (table, float32 [b]), gathered side by side in one message.
     """
     index = replica.gather(tf.cast(index, tf.int32))

@@ -37,6 +37,18 @@ class TwoWayGlobalContrastiveLoss(TwoWayTemperatures):
     An example that occurs twice in a batch is an example of its own each time, and the first one's
     rows are stored.
 
+    With `num_captions` images may have several captions, of which a batch shows one each. The
+    images' tables have a row per image, the texts' a row per caption, `index` is [B, 2], and the
+    other captions of an image are never its negatives: rows of one image are masked, and every
+    anchor's g is the mean over the negatives that it has. An image's u averages over its captions
+    then, so that it estimates the mean of its g over them:
+
+        F = mean over the N images x of (F_x + mean over x's captions y of F_y) / 2,
+        F_x = t * (log(mean over x's captions y of g(x; y)) + rho),  F_y = t * (log g(y; x) + rho),
+
+    where g(z; z+) has z+ as its positive and gives every other image the same weight, which its
+    captions share.
+
     `temperature_scheme` says what t is:
 
     "constant": `temperature`, and rho counts for nothing.
@@ -78,7 +90,8 @@ class TwoWayGlobalContrastiveLoss(TwoWayTemperatures):
 
     Args:
         num_examples: N, the number of training pairs: indices lie in [0, N). The tables take 8
-            bytes per pair, with individual temperatures 24, which Adam moves 40.
+            bytes per pair, with individual temperatures 24, which Adam moves 40. Where images have
+            several captions, the number of images.
         temperature: t, or where it starts. Commonly 0.01 to 0.1 for images and texts.
         gamma: in (0, 1], the weight of the newest batch in u; 1 remembers nothing.
         gamma_decay_steps: int >= 0. Over so many training steps gamma falls from 1 to its value, as
@@ -86,6 +99,9 @@ class TwoWayGlobalContrastiveLoss(TwoWayTemperatures):
         gamma_rule, gamma_shift, drift_rate: as for `GlobalContrastiveLoss`; g holds the positive
             here, so that "proximal" is SCENT's own.
         temperature_scheme: "constant", "global", "individual" or "unscaled".
+        num_captions: M >= N, the captions of all images, where an image may have several; the
+            tables take half of the bytes above per image and half per caption. None where each has
+            one.
         temperature_optimizer: "adam", not for "constant"; or None, by which the model's optimizer
             moves t with "global" and "unscaled", and the descent above with "individual".
         rho: >= 0, of "global" and "individual": the larger, the lower the temperatures end. 6 to 9
@@ -127,6 +143,7 @@ class TwoWayGlobalContrastiveLoss(TwoWayTemperatures):
         gamma_decay_steps: int = 0,
         temperature_scheme: str = "constant",
         *,
+        num_captions: int | None = None,
         temperature_optimizer: str | None = None,
         rho: float = 6.0,
         eta: float = 0.001,
@@ -143,9 +160,11 @@ class TwoWayGlobalContrastiveLoss(TwoWayTemperatures):
         super().__init__(temperature=temperature, name=name, **kwargs)
         gamma_schedule.check_gamma(gamma, gamma_decay_steps)
         table.check_num_examples(num_examples)
+        table.check_num_captions(num_captions, num_examples)
         if not 0 <= epsilon < math.inf:
             raise ValueError(f"epsilon is {epsilon}: it must be >= 0, commonly 0 or 1e-14")
         self.num_examples = int(num_examples)
+        self.num_captions = None if num_captions is None else int(num_captions)
         self.gamma = float(gamma)
         self.gamma_decay_steps = int(gamma_decay_steps)
         self.gamma_rule = gamma_rule
@@ -159,7 +178,8 @@ class TwoWayGlobalContrastiveLoss(TwoWayTemperatures):
         rule = {name: getattr(self, name) for name in normalizer.OPTIONS}
         self._normalizer = RunningNormalizer(self, self._both("log_u"), self._counter, **rule)
         # Checkpoints hold weights that are attributes of their layer.
-        self._visits, self._drift = self._normalizer.visits, self._normalizer.drift
+        self._visits, self._visits_b = (*self._normalizer.visits, None, None)[:2]
+        self._drift = self._normalizer.drift
         self._add_temperatures()
 
     @property
@@ -172,7 +192,7 @@ class TwoWayGlobalContrastiveLoss(TwoWayTemperatures):
 
     @property
     def log_u_b(self) -> tf.Variable | tf.Tensor:
-        """The texts' table, likewise."""
+        """The texts' table, likewise; [num_captions] where that is given."""
         return self._normalizer.log_u(1)
 
     def log_u_of(self, index: tf.Tensor) -> tf.Tensor:

@@ -28,8 +28,8 @@ _TABLES: dict[str | None, tuple] = {
 class TwoWayTemperatures(ContrastiveLoss):
     """What `TwoWayGlobalContrastiveLoss` knows of its temperatures, and how they move.
 
-    A subclass sets `num_examples` and calls `_set_temperatures`, and `_add_temperatures` behind
-    its own tables.
+    A subclass sets `num_examples` and `num_captions` and calls `_set_temperatures`, and
+    `_add_temperatures` behind its own tables.
     """
 
     num_examples: int
@@ -41,7 +41,7 @@ class TwoWayTemperatures(ContrastiveLoss):
 
     @property
     def temperatures_b(self) -> tf.Variable:
-        """With "individual", the texts' temperatures: tf.Variable float32 [num_examples]."""
+        """With "individual", the texts' temperatures: tf.Variable float32, one each."""
         return self._temperatures_b.value
 
     @property
@@ -181,13 +181,17 @@ class TwoWayTemperatures(ContrastiveLoss):
 
     def _add_tables(self, attribute: str, name: str, initial: float) -> None:
         """Gives each side a table, an attribute of the loss by which checkpoints know it."""
-        for side in "ab":
-            made = table.add_table(self, self.num_examples, f"{name}_{side}", initial)
+        for side, captions in (("a", None), ("b", self.num_captions)):
+            rows = captions or self.num_examples
+            made = table.add_table(
+                self, rows, f"{name}_{side}", initial, of_captions=captions is not None
+            )
             setattr(self, f"_{attribute}_{side}", made)
 
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_examples": self.num_examples,
+            "num_captions": self.num_captions,
             **{name: getattr(self, name) for name in self.options},
         }

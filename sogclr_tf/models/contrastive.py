@@ -94,7 +94,7 @@ class ContrastiveModel(TrainsOnStreams):
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         batch = input_checks.unpack(data)
         features, a, b = self.encode_batch(batch, training=False)
-        logged = self.contrast(a, b, batch["index"], training=False)
+        logged = self.contrast(a, b, self.index_of(batch), training=False)
         self.after_step(features, batch, training=False)
         return self._log(features, logged)
 
@@ -104,6 +104,10 @@ class ContrastiveModel(TrainsOnStreams):
 
     def after_step(self, features: tf.Tensor, batch: dict[str, tf.Tensor], training: bool) -> None:
         """What else takes part in a step, after it: `features` are as `encode_batch` gave them."""
+
+    def index_of(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
+        """What the loss takes as the index of a batch: int [B]."""
+        return batch["index"]
 
     def contrast(
         self, a: tf.Tensor, b: tf.Tensor, index: tf.Tensor, training: bool
@@ -118,7 +122,7 @@ class ContrastiveModel(TrainsOnStreams):
             # Before the exchange of projections, at which another replica may begin to encode: it
             # adds its losses to the same layers.
             penalty = self.penalty()
-            logged = self.contrast(a, b, batch["index"], training=True)
+            logged = self.contrast(a, b, self.index_of(batch), training=True)
             total = self.optimizer.scale_loss(logged["loss"] + penalty)
         by_weights = tape.gradient(total, self.trainable_weights)
         return virtual_batch.Gradient(features, logged, by_weights)

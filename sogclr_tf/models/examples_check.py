@@ -1,9 +1,10 @@
 """Whether the rows of a loss's table are those of the examples that a model is trained on."""
 
+import functools
 import logging
 from typing import Any
 
-from sogclr_tf.example_names import Collection, ExampleNames, check_same
+from sogclr_tf.example_names import Collection, ExampleNames, check_same, names_of
 from sogclr_tf.training import strategy
 
 _LOG = logging.getLogger("sogclr_tf")
@@ -25,7 +26,7 @@ def check(model: Any, source: Collection) -> None:
     """
     if not model.contrastive_loss.has_table:
         return
-    names = source.example_names()
+    names = names_of(source)
     found = strategy.from_all_workers(model.distribute_strategy, names.fingerprint)
     if len(set(found)) > 1:
         raise ValueError(
@@ -39,13 +40,13 @@ def check(model: Any, source: Collection) -> None:
             "%s",
             source.name,
         )
-    model.remember_examples(source.example_names, names.fingerprint)
+    model.remember_examples(functools.partial(names_of, source), names.fingerprint)
 
 
 def compare(model: Any, source: Collection) -> None:
     """As `check`, but a model that does not say whose its rows are fits any, and stays so."""
     if model.contrastive_loss.has_table:
-        _compare(model, source.name, source.example_names())
+        _compare(model, source.name, names_of(source))
 
 
 def _compare(model: Any, name: str, names: ExampleNames) -> None:

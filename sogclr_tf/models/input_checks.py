@@ -10,9 +10,10 @@ import tensorflow as tf
 from sogclr_tf.data import refusal
 from sogclr_tf.data.stream import Stream
 from sogclr_tf.losses.base import ContrastiveLoss
+from sogclr_tf.models import caption_checks
 from sogclr_tf.models.division import Division
 
-_TABLE = "the table of the loss: give the loss a larger num_examples, or mend the stream"
+_TABLE = "the table of the loss: give the loss a larger {}, or mend the stream"
 
 
 class BatchSpec(NamedTuple):
@@ -22,11 +23,13 @@ class BatchSpec(NamedTuple):
         checks: {key: function of (key, element) that raises ValueError}.
         maker: the function that makes such streams.
         example: a loss to show where none was given.
+        captioned: whether "caption_index" has a meaning.
     """
 
     checks: dict
     maker: str
     example: str
+    captioned: bool = False
 
 
 def unpack(data: Any) -> Any:
@@ -48,6 +51,9 @@ def check_stream(
     keys = (*batch_spec.checks, "index")
     if isinstance(x, Stream) and x.keys == keys:
         _check_table(x.num_examples, loss, x.source.name)
+        if batch_spec.captioned:
+            caption_checks.check(caption_checks.KEY in x.columns, loss)
+            caption_checks.check_number(x.source.num_captions, loss, x.source.name)
         _check_batch(x.batch_size, division)
         return
     elements = x.element_spec if isinstance(x, tf.data.Dataset) else x
@@ -61,6 +67,10 @@ def check_stream(
     for key, check in batch_spec.checks.items():
         check(key, elements[key])
     _check_index(elements["index"], loss)
+    if batch_spec.captioned:
+        caption_checks.check(caption_checks.KEY in elements, loss)
+        if caption_checks.KEY in elements:
+            caption_checks.check_values(elements[caption_checks.KEY], loss)
     if isinstance(x, tf.data.Dataset):
         _check_batch(elements["index"].shape[0], division)
 
@@ -156,24 +166,32 @@ def guard_indices(dataset: tf.data.Dataset, loss: ContrastiveLoss) -> tf.data.Da
     """
     if not loss.has_table:
         return dataset
-    size = loss.num_examples
+    rows = {"index": ("num_examples", loss.num_examples)}
+    if loss.num_captions is not None:
+        rows[caption_checks.KEY] = ("num_captions", loss.num_captions)
 
     # Nothing here is for AutoGraph, whose conversion would take a tenth of a second.
     @tf.autograph.experimental.do_not_convert
     def guard(*parts):
         elements = parts[0] if len(parts) == 1 else parts
-        index = tf.cast(unpack(elements)["index"], tf.int64)
-        outside = (index < 0) | (index >= size)
-
-        def message():
-            named = tf.strings.as_string(index[tf.argmax(tf.cast(outside, tf.int32))])
-            return tf.strings.join(
-                ["index ", named, f" of the stream is outside [0, {size}), {_TABLE}"]
-            )
-
-        return refusal.unless(~tf.reduce_any(outside), message, elements)
+        for key, (argument, size) in rows.items():
+            elements = _guarded(elements, key, argument, size)
+        return elements
 
     return dataset.map(guard).prefetch(tf.data.AUTOTUNE)
+
+
+def _guarded(elements: Any, key: str, argument: str, size: int) -> Any:
+    """The elements, which stop the pipeline where a number at `key` is outside of [0, size)."""
+    index = tf.cast(unpack(elements)[key], tf.int64)
+    outside = (index < 0) | (index >= size)
+
+    def message():
+        named = tf.strings.as_string(index[tf.argmax(tf.cast(outside, tf.int32))])
+        where = f" of the stream is outside [0, {size}), {_TABLE.format(argument)}"
+        return tf.strings.join([f"{key} ", named, where])
+
+    return refusal.unless(~tf.reduce_any(outside), message, elements)
 
 
 @contextlib.contextmanager
@@ -251,4 +269,5 @@ PAIRS = BatchSpec(
     {"image": _check_images, "text": _check_texts},
     maker="training_pairs",
     example="TwoWayGlobalContrastiveLoss(num_examples=len(images))",
+    captioned=True,
 )

@@ -13,6 +13,7 @@ from sogclr_tf.losses.base import ContrastiveLoss
 from sogclr_tf.models import (
     arguments,
     batch_norm,
+    caption_checks,
     chunk_checks,
     examples_check,
     input_checks,
@@ -160,7 +161,8 @@ class TrainsOnStreams(RemembersTraining):
             self._build_from(data)
             return data
         self._build_from(input_checks.unpack(data.element_spec))
-        return input_checks.guard_indices(data, self.contrastive_loss)
+        data = input_checks.guard_indices(data, self.contrastive_loss)
+        return caption_checks.guard_negatives(data, self.contrastive_loss)
 
     def _prepare_stream(self, x: Stream, first_step: int) -> Any:
         """A stream of ours from a step on, guarded, and a share of it on every host."""

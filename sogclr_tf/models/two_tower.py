@@ -9,7 +9,7 @@ import tensorflow as tf
 from sogclr_tf.data import augment
 from sogclr_tf.data.finishing import finished_view
 from sogclr_tf.losses.base import ContrastiveLoss
-from sogclr_tf.models import encoder_checks, input_checks, unit_range
+from sogclr_tf.models import caption_checks, encoder_checks, input_checks, unit_range
 from sogclr_tf.models.contrastive import ContrastiveModel
 from sogclr_tf.networks.projection_head import linear_projector
 
@@ -26,8 +26,9 @@ class TwoTowerSogCLR(ContrastiveModel):
 
     A temperature that the loss learns is one of the model's weights, as its tables are. Texts may
     be strings: `fit` has them tokenized in tf.data, on the host, so that the step is one of token
-    ids, which every accelerator knows. Under a `tf.distribute` strategy, build the model in its
-    scope.
+    ids, which every accelerator knows. Batches with a "caption_index" are of images with several
+    captions, for a loss with `num_captions` or one without a table. Under a `tf.distribute`
+    strategy, build the model in its scope.
 
     Args:
         image_encoder: any Keras model from images [B, H, W, C] in 0..1 to features [B, C].
@@ -165,6 +166,13 @@ class TwoTowerSogCLR(ContrastiveModel):
         features = self.image_encoder(images, training=training)
         a = self.image_projector(features, training=training)
         return features, a, self._project_tokens(batch["text"], training=training)
+
+    def index_of(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
+        """The images' index, int [B]; with a "caption_index" both, int32 [B, 2]."""
+        if caption_checks.KEY not in batch:
+            return batch["index"]
+        columns = (batch["index"], batch[caption_checks.KEY])
+        return tf.stack([tf.cast(column, tf.int32) for column in columns], axis=1)
 
     def _project_tokens(self, tokens: tf.Tensor, training: bool = False) -> tf.Tensor:
         return self.text_projector(self.text_encoder(tokens, training=training), training=training)

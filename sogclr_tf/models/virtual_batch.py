@@ -56,7 +56,7 @@ def gradient(model: Any, batch: dict[str, tf.Tensor]) -> Gradient:
     )
     with tf.GradientTape() as tape:
         tape.watch((a, b))
-        logged = model.contrast(a, b, batch["index"], training=True)
+        logged = model.contrast(a, b, model.index_of(batch), training=True)
         scaled = model.optimizer.scale_loss(logged["loss"])
     by_a, by_b, by_loss = tape.gradient(scaled, (a, b, loss.trainable_weights))
     _set_back(begun)

@@ -13,7 +13,7 @@ import tensorflow as tf
 from google.protobuf import text_format
 
 from sogclr_tf.error_line import first_line
-from sogclr_tf.example_names import Collection, ExampleNames
+from sogclr_tf.example_names import Collection, ExampleNames, names_of
 from sogclr_tf.training import kept_examples, strategy
 
 _LOG = logging.getLogger("sogclr_tf")
@@ -191,7 +191,8 @@ class Checkpoints:
         """Tells the model whose the rows of its tables are by now, and whether that is saved."""
         fingerprint = self._model.examples_fingerprint
         file = kept_examples.names_file(self._folder, fingerprint)
-        names = grow.example_names if grow else functools.partial(ExampleNames.load, file)
+        load = functools.partial(ExampleNames.load, file)
+        names = functools.partial(names_of, grow) if grow else load
         self._model.remember_examples(names)
         self._model.averaged_step = None
         grown = fingerprint != kept_examples.fingerprint_of(path)
@@ -199,22 +200,8 @@ class Checkpoints:
 
     def _reason(self, path: str, error: Exception) -> str:
         """Why a checkpoint cannot be restored, in a line."""
-        try:
-            shapes = tf.train.load_checkpoint(path).get_variable_to_shape_map()
-        except (tf.errors.OpError, IndexError, ValueError):
-            return first_line(error)
-        expected = getattr(self._model.contrastive_loss, "num_examples", None)
-        for name, shape in shapes.items():
-            if (
-                name.startswith("model/contrastive_loss/")
-                and len(shape) == 1
-                and shape[0] != expected
-            ):
-                return (
-                    f"it has num_examples={shape[0]}, this model has num_examples={expected}; "
-                    "restore(grow=views.source) carries the rows of the same examples over"
-                )
-        return first_line(error)
+        other = kept_examples.other_rows(path, self._model.contrastive_loss)
+        return other or first_line(error)
 
     @functools.cached_property
     def _manager(self) -> tf.train.CheckpointManager:

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
-from sogclr_tf.example_names import Collection, ExampleNames, check_same
+from sogclr_tf.example_names import Collection, ExampleNames, check_same, names_of
 
 _LOG = logging.getLogger("sogclr_tf")
 
@@ -79,7 +79,7 @@ def check_newest(folder: pathlib.Path, prefixes: list[str], source: Collection) 
             return
         file = names_file(folder, fingerprint)
         kept = functools.partial(ExampleNames.load, file)
-        check_same(source.name, source.example_names(), fingerprint, kept)
+        check_same(source.name, names_of(source), fingerprint, kept)
         return
 
 
@@ -99,11 +99,10 @@ def fitting(prefix: str, model: Any, grow: Collection | None) -> Iterator[str]:
         ValueError: the checkpoint does not say whose its rows are, or more examples come than the
             tables have rows.
     """
-    reader = tf.train.load_checkpoint(prefix)
-    graph = trackable_object_graph_pb2.TrackableObjectGraph.FromString(reader.get_tensor(_GRAPH))
+    reader, graph = _opened(prefix)
     changed: dict[str, Any] = {}
     if grow is not None and model.contrastive_loss.has_table:
-        if grow.example_names().fingerprint != fingerprint_of(prefix):
+        if names_of(grow).fingerprint != fingerprint_of(prefix):
             changed = _grown(prefix, reader, graph, model.contrastive_loss, grow)
     elif not reader.has_tensor(_FINGERPRINT):
         changed = _with_memory(graph, model)
@@ -123,36 +122,87 @@ def fitting(prefix: str, model: Any, grow: Collection | None) -> Iterator[str]:
         yield other
 
 
+def other_rows(prefix: str, loss: Any) -> str | None:
+    """How many rows a checkpoint's tables have, as text, where a loss's have another number.
+
+    None where they have the same, or the checkpoint cannot be read or is of another model.
+    """
+    try:
+        reader, graph = _opened(prefix)
+        keys = _keys_of(loss, graph)
+    except (*_UNREADABLE, StopIteration):
+        return None
+    shapes, of_captions = reader.get_variable_to_shape_map(), _caption_tables(loss)
+    for table, _ in loss.tables:
+        shape = shapes.get(keys.get(id(table)), table.shape)
+        what = "num_captions" if id(table) in of_captions else "num_examples"
+        if tuple(shape) != tuple(table.shape):
+            return (
+                f"it has {what}={shape[0]}, this model has {what}={table.shape[0]}; "
+                "restore(grow=views.source) carries the rows of the same examples over"
+            )
+    return None
+
+
+def _opened(prefix):
+    """(reader of a checkpoint, its object graph)."""
+    reader = tf.train.load_checkpoint(prefix)
+    stored = reader.get_tensor(_GRAPH)
+    return reader, trackable_object_graph_pb2.TrackableObjectGraph.FromString(stored)
+
+
+def _caption_tables(loss):
+    """The ids of the tables that have a row per caption."""
+    return {id(table) for table in loss.caption_tables}
+
+
 def _grown(prefix, reader, graph, loss, grow):
     """{key: value} of the tables, their rows carried over by name, and of the fingerprint."""
     folder, fingerprint = pathlib.Path(prefix).parent, fingerprint_of(prefix)
-    old, names = ExampleNames.load(names_file(folder, fingerprint)), grow.example_names()
+    old, names = ExampleNames.load(names_file(folder, fingerprint)), names_of(grow)
     if old is None:
         lost = f"{names_file(folder, fingerprint)} is missing or broken"
         raise ValueError(
             "its rows cannot be carried over by name: "
             + (lost if fingerprint else "it does not say whose they are")
         )
-    rows = names.rows_in(old)
-    known = np.flatnonzero(rows >= 0)
+    if (old.captions is None) != (names.captions is None):
+        raise ValueError(
+            "its rows cannot be carried over by name: images had one text each and have several "
+            "captions now, or the other way round, so begin with a new loss"
+        )
+    rows = {"examples": names.rows_in(old)}
+    if names.captions is not None:
+        rows["captions"] = names.caption_rows_in(old)
     changed = {_FINGERPRINT: np.int64(names.fingerprint)}
-    keys = _keys_of(loss, graph)
+    keys, of_captions = _keys_of(loss, graph), _caption_tables(loss)
     for table, initial in loss.tables:
-        if len(names) > table.shape[0]:
-            raise ValueError(
-                f"{grow.name} has {len(names)} examples, but the loss a table for "
-                f"{table.shape[0]}: give it num_examples={len(names)}"
-            )
-        carried = np.full(table.shape, initial, table.dtype)
-        carried[known] = reader.get_tensor(keys[id(table)])[rows[known]]
-        changed[keys[id(table)]] = carried
-    _LOG.info(
-        "%d of %d examples are new, %d are gone: the other rows of the table are carried over",
-        len(names) - len(known),
-        len(names),
-        len(old) - len(known),
-    )
+        what = "captions" if id(table) in of_captions else "examples"
+        stored = reader.get_tensor(keys[id(table)])
+        changed[keys[id(table)]] = _carried(stored, rows[what], table, initial, grow.name, what)
+    for what, found in rows.items():
+        known = np.count_nonzero(found >= 0)
+        before = len(old) if what == "examples" else int(old.captions.sum())
+        _LOG.info(
+            "%d of %d %s are new, %d are gone: the other rows of the table are carried over",
+            len(found) - known,
+            len(found),
+            what,
+            before - known,
+        )
     return changed
+
+
+def _carried(stored, rows, table, initial, name, what):
+    """A table of the rows that `stored` has at `rows`; those at -1 begin anew."""
+    if len(rows) > table.shape[0]:
+        raise ValueError(
+            f"{name} has {len(rows)} {what}, but the loss a table for {table.shape[0]}: give it "
+            f"num_{what}={len(rows)}"
+        )
+    carried, known = np.full(table.shape, initial, table.dtype), np.flatnonzero(rows >= 0)
+    carried[known] = stored[rows[known]]
+    return carried
 
 
 def _keys_of(loss, graph):

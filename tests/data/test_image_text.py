@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 import sogclr_tf
+from sogclr_tf.data.sources.filtered import FilteredSource
 
 N = 10
 # An image is as bright as its index; its text says it.
@@ -79,6 +80,106 @@ class TestPairs:
         )
         with pytest.raises(ValueError, match="differ in size: say how large a view is to be"):
             sogclr_tf.training_pairs(data, batch_size=2)
+
+
+# Image i has as many captions as its row of two: 1, 2 or 3.
+SEVERAL = [[f"number {i}, said {k}" for k in range(1 + i % 3)] for i in range(N)]
+OFFSETS = np.concatenate([[0], np.cumsum([len(captions) for captions in SEVERAL])])
+FLAT = [text for captions in SEVERAL for text in captions]
+
+
+def several(images=IMAGES, texts=SEVERAL, **options):
+    options = {"batch_size": 5, "policy": STILL, **options}
+    return sogclr_tf.training_pairs(images, texts, **options)
+
+
+class TestSeveralCaptions:
+    def test_an_epoch_shows_every_image_once_with_a_caption_of_its_own(self):
+        pairs = several()
+        assert pairs.num_captions == len(FLAT)
+        shown = np.zeros((N, 3), int)
+        passing = iter(pairs.stream())
+        for _ in range(60):
+            found = [*rows_of(next(passing)), *rows_of(next(passing))]
+            assert sorted(index for index, *_ in found) == list(range(N))
+            for index, caption, text, brightness in found:
+                assert text == FLAT[caption]
+                assert text.startswith(f"number {index}, ")
+                assert brightness == index
+                shown[index, caption - OFFSETS[index]] += 1
+        # Of 60 draws of one of three 20 are expected, with a standard deviation of 3.7.
+        for counts, captions in zip(shown, SEVERAL, strict=True):
+            assert (counts[: len(captions)] > 60 / len(captions) - 16).all()
+            assert counts[len(captions) :].sum() == 0
+
+    def test_the_same_from_a_step_on_and_on_two_hosts(self):
+        pairs = several(batch_size=4, seed=3, finish="device")
+        whole = list(pairs.stream().take(5))
+        later = list(pairs.stream(first_step=3).take(2))
+        hosts = [
+            list(pairs.stream(3, tf.distribute.InputContext(2, host, 2)).take(2)) for host in (0, 1)
+        ]
+        for step, want in enumerate(whole[3:]):
+            for key in want:
+                np.testing.assert_array_equal(later[step][key], want[key])
+                shares = np.concatenate([host[step][key] for host in hosts])
+                np.testing.assert_array_equal(shares, want[key])
+
+    def test_the_caption_is_drawn_whatever_else_is(self):
+        """By seed, epoch and index: not by the batch size, the policy or what is left out."""
+        source = sogclr_tf.ArraySource(IMAGES, texts=SEVERAL)
+        some = FilteredSource(source, only=range(3, N))
+        assert (some.num_captions, some.num_examples) == (len(FLAT), N)
+        drawn = [captions_of(several()), captions_of(several(batch_size=10, policy=None))]
+        assert drawn[0] == drawn[1] != captions_of(several(seed=1))
+        of_some = captions_of(several(some, None, batch_size=7))
+        assert of_some == {index: drawn[0][index] for index in range(3, N)}
+
+    def test_views_are_as_with_one_text_each(self):
+        moving = sogclr_tf.Policy(size=8)
+        batches = [
+            next(iter(several(IMAGES, texts, policy=moving).stream())) for texts in (SEVERAL, TEXTS)
+        ]
+        assert set(batches[0]) - set(batches[1]) == {"caption_index"}
+        for key in ("image", "index"):
+            np.testing.assert_array_equal(batches[0][key], batches[1][key])
+
+    def test_texts_and_names(self):
+        source = sogclr_tf.ArraySource(IMAGES, texts=SEVERAL)
+        assert source.texts() == FLAT
+        cut = [*SEVERAL[:2], ["number 2, said 0number", *SEVERAL[2][1:]], *SEVERAL[3:]]
+        other = sogclr_tf.ArraySource(IMAGES, texts=cut).example_names()
+        assert source.example_names().difference(other).startswith("example 2 was")
+
+    def test_samples(self):
+        assert len(several().samples(4)[0]) == 4
+
+    @pytest.mark.parametrize(
+        ("texts", "message"),
+        [
+            ([*SEVERAL[:3], "one", *SEVERAL[4:]], "mix lists and single texts, as that of image 3"),
+            ([*SEVERAL[:3], [], *SEVERAL[4:]], "image 3 of the array has no caption"),
+            (SEVERAL[:3], "are 3 lists: expected 10"),
+            ([*SEVERAL[:3], [1, 2], *SEVERAL[4:]], "captions of image 3 of the array are int64"),
+        ],
+    )
+    def test_bad_input(self, texts, message):
+        with pytest.raises(ValueError, match=message):
+            several(IMAGES, texts)
+
+
+def rows_of(batch):
+    """[(index, caption index, text, brightness)] of a batch."""
+    brightness = np.round(batch["image"].numpy().mean((1, 2, 3)) / 20).astype(int)
+    texts = [text.decode() for text in batch["text"].numpy()]
+    numbers = (batch[key].numpy().tolist() for key in ("index", "caption_index"))
+    return list(zip(*numbers, texts, brightness, strict=True))
+
+
+def captions_of(pairs):
+    """{index: caption index} of epoch 0."""
+    rows = [row for batch in pairs.epoch(0) for row in rows_of(batch)]
+    return {index: caption for index, caption, *_ in rows}
 
 
 @pytest.fixture(scope="module")

@@ -46,6 +46,52 @@ class TestRecall:
         want = [np.mean([i in order[i, :k] for i in range(40)]) for k in (1, 5)]
         assert list(retrieval.recall(images, texts, (1, 5)).image_to_text.values()) == want
 
+    def test_several_texts_of_an_image_by_hand(self):
+        """Image 0 has texts at 170 and 5, image 90 one at 200, image 180 texts at 92 and 100.
+
+        From image 0 the nearest text is its own 5; from 90 its own is the last; from 180 come 170
+        and 200, then its own 100.
+        """
+        images, texts = circle([0, 90, 180]), circle([170, 5, 200, 92, 100])
+        found = retrieval.recall(images, texts, (1, 2, 3, 5), image_of_text=[0, 0, 1, 2, 2])
+        assert found.image_to_text == pytest.approx({1: 1 / 3, 2: 1 / 3, 3: 2 / 3, 5: 1.0})
+        # Text 170: 180, 90, 0; 5: 0; 200: 180, 90; 92: 90, 180 (88 away; 0 is 92); 100: 90, 180.
+        assert found.text_to_image == pytest.approx({1: 0.2, 2: 0.8, 3: 1.0, 5: 1.0})
+
+    def test_several_texts_against_a_loop(self, monkeypatch):
+        random = np.random.default_rng(2)
+        owners = random.permutation(np.repeat(np.arange(20), random.integers(1, 6, 20)))
+        images = random.normal(size=(20, 4)).astype(np.float32)
+        texts = images[owners] + random.normal(size=(len(owners), 4)).astype(np.float32)
+        unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (images, texts)]
+        similarity = unit[0] @ unit[1].T
+        monkeypatch.setattr(retrieval, "SIMILARITIES_PER_BLOCK", 7 * len(owners))
+        found = retrieval.recall(images, texts, image_of_text=owners)
+        for k in (1, 5, 10):
+            hits = [
+                any(owners[text] == image for text in np.argsort(-similarity[image])[:k])
+                for image in range(20)
+            ]
+            assert found.image_to_text[k] == pytest.approx(np.mean(hits))
+            hits = [
+                owners[text] in np.argsort(-similarity[:, text])[:k] for text in range(len(owners))
+            ]
+            assert found.text_to_image[k] == pytest.approx(np.mean(hits))
+        assert 0 < found.image_to_text[1] < 1
+        assert 0 < found.text_to_image[1] < 1
+
+    @pytest.mark.parametrize(
+        ("owners", "message"),
+        [
+            ([0, 1, 2], r"image_of_text is int64 \(3,\): expected whole numbers \[4\]"),
+            ([0, 0, 1, 3], r"includes 3: expected \[0, 3\)"),
+            ([0, 0, 2, 2], "image 1 has no text"),
+        ],
+    )
+    def test_bad_owners(self, owners, message):
+        with pytest.raises(ValueError, match=message):
+            retrieval.recall(np.eye(3), np.ones((4, 3)), image_of_text=owners)
+
     @pytest.mark.parametrize(
         ("images", "texts", "ks", "message"),
         [

@@ -30,9 +30,19 @@ OPTIONS = {
         "epsilon": 0.1,
     },
     "two_way/rules": {"gamma_rule": "proximal", "drift_rate": 0.1, "gamma": 0.3},
+    "two_way/captions": {
+        **LEARNED,
+        "temperature_scheme": "individual",
+        "num_captions": 2 * N,
+        "gamma_rule": "visits",
+        "gamma": 0.3,
+    },
     "siglip": {"temperature": 0.5, "bias": -1.0},
 }
-NAMES = [*loss_names(), "sogclr/rules", "two_way/individual", "two_way/adam", "two_way/rules"]
+NAMES = [
+    *(*loss_names(), "sogclr/rules", "two_way/individual", "two_way/adam", "two_way/rules"),
+    *("two_way/captions", "clip/captions"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +76,10 @@ def steps(name, strategy):
     for number in range(STEPS):
         a, b = random.normal(size=(2, BATCH, WIDTH)).astype(np.float32)
         index = random.permutation(N)[:BATCH].astype(np.int32)
+        if name.endswith("captions"):
+            # Every image has two, so that some come twice: on one replica, and on both.
+            captions = random.permutation(2 * N)[:BATCH].astype(np.int32)
+            index = np.stack([captions // 2, captions], axis=1)
         results = step(*map(tf.constant, (a, b, index)))
         for what, result in zip(("loss", "gradient of a", "gradient of b"), results, strict=True):
             for place, value in enumerate(strategy.experimental_local_results(result)):

@@ -36,7 +36,7 @@ OPTIONS = {
     "sogclr": {"gamma_decay_steps": STEPS},
     "isogclr": {"eta": 0.05, "gamma": 0.5},
     "two_way": {**LEARNED, "gamma_decay_steps": STEPS},
-    "two_tower": LEARNED,
+    "two_tower": {**LEARNED, "num_captions": 2 * NUM_EXAMPLES},
     "two_way_individual": {**LEARNED, "temperature_scheme": "individual", "gamma": 0.5},
 }
 # Beside the objectives: one of their variants, the model of images and texts, one whose probe
@@ -56,7 +56,8 @@ def stream(name):
     images = random.integers(0, 256, (NUM_EXAMPLES, 8, 8, 3), np.uint8)
     policy = sogclr_tf.Policy(size=8, min_area=0.5)
     if name == "two_tower":
-        texts = [" ".join(words) for words in random.choice(WORDS[2:], (NUM_EXAMPLES, 3))]
+        # Two captions of each image.
+        texts = [list(map(" ".join, of)) for of in random.choice(WORDS[2:], (NUM_EXAMPLES, 2, 3))]
         return sogclr_tf.training_pairs(images, texts, batch_size=BATCH, policy=policy)
     labeled = sogclr_tf.ArraySource(images, random.integers(0, 3, NUM_EXAMPLES))
     finish = "host"

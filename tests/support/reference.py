@@ -1,5 +1,7 @@
 """Objectives in loop form, one term at a time, in float64: what the package must agree with."""
 
+import copy
+
 import numpy as np
 
 
@@ -8,12 +10,17 @@ def normalized(x):
     return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
-def anchors(a, b, which):
-    """(view, example, anchor, positive, negatives) of every anchor of normalized a and b."""
+def anchors(a, b, which, image=None):
+    """(view, example, anchor, positive, negatives) of every anchor of normalized a and b.
+
+    `image` says of which image each example is, where several are of one: no negatives then.
+    """
+    image = np.arange(len(a)) if image is None else image
     for view, (own, other) in enumerate(((a, b), (b, a))):
         sides = (a, b) if which == "both" else (other,)
         for i in range(len(a)):
-            yield view, i, own[i], other[i], [z[j] for z in sides for j in range(len(z)) if j != i]
+            others = np.flatnonzero(image != image[i])
+            yield view, i, own[i], other[i], [z[j] for z in sides for j in others]
 
 
 def log_mean_exp(values):
@@ -37,7 +44,7 @@ class Normalizer:
 
     def __init__(self, num_examples, sides, gamma, rule="constant", shift=0.0, drift_rate=0.0):
         self.entries = np.full((sides, num_examples), -np.inf)
-        self.drift, self.visits = np.zeros(sides), np.zeros(num_examples)
+        self.drift, self.visits = np.zeros(sides), np.zeros((sides, num_examples))
         self.gamma, self.rule, self.shift, self.rate = gamma, rule, shift, drift_rate
         self._ratios = [[] for _ in range(sides)]
 
@@ -54,21 +61,22 @@ class Normalizer:
             self._ratios[side].append(min(np.exp(log_g - old), 1 / self.rate))
         own = {
             "constant": 0.0,
-            "visits": 1 / (self.visits[example] + 1),
+            "visits": 1 / (self.visits[side, example] + 1),
             "proximal": 1 / (1 + np.exp(-(old - positive + self.shift))),
         }
         return averaged(old, log_g, max(self.gamma, own[self.rule]))
 
     def store(self, index, rows):
-        """Ends a step; rows[side][i] belongs to example index[i]."""
+        """Ends a step; rows[side][i] belongs to example index[i], or index[side, i]."""
         for side, ratios in enumerate(self._ratios):
             if ratios:
                 self.drift[side] += np.log(1 - self.rate + self.rate * np.mean(ratios))
             ratios.clear()
-        # Backwards, so that the first occurrence of an example stays.
-        for i in reversed(range(len(index))):
-            self.entries[:, index[i]] = np.array([row[i] for row in rows]) - self.drift
-        self.visits[np.unique(index)] += 1
+        for side, of in enumerate(np.broadcast_to(index, (len(rows), np.shape(index)[-1]))):
+            # Backwards, so that the first occurrence of an example stays.
+            for i in reversed(range(len(of))):
+                self.entries[side, of[i]] = rows[side][i] - self.drift[side]
+            self.visits[side, np.unique(of)] += 1
 
 
 class GlobalContrastive:
@@ -173,6 +181,7 @@ class TwoWayGlobalContrastive:
         log u + rho - mean over the negatives of (exp(d/tau) / u) * d/tau.
     u is epsilon + u in all of this. Not scaled, neither tau nor rho stand before and beside log g,
     and an anchor's derivative is -mean of (exp(d/tau) / u) * d/tau^2.
+    With several captions an index is (image, caption), and rows of one image are no negatives.
     """
 
     def __init__(
@@ -205,69 +214,82 @@ class TwoWayGlobalContrastive:
     def step(self, a, b, index):
         """(value, surrogate(a, b), slope) of a batch of raw projections; updates the tables."""
         a, b = normalized(a), normalized(b)
-        tau = self.tau[:, index]
+        image = index[:, 0] if index.ndim == 2 else None
+        # Of each side.
+        index = np.tile(index, (2, 1)) if image is None else index.T
+        both = np.arange(2)[:, np.newaxis]
+        tau = self.tau[both, index]
         weights, slopes, rows = (np.zeros((2, len(a))) for _ in range(3))
         values = []
-        for side, i, anchor, positive, others in anchors(a, b, "other"):
+        for side, i, anchor, positive, others in anchors(a, b, "other", image):
             logits = [(anchor @ z - anchor @ positive) / tau[side, i] for z in others]
             log_g = log_mean_exp(logits)
-            rows[side, i] = self.normalizer.average(side, index[i], log_g)
+            rows[side, i] = self.normalizer.average(side, index[side, i], log_g)
             log_u = log_add(self.log_epsilon, rows[side, i])
             weights[side, i] = np.exp(log_g - log_u)
             expected = np.mean([np.exp(d - log_u) * d for d in logits])
             t = tau[side, i]
             slopes[side, i] = log_u + self.rho - expected if self.scaled else -expected / t
             values.append(t * (log_u + self.rho) if self.scaled else log_u)
-        velocity = (1 - self.beta) * self.velocity[:, index] + self.beta * slopes
+        velocity = (1 - self.beta) * self.velocity[both, index] + self.beta * slopes
         if self.adam:
-            velocity = [
-                [adam[i].step(np.clip(slope, -5, 5)) for i, slope in zip(index, of, strict=True)]
-                for adam, of in zip(self.adam, slopes, strict=True)
+            moved = [
+                [copy.copy(adam[i]) for i in of] for adam, of in zip(self.adam, index, strict=True)
             ]
-            velocity = np.array(velocity)
+            for side, i in np.ndindex(velocity.shape):
+                velocity[side, i] = moved[side][i].step(np.clip(slopes[side, i], -5, 5))
+            for side, i in reversed(list(np.ndindex(velocity.shape))):
+                self.adam[side][index[side, i]] = moved[side][i]
         self.normalizer.store(index, rows)
         # Backwards, so that the first occurrence of an example stays.
         for i in reversed(range(len(a))):
-            self.velocity[:, index[i]] = velocity[:, i]
-            self.tau[:, index[i]] = np.clip(tau[:, i] - self.eta * velocity[:, i], *self.bounds)
-        return np.mean(values), lambda a, b: self._surrogate(a, b, weights, tau), slopes.mean()
+            self.velocity[[0, 1], index[:, i]] = velocity[:, i]
+            moved = tau[:, i] - self.eta * velocity[:, i]
+            self.tau[[0, 1], index[:, i]] = np.clip(moved, *self.bounds)
+        surrogate = lambda a, b: self._surrogate(a, b, weights, tau, image)  # noqa: E731
+        return np.mean(values), surrogate, slopes.mean()
 
-    def _surrogate(self, a, b, weights, tau):
+    def _surrogate(self, a, b, weights, tau, image):
         a, b = normalized(a), normalized(b)
         total = 0.0
-        for side, i, anchor, positive, others in anchors(a, b, "other"):
+        for side, i, anchor, positive, others in anchors(a, b, "other", image):
             t = tau[side, i]
             log_g = log_mean_exp([(anchor @ z - anchor @ positive) / t for z in others])
             total += (t if self.scaled else 1) * weights[side, i] * log_g
         return total / (2 * len(a))
 
 
-def siglip(a, b, temperature, bias):
-    """arXiv 2303.15343, Algorithm 1: each image with each text, over the number of images."""
+def siglip(a, b, temperature, bias, image=None):
+    """arXiv 2303.15343, Algorithm 1: each image with each text, over the number of images.
+
+    An image's other texts, where `image` says which rows are of one, are left out.
+    """
+    image = np.arange(len(a)) if image is None else image
     a, b = normalized(a), normalized(b)
     logits = [[x @ y / temperature + bias for y in b] for x in a]
     return sum(
         np.log1p(np.exp(-logit if i == j else logit))
         for i, row in enumerate(logits)
         for j, logit in enumerate(row)
+        if i == j or image[i] != image[j]
     ) / len(a)
 
 
-def clip(a, b, temperature):
+def clip(a, b, temperature, image=None):
     """arXiv 2103.00020, figure 3: the mean of both directions' cross-entropies."""
     a, b = normalized(a), normalized(b)
     total = 0.0
-    for _, _, anchor, positive, others in anchors(a, b, "other"):
+    for _, _, anchor, positive, others in anchors(a, b, "other", image):
         logits = [anchor @ z / temperature for z in [positive, *others]]
         total += log_mean_exp(logits) + np.log(len(logits)) - logits[0]
     return total / (2 * len(a))
 
 
-def nt_xent(a, b, temperature, negatives="both"):
+def nt_xent(a, b, temperature, negatives="both", image=None):
     """arXiv 2002.05709, eq. (1), summed over both directions and averaged over examples."""
     a, b = normalized(a), normalized(b)
     total = 0.0
-    for _, _, anchor, positive, others in anchors(a, b, negatives):
+    for _, _, anchor, positive, others in anchors(a, b, negatives, image):
         everyone = [positive, *others]
         log_sum = log_mean_exp([anchor @ z / temperature for z in everyone]) + np.log(len(everyone))
         total += log_sum - anchor @ positive / temperature

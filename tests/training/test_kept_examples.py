@@ -107,6 +107,89 @@ def test_rows_go_with_their_files(tmp_path, loss):
         np.testing.assert_array_equal(found, kept)
 
 
+class Captioned(sogclr_tf.FolderSource):
+    """Files with several captions each, as if they had been read with them."""
+
+    def __init__(self, folder, counts):
+        super().__init__(folder)
+        self.caption_offsets = np.concatenate([[0], np.cumsum(counts)])
+
+
+def caption_rows(built, source):
+    """{name: [of each of its captions the rows of all tables of captions]}."""
+    tables = [np.asarray(table) for table in built.contrastive_loss.caption_tables]
+    names, offsets = source.example_names(), source.caption_offsets
+    return {
+        names[i]: [[table[c] for table in tables] for c in range(offsets[i], offsets[i + 1])]
+        for i in range(len(names))
+    }
+
+
+def test_rows_of_captions_go_with_their_image_and_number(tmp_path):
+    folder = folder_of(tmp_path)
+    options = {**LOSSES["two_way"], "gamma_rule": "visits", "gamma": 0.1}
+    old = Captioned(folder, [1, 2, 3, 2, 1, 2, 3, 1])
+    several = {"num_captions": old.num_captions, **options}
+    before = trained(old, tmp_path / "checkpoints", "two_way", **several)
+    again = model(old.num_examples, "two_way", **several)
+    assert Checkpoints(again, tmp_path / "checkpoints").restore() == STEP
+    for (kept, _), (found, _) in zip(
+        before.contrastive_loss.tables, again.contrastive_loss.tables, strict=True
+    ):
+        np.testing.assert_array_equal(found, kept)
+    change(folder)
+    # 00001.png has one more.
+    counts = {"00001.png": 3, "00003.png": 2, "00006.png": 3}
+    names = sogclr_tf.FolderSource(folder).example_names()
+    new = Captioned(folder, [counts.get(names[i], 1) for i in range(len(names))])
+    several["num_captions"] = new.num_captions
+    built = model(new.num_examples, "two_way", **several)
+    assert Checkpoints(built, tmp_path / "checkpoints").restore(grow=new) == STEP
+    were, are = caption_rows(before, old), caption_rows(built, new)
+    of_captions = {id(table) for table in before.contrastive_loss.caption_tables}
+    tables = before.contrastive_loss.tables
+    initial = np.float32([value for table, value in tables if id(table) in of_captions]).tolist()
+    assert are["00001.png"] == [*were["00001.png"], initial]
+    for name in ("00000.png", "00003.png", "00004.png", "00006.png", "00007.png"):
+        assert are[name] == were[name]
+    for name in ("-first.png", "00003b.png", "last.png"):
+        assert are[name] == [initial]
+    images = [np.asarray(x.contrastive_loss._visits) for x in (before, built)]
+    assert (names[2], images[1][2]) == ("00001.png", images[0][1])
+    counts["00006.png"] = 2
+    fewer = Captioned(folder, [counts.get(names[i], 1) for i in range(len(names))])
+    with pytest.raises(ValueError, match="'00006.png' has 2 captions and had 3 .*: which are gone"):
+        Checkpoints(built, tmp_path / "checkpoints").restore(grow=fewer)
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ([1, 2, 3, 2, 1, 2, 3, 2], "example 7, '00007.png', had 1 captions and has 2 now"),
+        (None, "example 1, '00001.png', had 2 captions and has 1 now"),
+    ],
+)
+def test_other_numbers_of_captions_are_refused(tmp_path, counts, message):
+    folder = folder_of(tmp_path)
+    old = Captioned(folder, [1, 2, 3, 2, 1, 2, 3, 1])
+    new = Captioned(folder, counts) if counts else sogclr_tf.FolderSource(folder)
+    options = {"num_captions": 15, **LOSSES["two_way"]}
+    built = trained(old, tmp_path / "checkpoints", "two_way", **options)
+    with pytest.raises(ValueError, match=message):
+        examples_check.check(built, new)
+    with pytest.raises(ValueError, match=message):
+        checkpoint.check_examples(tmp_path / "checkpoints", new)
+    if counts is not None:
+        more = model(8, "two_way", **{**options, "num_captions": 16})
+        message = "it has num_captions=15, this model has num_captions=16; restore.grow=views"
+        with pytest.raises(ValueError, match=message):
+            Checkpoints(more, tmp_path / "checkpoints").restore()
+    if counts is None:
+        other = model(8, "two_way", **LOSSES["two_way"])
+        with pytest.raises(ValueError, match="images had one text each and have several captions"):
+            Checkpoints(other, tmp_path / "checkpoints").restore(grow=new)
+
+
 def test_a_loss_begins_its_new_rows_as_never_seen():
     begins = {
         "sogclr": [-np.inf],

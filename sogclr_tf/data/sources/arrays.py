@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from sogclr_tf.data import pixel_format, pixel_range
 from sogclr_tf.data.chunks import mapped
+from sogclr_tf.data.sources import array_texts
 from sogclr_tf.data.sources.base import Source, order
 from sogclr_tf.data.stated_pixels import ValueRange
 from sogclr_tf.example_names import ExampleNames
@@ -27,7 +28,7 @@ class ArraySource(Source):
     Args:
         images: uint8, uint16, int16, or float in 0..1: [N, H, W, C], or [N, H, W] for one channel.
         labels: int [N], below 2**31 - 1, or None.
-        texts: N strings, or None.
+        texts: N strings, or N lists of strings, the captions of each image, or None.
         channels: C of the images as they are trained on; by default their own, but 3 for gray,
             which is repeated. 1 keeps gray as one. More than 4 must be stated where images have
             fewer rows than columns and channels, as those have whose channels stand first.
@@ -69,10 +70,12 @@ class ArraySource(Source):
         if labels is not None:
             self._columns["label"] = tf.constant(_checked_labels(labels, self.size, name))
         if texts is not None:
-            self._columns["text"] = tf.constant(_checked_texts(texts, self.size, name))
+            flat, offsets = array_texts.checked(texts, self.size, name)
+            self._texts, self.caption_offsets = tf.constant(flat), offsets
+            self._starts = None if offsets is None else tf.constant(offsets, tf.int32)
 
     def example_names(self) -> ExampleNames:
-        """What each row holds, image and text: rows may be sorted anew, but not edited."""
+        """What each row holds, image and texts: rows may be sorted anew, but not edited."""
         return self._names
 
     @functools.cached_property
@@ -81,8 +84,7 @@ class ArraySource(Source):
         images = np.asarray(memoryview(self._columns["image"]))
         found = [hashlib.sha256(image) for image in images]
         if self.has_text:
-            for digest, text in zip(found, self._columns["text"].numpy(), strict=True):
-                digest.update(text)
+            array_texts.add_to(found, self._texts.numpy(), self.caption_offsets)
         digests = b"".join([digest.digest()[:_DIGEST] for digest in found])
         kind = "x".join(map(str, images.shape[1:]))
         return ExampleNames.of_digests(
@@ -95,10 +97,14 @@ class ArraySource(Source):
         rows = tf.data.Dataset.from_tensor_slices(order(self.size, seed, first))
         image = self._columns["image"][0]
         together = _BYTES_TOGETHER // (image.dtype.size * image.shape.num_elements())
-        return mapped(rows, self.example_at, max(1, min(_TOGETHER, together)))
+        # Examples with different numbers of texts make no batch.
+        together = 1 if self.caption_offsets is not None else max(1, min(_TOGETHER, together))
+        return mapped(rows, self.example_at, together)
 
     def example_at(self, row: tf.Tensor) -> dict[str, tf.Tensor]:
         columns = {name: tf.gather(column, row) for name, column in self._columns.items()}
+        if self.has_text:
+            columns["text"] = array_texts.of_row(self._texts, self._starts, row)
         return {"index": row, **columns}
 
     def part_at(self, row: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
@@ -179,12 +185,3 @@ def _checked_labels(labels: Any, size: int, name: str) -> np.ndarray:
             f"labels of {name} include {labels.max()}: expected at most {_LARGEST_LABEL}"
         )
     return labels.astype(np.int32)
-
-
-def _checked_texts(texts: Any, size: int, name: str) -> list[bytes]:
-    texts = np.asarray(texts)
-    if texts.shape != (size,) or texts.dtype.kind not in "USO":
-        raise ValueError(
-            f"texts of {name} are {texts.dtype} {texts.shape}: expected {size} strings"
-        )
-    return [text if isinstance(text, bytes) else str(text).encode() for text in texts]

@@ -10,11 +10,9 @@ from sogclr_tf.data import pixel_range
 from sogclr_tf.data.autograph import as_it_stands, converted
 from sogclr_tf.data.pixel_format import PixelFormat
 from sogclr_tf.data.reduced import Reduced
+from sogclr_tf.data.sources import label_range
 from sogclr_tf.example_names import ExampleNames
 from sogclr_tf.printable import check_printable
-
-# What stands for all labels that int32 cannot hold.
-_TOO_LARGE = 2**31 - 1
 
 
 class Source:
@@ -28,6 +26,9 @@ class Source:
         image_size: (height, width) in pixels where all images agree, else None.
         labeled: whether examples carry a label.
         has_text: whether examples carry a text.
+        caption_offsets: int64 [num_examples + 1] where images have several texts: those of image i
+            have the numbers caption_offsets[i] ... caption_offsets[i + 1] - 1, at least one. None
+            where each has one.
         class_names: list of str, or None; each can be written as UTF-8, without line breaks and
             other control characters, because pictures, files of exports and servers show it.
         pixel_format: `PixelFormat`, how many channels decoded images have, and which stored values
@@ -43,6 +44,7 @@ class Source:
     any_order = False
 
     skipped: dict[int, str] = {}  # noqa: RUF012 - never changed, replaced
+    caption_offsets: np.ndarray | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -84,6 +86,11 @@ class Source:
         self._pixel_format = pixel_format or PixelFormat()
 
     @property
+    def num_captions(self) -> int | None:
+        """The texts of all images where an image may have several, else None."""
+        return None if self.caption_offsets is None else int(self.caption_offsets[-1])
+
+    @property
     def pixel_format(self) -> PixelFormat:
         return self._pixel_format
 
@@ -100,7 +107,8 @@ class Source:
     ) -> tf.data.Dataset:
         """One pass: a tf.data.Dataset of {"image", "index"}, "label" and "text" where it has them.
 
-        "image" is what `read` takes; "index" and "label" are int32 scalars, "text" a string.
+        "image" is what `read` takes; "index" and "label" are int32 scalars, "text" a string, or
+        string [k], all k texts of the image in the order of their numbers.
 
         Args:
             seed: int64 scalar (or tensor), from which the order derives; None gives a fixed order.
@@ -225,7 +233,9 @@ class Source:
         Raises:
             ValueError: a label is below 0, or has no class name where there are class names.
         """
-        labels = self._read_labels() if self.labeled else None
+        labels = None
+        if self.labeled:
+            labels = label_range.checked(self.indices_and_labels(), self.class_names, self.locate)
         # Its errors would be buried in those of a traced function.
         _ = self.pixel_format
         images = self.examples().map(
@@ -237,15 +247,15 @@ class Source:
 
     @as_it_stands
     def texts(self) -> list[str]:
-        """The texts in the order of `images_and_labels`: list of str.
+        """The texts in the order of `images_and_labels`, all of an image in turn: list of str.
 
         Raises:
             ValueError: the source has none.
         """
         if not self.has_text:
             raise ValueError(f"{self.name} has no texts")
-        passing = self.examples().map(lambda example: example["text"])
-        return [text.decode() for text in passing.as_numpy_iterator()]
+        passing = self.examples().map(lambda example: tf.reshape(example["text"], [-1]))
+        return [text.decode() for texts in passing.as_numpy_iterator() for text in texts]
 
     @as_it_stands
     def indices_and_labels(self) -> np.ndarray:
@@ -256,19 +266,6 @@ class Source:
         except tf.errors.InvalidArgumentError:
             self.check_examples()
             raise
-
-    def _read_labels(self) -> np.ndarray:
-        pairs = self.indices_and_labels()
-        count = len(self.class_names) if self.class_names else np.inf
-        wrong = np.flatnonzero((pairs[:, 1] < 0) | (pairs[:, 1] >= min(count, _TOO_LARGE)))
-        if len(wrong):
-            index, label = pairs[wrong[0]]
-            expected = f"in [0, {count}), a class" if self.class_names else ">= 0"
-            raise ValueError(
-                f"{self.locate(int(index))} has label {label} ({len(wrong)} such in all): expected "
-                f"a whole number {expected}"
-            )
-        return pairs[:, 1]
 
 
 def order(size: int, seed: int | tf.Tensor | None, first: int | tf.Tensor) -> tf.Tensor:

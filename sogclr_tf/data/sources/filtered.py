@@ -51,6 +51,7 @@ class FilteredSource(Source):
         )
         self.skipped = all_skipped
         self.in_range, self.any_order = below.in_range, below.any_order
+        self.caption_offsets = below.caption_offsets
         self._below: Source = below
         self._chosen: np.ndarray = chosen
         for method in (

@@ -73,7 +73,7 @@ class Tiles(Source):
             int(counts.sum()),
             image_size=tile,
             labeled=source.labeled,
-            has_text=source.has_text,
+            has_text=source.has_text and source.caption_offsets is None,
             class_names=source.class_names,
         )
         self.in_range = source.in_range
