@@ -24,7 +24,6 @@ from sogclr_tf.experiment.task import Task
 from sogclr_tf.export.towers import export_towers
 from sogclr_tf.models.contrastive import ContrastiveModel
 from sogclr_tf.models.two_tower import TwoTowerSogCLR
-from sogclr_tf.networks.text_encoder import vocabulary
 from sogclr_tf.report import figures, image_sheets
 
 _LOG = logging.getLogger("sogclr_tf")
@@ -60,8 +59,7 @@ class ImageTextTask(Task):
         return usable(source)
 
     def model(self) -> TwoTowerSogCLR:
-        # The vocabulary is that of the training texts.
-        words = vocabulary(self._source.texts(), self.config.text_encoder.max_tokens)
+        words = build.text_vocabulary(self.config, self._source.texts)
         return build.image_text_model(self.config, self.stream, words)
 
     def image_encoder(self, model: TwoTowerSogCLR) -> keras.Model:

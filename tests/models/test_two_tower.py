@@ -10,7 +10,7 @@ from support.numerics import assert_all_close, assert_close, close
 import sogclr_tf
 from sogclr_tf import Checkpoints
 from sogclr_tf.losses.registry import build_loss, loss_names
-from sogclr_tf.networks.text_encoder import vocabulary
+from sogclr_tf.networks.words import vocabulary
 
 AGAIN = pytest.mark.slow(reason="the same on another value, traced anew")
 TRACED = pytest.mark.slow(reason="a step is traced and compiled anew for each case")
@@ -230,6 +230,19 @@ class TestExport:
         got = words(texts=tf.constant(texts))["embeddings"]
         assert_close(got, built.embed_texts(texts), terms=4)
         assert_close(np.linalg.norm(got, axis=1), [1, 1, 1, 0])
+
+    @pytest.mark.slow(reason="two towers are exported")
+    def test_served_subwords(self, tmp_path):
+        """The tower of texts alone is run where the vocabulary is no table."""
+        merges = [[64, 65], [66, 67], [512, 322]]
+        subwords = sogclr_tf.SubwordTokenizer(merges)
+        texts = sogclr_tf.TextEncoder(subwords, length=6, width=8, heads=2, pooling="last")
+        built = model(towers=(image_encoder(), texts))
+        _, path = sogclr_tf.export_towers(built, tmp_path)
+        served = tf.saved_model.load(str(path)).signatures["serving_default"]
+        given = ["a b c", "abc", "", "unheard of, 猫"]
+        got = served(texts=tf.constant(given))["embeddings"]
+        assert_close(got, built.embed_texts(given), terms=4)
 
     def test_the_table_of_words_is_there_before_the_first_text(self):
         """An export in a process of its own, which read no text, tracks it."""
