@@ -1,6 +1,7 @@
 """Texts as subwords: byte-pair encoding as CLIP has it, trained on texts or read from a file."""
 
 import os
+import pathlib
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -8,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from sogclr_tf.atomic_write import replacing
 from sogclr_tf.networks import byte_pairs
 from sogclr_tf.networks.byte_pairs import FIRST_MERGED
 from sogclr_tf.networks.merge_files import (
@@ -130,11 +132,11 @@ class SubwordTokenizer:
         return cls(numbered([line.split(" ") for line in read], path))
 
     def save(self, path: str | os.PathLike) -> None:
-        """Writes the merges to a file that `load` reads, as plain text."""
+        """Writes the merges to a file that `load` reads, on a local or mounted disk."""
         pieces = self.pieces
         lines = [f"{pieces[left]} {pieces[right]}\n" for left, right in self.merges]
-        with tf.io.gfile.GFile(os.fspath(path), "w") as file:
-            file.write("".join(["#version: 0.2\n", *lines]))
+        with replacing(pathlib.Path(path)) as temporary:
+            temporary.write_text("".join(["#version: 0.2\n", *lines]), encoding="utf-8")
 
     @property
     def pieces(self) -> list[str]:
