@@ -309,7 +309,8 @@ class TestOptimizer:
         for step, rate in {5000: peak / 2, 10_000: peak, config.epochs * steps: 0.0}.items():
             optimizer.iterations.assign(step)
             assert_close(optimizer.learning_rate, rate, terms=10000, at_least=peak)
-        stream = types.SimpleNamespace(num_examples=8, steps_per_epoch=steps)
+        source = types.SimpleNamespace(num_captions=None)
+        stream = types.SimpleNamespace(num_examples=8, steps_per_epoch=steps, source=source)
         loss = build.loss(config, stream)
         assert loss.gamma_decay_steps == config.epochs // 2 * steps
         assert (loss.gamma, loss.epsilon, loss.rho, loss.eta) == (0.2, 1e-14, rho, eta)

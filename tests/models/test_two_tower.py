@@ -231,19 +231,6 @@ class TestExport:
         assert_close(got, built.embed_texts(texts), terms=4)
         assert_close(np.linalg.norm(got, axis=1), [1, 1, 1, 0])
 
-    @pytest.mark.slow(reason="two towers are exported")
-    def test_served_subwords(self, tmp_path):
-        """The tower of texts alone is run where the vocabulary is no table."""
-        merges = [[64, 65], [66, 67], [512, 322]]
-        subwords = sogclr_tf.SubwordTokenizer(merges)
-        texts = sogclr_tf.TextEncoder(subwords, length=6, width=8, heads=2, pooling="last")
-        built = model(towers=(image_encoder(), texts))
-        _, path = sogclr_tf.export_towers(built, tmp_path)
-        served = tf.saved_model.load(str(path)).signatures["serving_default"]
-        given = ["a b c", "abc", "", "unheard of, 猫"]
-        got = served(texts=tf.constant(given))["embeddings"]
-        assert_close(got, built.embed_texts(given), terms=4)
-
     def test_the_table_of_words_is_there_before_the_first_text(self):
         """An export in a process of its own, which read no text, tracks it."""
         assert text_encoder().vectorization.built
