@@ -11,7 +11,8 @@ GPUs.
 
 The numbers are those of the authors' command for their 9,187,328 pairs. It has a ViT-B/32; for the
 ViT-B/16, which they train on LAION-400M, say --config.encoder.patch_size=16: an image has four
-times as many patches then. Different here: the ViT has no normalization before its first block.
+times as many patches then. Different here: the ViT has no normalization before its first block, and
+AdamW's beta_2 is 0.999, where OpenCLIP, on which theirs is built, has 0.98 for ViTs.
 """
 
 import pathlib

@@ -16,7 +16,7 @@ The numbers are those of the authors' command (github.com/Optimization-AI/fast_c
 their 2,723,840 pairs. Its warm-up takes 10,000 batches, which are given in epochs here: set them
 anew if you have fewer or more pairs. Different here: the image tower is a plain ResNet-50 with a
 mean over places, where theirs is CLIP's, with attention; AdamW's epsilon is Keras's, 1e-7; weights
-start from Keras's distributions; the last normalization of a text has an epsilon of 1e-6.
+start from Keras's distributions; the normalizations of the text tower have an epsilon of 1e-6.
 """
 
 from sogclr_tf.experiment.config import default_config
