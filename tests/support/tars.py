@@ -14,6 +14,9 @@ def write_tar(path, members, format=tarfile.USTAR_FORMAT):
             info = tarfile.TarInfo(name)
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
+    # A file in memory is not cut before it is written again.
+    if tf.io.gfile.exists(str(path)):
+        tf.io.gfile.remove(str(path))
     with tf.io.gfile.GFile(str(path), "wb") as file:
         file.write(buffer.getvalue())
     return str(path)

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from sogclr_tf.data.sources.file_list import Strings
+from sogclr_tf.data.sources.strings import Strings
 
 
 class Captions:

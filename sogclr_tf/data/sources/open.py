@@ -14,11 +14,11 @@ from sogclr_tf.data.sources.folder import FolderSource
 from sogclr_tf.data.sources.folder_entries import is_folder
 from sogclr_tf.data.sources.manifest import ManifestSource
 from sogclr_tf.data.sources.manifest_table import is_manifest, is_table, lists_paths
-from sogclr_tf.data.sources.shard_pattern import is_shards
+from sogclr_tf.data.sources.shard_pattern import is_shards, matching
 from sogclr_tf.data.sources.tar import TarSource
 from sogclr_tf.data.sources.tf_dataset import DatasetSource
 from sogclr_tf.data.sources.tfds import TfdsSource
-from sogclr_tf.data.sources.tfrecords import TFRecordSource, matching
+from sogclr_tf.data.sources.tfrecords import TFRecordSource
 from sogclr_tf.data.stated_pixels import ValueRange, checked_range
 from sogclr_tf.printable import printable
 
@@ -123,15 +123,16 @@ def from_path(
             channels=channels,
             value_range=value_range,
         )
-    return TFRecordSource(path, **(features or {}), channels=channels, value_range=value_range)
+    stated: Any = {"channels": channels, "value_range": value_range}
+    return TFRecordSource(path, **(features or {}), text=text, **stated)
 
 
 def is_path(name: str | os.PathLike) -> bool:
-    """Whether a name is a path: of a table, or a pathlib.Path, or it begins with /, ./, ../ or ~.
+    """Whether a name is a path: of a table or of tars, a pathlib.Path, or from /, ./, ../ or ~ on.
 
     So it is with :// in it.
     """
-    if isinstance(name, os.PathLike) or is_manifest(name):
+    if isinstance(name, os.PathLike) or is_manifest(name) or is_shards(name):
         return True
     return "://" in name or os.path.isabs(name) or re.match(r"~|\.\.?(/|$)", name) is not None
 

@@ -5,7 +5,8 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 
-from sogclr_tf.data.sources.tfrecords import matching
+import tensorflow as tf
+
 from sogclr_tf.printable import printable
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
@@ -53,6 +54,20 @@ def expanded(pattern: str) -> Iterator[str]:
     parts = _BRACES.split(pattern)
     choices = [_choices(part, pattern) if place % 2 else [part] for place, part in enumerate(parts)]
     yield from map("".join, itertools.product(*choices))
+
+
+def matching(patterns: Sequence[str]) -> set[str]:
+    """The files that patterns match.
+
+    Raises:
+        ValueError: one has a name that is no UTF-8.
+    """
+    try:
+        return {name for pattern in patterns for name in tf.io.gfile.glob(pattern)}
+    except UnicodeError:
+        raise ValueError(
+            f"a file of {printable(', '.join(patterns))} has a name that is no UTF-8: rename it"
+        ) from None
 
 
 def _choices(inside: str, pattern: str) -> Sequence[str]:

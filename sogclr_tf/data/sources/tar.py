@@ -14,7 +14,7 @@ from sogclr_tf.data.sources import shard_pattern, shuffle_bound, tar_reading
 from sogclr_tf.data.sources.base import order
 from sogclr_tf.data.sources.captions import Captions
 from sogclr_tf.data.sources.encoded import EncodedSource
-from sogclr_tf.data.sources.file_list import Strings
+from sogclr_tf.data.sources.strings import Strings
 from sogclr_tf.data.sources.tar_contents import Content
 from sogclr_tf.data.sources.tar_index import TarIndex, index_of
 from sogclr_tf.data.sources.tar_shard import Wanted
