@@ -2,12 +2,13 @@
 
     python tools/rehearse_index.py [--sizes 10000 1280000] [--kinds tars] [--folder=DIR]
 
-For every size a folder of files, TFRecord files and tar shards of pairs (a .png, .txt and .json each)
-are made below DIR (a temporary folder that is removed, unless given), all of the same tiny picture: the
-files of a class are links to one file, so that a million of them fit on any disk. Each is then opened by two fresh processes, one after the
-other: the first finds everything out, the second has its manifest. Measured are the seconds until
-the source is there, until the first batch, and until 50 batches of 256; and the memory that came to
-the process from before the source was made to after the batches.
+For every size a folder of files, TFRecord files and tar shards of pairs (.png, .txt and .json) are
+made below DIR (a temporary folder that is removed, unless given), all of the same tiny picture: the
+files of a class are links to one file, so that a million of them fit on any disk. Each is then
+opened by two fresh processes, one after the other: the first finds everything out, the second has
+its manifest. Measured are the seconds until the source is there, until the first batch, and until
+50 batches of 256; and the memory that came to the process from before the source was made to after
+the batches.
 
 A million files take a few minutes.
 """

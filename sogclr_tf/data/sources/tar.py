@@ -101,7 +101,8 @@ class TarSource(EncodedSource):
         )
         self.faults = found.faults
         self._local = self.any_order = "://" not in names[0]
-        self._names, self._found = names, found
+        self._names, self._state, self._counts = names, found.state, found.counts
+        self._keys = Strings(found.keys.tobytes(), found.key_starts)
         if not self._local:
             self._shuffle_buffer = shuffle_bound.bounded(
                 shuffle_buffer, buffer_bytes, found.state[:, 0], found.counts, name
@@ -126,7 +127,7 @@ class TarSource(EncodedSource):
         return python_decoding if super().in_python else decoding
 
     def fingerprint(self) -> str:
-        return f"{super().fingerprint()} {self._names} {self._found.state.tolist()}"
+        return f"{super().fingerprint()} {self._names} {self._state.tolist()}"
 
     def example_names(self) -> ExampleNames:
         """The keys; behind the names of their shards where several have the same one."""
@@ -134,12 +135,12 @@ class TarSource(EncodedSource):
 
     @functools.cached_property
     def _example_names(self) -> ExampleNames:
-        names = ExampleNames(self._found.keys.tobytes(), self._found.key_starts)
+        names = ExampleNames(self._keys.text.numpy(), self._keys.starts.numpy())
         keys = names.stems()
         if len(set(keys)) == len(keys):
             return names
         stems = [os.fsencode(os.path.basename(name)) for name in self._names]
-        shards = np.repeat(np.arange(len(stems)), self._found.counts).tolist()
+        shards = np.repeat(np.arange(len(stems)), self._counts).tolist()
         return ExampleNames.of(
             stems[shard] + b"/" + key for shard, key in zip(shards, keys, strict=True)
         )
@@ -177,13 +178,9 @@ class TarSource(EncodedSource):
         return tar_reading.part_of_file(name, self._offsets[image], self._sizes[image])
 
     def locate(self, index: int) -> str:
-        shard = int(np.searchsorted(np.cumsum(self._found.counts), index, side="right"))
-        key = printable(os.fsdecode(self._key(index)))
-        return f"{key} in {printable(self._names[shard])}"
-
-    def _key(self, index: int) -> bytes:
-        start, end = self._found.key_starts[index : index + 2]
-        return self._found.keys[start:end].tobytes()
+        shard = int(np.searchsorted(np.cumsum(self._counts), index, side="right"))
+        (key,) = self._keys.some(np.array([index]))
+        return f"{printable(os.fsdecode(key))} in {printable(self._names[shard])}"
 
     def _of_shard(self, shard: tf.Tensor) -> tf.data.Dataset:
         begin, end = self._starts[shard], self._starts[shard + 1]
