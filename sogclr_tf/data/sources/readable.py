@@ -71,6 +71,13 @@ def usable(source: Source, on_error: str = "raise") -> Source:
     """
     if on_error == "skip":
         return readable(source)
+    check_faults(source)
+    source.check_files()
+    return source
+
+
+def check_faults(source: Source) -> None:
+    """Raises ValueError, with the place of the first, where a source has `faults`."""
     if source.faults:
         index, why = min(source.faults.items())
         raise ValueError(
@@ -78,8 +85,6 @@ def usable(source: Source, on_error: str = "raise") -> Source:
             f"({len(source.faults)} such in all). Mend it, or leave such examples out with "
             "on_error='skip'"
         )
-    source.check_files()
-    return source
 
 
 @contextlib.contextmanager
