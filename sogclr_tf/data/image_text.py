@@ -100,8 +100,8 @@ def training_pairs(
             each image (see `sogclr_tf.TarSource`); or a list of paths; or a finite
             tf.data.Dataset of {"image", "text"} dictionaries, unbatched, unshuffled and without
             random augmentation.
-        texts: with an array or a list of paths, N strings. With an array also N lists of strings,
-            the captions of each image, of which an epoch shows one that is drawn anew each time;
+        texts: with an array or a list of paths, N strings; or N lists of strings, the captions of
+            each image, of which an epoch shows one that is drawn anew each time;
             `TwoWayGlobalContrastiveLoss` takes `num_captions=pairs.num_captions` then.
         batch_size: B, over all replicas; at least 2, at most the number of pairs.
         policy: `sogclr_tf.Policy` of the view. Default: a mild one, which leaves most of
