@@ -32,6 +32,7 @@ setup(
         "matplotlib",
         "numpy",
         "pillow>=11.3",  # the first with a decoder of AVIF
+        "pyarrow",
         "scikit-learn",
         "tensorboard>=2.20",
         "threadpoolctl",

@@ -12,6 +12,7 @@ from .data.sources.base import Source as Source
 from .data.sources.folder import FolderSource as FolderSource
 from .data.sources.manifest import ManifestSource as ManifestSource
 from .data.sources.open import register_source as register_source
+from .data.sources.tar import TarSource as TarSource
 from .data.sources.tf_dataset import DatasetSource as DatasetSource
 from .data.sources.tfds import TfdsSource as TfdsSource
 from .data.sources.tfrecords import TFRecordSource as TFRecordSource

@@ -193,12 +193,15 @@ class ExampleNames:
     def _stem(self, group: int) -> bytes:
         return self.text[self.starts[group] : self.starts[group + 1]]
 
-    def _all(self) -> list[bytes]:
+    def stems(self) -> list[bytes]:
+        """The stems; where these are whole names, the names."""
         bounds = self.starts.tolist()
-        stems = [self.text[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+        return [self.text[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+
+    def _all(self) -> list[bytes]:
         if self.counts is None:
-            return stems
-        pairs = zip(stems, self.counts.tolist(), strict=True)
+            return self.stems()
+        pairs = zip(self.stems(), self.counts.tolist(), strict=True)
         return [stem + b"%d" % number for stem, count in pairs for number in range(count)]
 
     def _keys(self) -> list[bytes | tuple[bytes, int]]:

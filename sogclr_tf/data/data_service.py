@@ -37,8 +37,9 @@ def check_source(source: Source) -> None:
     """Raises ValueError where the workers could not decode the images of a source."""
     if source.in_python:
         raise ValueError(
-            f"{source.name} holds TIFF, .npy, AVIF or HEIC files, which the workers of a tf.data "
-            "service cannot decode: leave service out, or convert them to PNG or TFRecords"
+            f"{source.name} is a local tar, or holds TIFF, .npy, AVIF or HEIC files, which the "
+            "workers of a tf.data service cannot read: leave service out, or convert it to PNG or "
+            "TFRecords"
         )
 
 

@@ -20,6 +20,7 @@ another.
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -33,6 +34,8 @@ from sogclr_tf.data.sources.base import Source
 from sogclr_tf.data.sources.manifest_table import is_table, lists_paths
 from sogclr_tf.data.sources.open import as_source
 from sogclr_tf.data.sources.readable import usable
+from sogclr_tf.data.sources.shard_pattern import is_shards
+from sogclr_tf.data.sources.tar import TarSource
 from sogclr_tf.data.stated_pixels import ValueRange
 from sogclr_tf.data.view_size import Size
 
@@ -86,22 +89,26 @@ def training_pairs(
     channels: int | None = None,
     value_range: ValueRange | None = None,
     finish: str = "host",
+    on_error: str = "raise",
 ) -> ImageTextPairs:
     """The training stream of images with a text each, or with several.
 
     Args:
         images: an array, uint8, uint16, int16 or float in 0..1, [N, H, W, C] or [N, H, W]; or a
             `sogclr_tf.Source` with texts; or a table with a column "caption", as
-            `sogclr_tf.ManifestSource` takes it; or a list of paths; or a finite tf.data.Dataset of
-            {"image", "text"} dictionaries, unbatched, unshuffled and without random augmentation.
-        texts: with an array or a list of paths, N strings. With an array also N lists of strings,
-            the captions of each image, of which an epoch shows one that is drawn anew each time;
+            `sogclr_tf.ManifestSource` takes it; or the pattern of tar shards with a .txt beside
+            each image (see `sogclr_tf.TarSource`); or a list of paths; or a finite
+            tf.data.Dataset of {"image", "text"} dictionaries, unbatched, unshuffled and without
+            random augmentation.
+        texts: with an array or a list of paths, N strings; or N lists of strings, the captions of
+            each image, of which an epoch shows one that is drawn anew each time;
             `TwoWayGlobalContrastiveLoss` takes `num_captions=pairs.num_captions` then.
         batch_size: B, over all replicas; at least 2, at most the number of pairs.
         policy: `sogclr_tf.Policy` of the view. Default: a mild one, which leaves most of
             the image and its colors as the text describes them.
         seed: int in [0, 2**31), of the order and of every random choice.
-        channels, value_range, finish: as for `sogclr_tf.training_views`.
+        channels, value_range, finish, on_error: as for `sogclr_tf.training_views`. Pairs that
+            cannot be used are refused or left out likewise, such as those with an empty caption.
 
     Returns:
         `ImageTextPairs`.
@@ -111,16 +118,19 @@ def training_pairs(
         FileNotFoundError: a file is not there.
     """
     if texts is not None:
-        if is_table(images) or isinstance(images, (Source, tf.data.Dataset)):
+        if isinstance(images, (str, os.PathLike, Source, tf.data.Dataset)) or is_table(images):
             raise ValueError(
-                "texts belong inside the source, the table (a column caption) or the data set: "
-                "{'image', 'text'}"
+                "texts belong inside the source, the table (a column caption), the tar shards or "
+                "the data set: {'image', 'text'}"
             )
         if lists_paths(images):
             images = {"path": images, "caption": texts}
         else:
             images = ArraySource(images, texts=texts, channels=channels, value_range=value_range)
-    source = usable(as_source(images, channels=channels, value_range=value_range))
+    elif isinstance(images, (str, os.PathLike)) and is_shards(images):
+        images = TarSource(images, text="txt", channels=channels, value_range=value_range)
+    stream_arguments.check_on_error(on_error)
+    source = usable(as_source(images, channels=channels, value_range=value_range), on_error)
     if not source.has_text:
         raise ValueError(f"{source.name} has no texts: give one for each image")
     if policy is None:

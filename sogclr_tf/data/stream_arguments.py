@@ -28,9 +28,14 @@ def checked_source(
         ValueError: `on_error` is unknown, or the images cannot be used.
         FileNotFoundError: a file is not there.
     """
+    check_on_error(on_error)
+    return usable(_source(images, data_dir, channels, value_range), on_error)
+
+
+def check_on_error(on_error: str) -> None:
+    """Raises ValueError unless `on_error` is one."""
     if on_error not in ("raise", "skip"):
         raise ValueError(f"on_error is '{on_error}': expected raise or skip")
-    return usable(_source(images, data_dir, channels, value_range), on_error)
 
 
 def check_batch(source: Source, batch_size: int, seed: int) -> None:

@@ -59,7 +59,8 @@ def training_views(
             with 8 bits are uint8, others float32, which keeps all levels.
         on_error: what becomes of images that cannot be decoded: "raise" stops the training that
             comes to one, with its name; "skip" leaves them out, as
-            `sogclr_tf.data.sources.readable.readable` does, before the training.
+            `sogclr_tf.data.sources.readable.readable` does, before the training. Likewise with
+            examples that are known to be unusable before, the source's `faults`.
         service: address of the dispatcher of a tf.data service, "grpc://host:port", whose workers
             are to make the views. They need to reach the images by the same paths. Views and
             indices stay what they are without it; the order in which they come, and which examples

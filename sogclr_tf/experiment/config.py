@@ -26,8 +26,8 @@ FREE_KEYS = (
 )
 # Sections and keys that a run of the other kind does not read.
 _IMAGES_ALONE = (
-    *("data.features", "data.on_error", "data.service", "augment_b", "projector.layers"),
-    *("projector.normalization", "report", "evaluation"),
+    *("data.service", "augment_b", "projector.layers", "projector.normalization"),
+    *("report", "evaluation"),
     *(f"monitor.{key}" for key in ("probe_rate", "every_epochs", "bank", "queries", "data")),
     *("export.weights", "export.warmup", "export.tflite"),
 )
@@ -92,10 +92,12 @@ def default_config() -> ConfigDict:
 
 def _data() -> dict:
     return {
-        "name": "digits",  # or a TFDS name, ./FOLDER, ./TABLE.csv, ./{split}-*.tfrecord
+        # Or a TFDS name, ./FOLDER, ./TABLE.csv, ./{split}/*.tar, ./{split}-*.tfrecord.
+        "name": "digits",
         "data_dir": placeholder(str),  # where TFDS keeps it
-        "text": "",  # the feature or column that holds each image's text; empty: images alone
-        "on_error": "raise",  # at an image that cannot be decoded; or skip it
+        # The feature, column or member (txt) with each image's texts; empty: images alone.
+        "text": "",
+        "on_error": "raise",  # at an image or a text that cannot be used; or skip it
         "service": "",  # grpc://HOST:PORT of a tf.data service; empty: none
         "finish": "auto",  # where views are flipped and colored: host, device; auto: GPU or TPU
         "train_split": "train",
@@ -103,8 +105,9 @@ def _data() -> dict:
         "image_size": size_field(32),  # of a view: its side in pixels, or (height, width)
         "channels": 3,  # of an image; gray is repeated for 3
         "value_range": (),  # stored values of black and white, (0, 4095); empty: the dtype's
-        # The features of TFRecord files, or columns of a table where they are named otherwise than
-        # path and label; empty label: none; empty index: the place in the files.
+        # The features of TFRecord files; or columns of a table where they are named otherwise than
+        # path and label, members of a tar otherwise than cls; empty label: none; empty index: the
+        # place in the files.
         "features": {
             "image": "image/encoded",
             "label": "image/class/label",

@@ -23,7 +23,7 @@ class RunFolder:
         checkpoints, events, plots, saved_model: folders inside it.
         metrics: `metrics.csv`, a row per epoch.
         result: `result.json`, the closing numbers.
-        skipped: `skipped.txt`, the images that could not be decoded.
+        skipped: `skipped.txt`, the examples that could not be used.
         report: `report.html`, the page that shows all of it.
         linear_probe: `linear_probe.npz`, the linear probe of the last evaluation.
         normalizer: `normalizer.npz`, the last measurement of the loss's table.

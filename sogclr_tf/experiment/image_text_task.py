@@ -56,11 +56,12 @@ class ImageTextTask(Task):
             data.name,
             split,
             data.data_dir,
-            text=data.text,
+            data.features.to_dict(),
+            data.text,
             channels=data.channels,
             value_range=data.value_range,
         )
-        return usable(source)
+        return usable(source, data.on_error)
 
     def model(self) -> TwoTowerSogCLR:
         words = kept_vocabulary(self.checkpoints) if self.checkpoints else None

@@ -25,7 +25,7 @@ def closing_table(folder: RunFolder) -> str:
         lines += _score_lines(scores, f"on {printable(name)}")
     if result.get("skipped"):
         lines.append(
-            f"skipped    {result['skipped']:,} images that cannot be decoded: {folder.skipped}"
+            f"skipped    {result['skipped']:,} examples that cannot be used: {folder.skipped}"
         )
     recalls = _recall_lines(result)
     lines += ["", *recalls] if recalls else []

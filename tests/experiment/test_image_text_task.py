@@ -6,13 +6,15 @@ import ml_collections
 import numpy as np
 import pytest
 import tensorflow as tf
+from support import tars
 from support.command import command
 
 import sogclr_tf
 from sogclr_tf.data.evaluation_images import evaluation_set
 from sogclr_tf.experiment import build
-from sogclr_tf.experiment.config import default_config
+from sogclr_tf.experiment.config import check_config, default_config
 from sogclr_tf.experiment.folder import RunFolder
+from sogclr_tf.experiment.image_text_task import ImageTextTask
 
 SMALL = [
     "--config=configs/emoji_text.py",
@@ -130,3 +132,23 @@ def test_one_clear_line(argument, message, emoji_dir, tmp_path):
     assert process.returncode != 0
     assert message in process.stderr.replace("\n", " ")
     assert "Traceback" not in process.stderr
+
+
+@pytest.mark.slow(reason="decodes all images once")
+def test_pairs_from_tar_shards(tmp_path):
+    """By pattern and member, with other names of members, and without what cannot be used."""
+    texts = [b"" if k == 3 else b"word %d" % k for k in range(8)]
+    images = np.zeros([8, 8, 8, 3], np.uint8)
+    tars.write_shards(tmp_path / "train", images, txt=texts, label=[b"1"] * 8)
+    config = default_config()
+    config.data.name = f"{tmp_path}/{{split}}/*.tar"
+    config.data.text, config.batch_size = "txt", 4
+    config.data.features.label = "label"
+    check_config(config)
+    with pytest.raises(ValueError, match=r"00003 in .*01.tar \(index 3\) .*: its .txt is empty"):
+        ImageTextTask(config, "train")
+    config.data.on_error = "skip"
+    (source,) = ImageTextTask(config, "train").sources
+    assert source.labeled
+    assert source.texts() == [text.decode() for text in texts if text]
+    assert source.skipped == {3: "its .txt is empty"}

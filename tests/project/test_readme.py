@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tifffile
-from support import processes
+from support import processes, tars
 from support.files import write_folder, write_shards, write_table
 from support.paths import ROOT
 
@@ -146,6 +146,7 @@ def test_own_collections(tmp_path, data_dir):
     folder = write_folder(tmp_path / "pets" / "train", images, np.arange(70) % 2)
     paths = [str(path.relative_to(tmp_path)) for path in sorted(folder.rglob("*.png"))]
     write_table(tmp_path / "labels.csv", path=paths, split=["train"] * 69 + ["test"])
+    tars.write_shards(tmp_path / "shards", images)
     write_shards(tmp_path / "records", images, np.zeros(70), range(70))
     for path in (tmp_path / "records").iterdir():
         path.rename(path.with_name(path.name.replace("part", "train")))

@@ -34,7 +34,8 @@ class Source:
         pixel_format: `PixelFormat`, how many channels decoded images have, and which stored values
             are 0 and 1 in them.
         skipped: {index: why} of examples that are left out, as `readable` does.
-        in_python: whether `decode` calls Python, which no tf.data service can.
+        faults: {index: why} of examples that cannot be used, known before any is decoded.
+        in_python: whether `read` or `decode` calls Python, which no tf.data service can.
         reduces: whether `reduced` may scale images down, and their shape is told without decoding.
         in_range: whether float images are known to lie in 0..1, so that none is looked at again.
         any_order: whether there is `example_at`, so that tiles can be cut of the images.
@@ -44,6 +45,7 @@ class Source:
     any_order = False
 
     skipped: dict[int, str] = {}  # noqa: RUF012 - never changed, replaced
+    faults: dict[int, str] = {}  # noqa: RUF012 - likewise
     caption_offsets: np.ndarray | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:

@@ -2,49 +2,18 @@
 
 import hashlib
 import os
-from collections.abc import Iterable
 
 import numpy as np
 import tensorflow as tf
 
 from sogclr_tf.data.files import python_files
 from sogclr_tf.data.sources.base import order
+from sogclr_tf.data.sources.captions import Captions
 from sogclr_tf.data.sources.encoded import EncodedSource
+from sogclr_tf.data.sources.strings import Strings
 from sogclr_tf.data.stated_pixels import ValueRange
 from sogclr_tf.example_names import ExampleNames
 from sogclr_tf.printable import printable
-
-
-class Strings:
-    """Many strings as one tensor, because a million Python strings are large.
-
-    Args:
-        text: bytes, all of them one after the other.
-        starts: int64 [N + 1]; string i is text[starts[i] : starts[i + 1]].
-    """
-
-    def __init__(self, text: bytes, starts: np.ndarray) -> None:
-        self.text, self.starts = tf.constant(text), tf.constant(starts)
-
-    @classmethod
-    def of(cls, strings: Iterable[str]) -> "Strings":
-        """Those of a list of text or of paths, whose bytes may be no text."""
-        encoded = [string.encode(errors="surrogateescape") for string in strings]
-        lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
-        return cls(b"".join(encoded), np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]))
-
-    def __len__(self) -> int:
-        return len(self.starts) - 1
-
-    def some(self, rows: np.ndarray) -> list[bytes]:
-        """Those of some places."""
-        text, starts = self.text.numpy(), self.starts.numpy()
-        bounds = zip(starts[rows].tolist(), starts[rows + 1].tolist(), strict=True)
-        return [text[start:end] for start, end in bounds]
-
-    def __getitem__(self, row: int | tf.Tensor) -> tf.Tensor:
-        start, end = self.starts[row], self.starts[row + 1]
-        return tf.strings.substr(self.text, start, end - start)
 
 
 class FileListSource(EncodedSource):
@@ -55,7 +24,7 @@ class FileListSource(EncodedSource):
         root: what the paths are relative to, as `root_of` gives it; empty where they are whole.
         paths: `Strings`.
         labels: int32 [N], or None.
-        texts: `Strings`, or None.
+        texts: `Captions`, or None.
         indices: int32 [N], each once, in place of the place in the list; or None.
         class_names: list of str, or None.
         channels, value_range: as for `EncodedSource`.
@@ -70,7 +39,7 @@ class FileListSource(EncodedSource):
         paths: Strings,
         *,
         labels: np.ndarray | None = None,
-        texts: Strings | None = None,
+        texts: Captions | None = None,
         indices: np.ndarray | None = None,
         class_names: list[str] | None = None,
         channels: int | None = None,
@@ -94,7 +63,9 @@ class FileListSource(EncodedSource):
         )
         # In bytes, as it may hold some that are no text.
         self._root = os.fsencode(root)
-        self._paths, self._texts = paths, texts
+        self._paths, self._captions = paths, texts
+        if texts is not None:
+            self.caption_offsets = texts.offsets(indices, self.num_examples)
         self._labels = None if labels is None else tf.constant(labels)
         self._indices = None if indices is None else tf.constant(indices)
 
@@ -124,8 +95,8 @@ class FileListSource(EncodedSource):
         example = {"image": self._paths[row], "index": index}
         if self.labeled:
             example["label"] = self._labels[row]  # type: ignore[index]
-        if self.has_text:
-            example["text"] = self._texts[row]  # type: ignore[index]
+        if self._captions is not None:
+            example["text"] = self._captions.of_row(row)
         return example
 
     def read(self, image: tf.Tensor) -> tf.Tensor:

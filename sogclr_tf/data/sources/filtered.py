@@ -54,6 +54,8 @@ class FilteredSource(Source):
         self.caption_offsets = below.caption_offsets
         self._below: Source = below
         self._chosen: np.ndarray = chosen
+        kept = _without(chosen, all_skipped)
+        self.faults = {index: why for index, why in below.faults.items() if kept[index]}
         for method in (
             "read",
             "decode",

@@ -5,8 +5,9 @@ import os
 import numpy as np
 
 from sogclr_tf.data.sources import folder_entries, image_files
-from sogclr_tf.data.sources.file_list import FileListSource, Strings, root_of
+from sogclr_tf.data.sources.file_list import FileListSource, root_of
 from sogclr_tf.data.sources.folder_listing import Listing, list_images
+from sogclr_tf.data.sources.strings import Strings
 from sogclr_tf.data.stated_pixels import ValueRange
 from sogclr_tf.printable import printable
 

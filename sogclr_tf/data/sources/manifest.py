@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from sogclr_tf.data.sources import manifest_captions
 from sogclr_tf.data.sources import manifest_columns as columns
-from sogclr_tf.data.sources.file_list import FileListSource, Strings
+from sogclr_tf.data.sources.captions import Captions
+from sogclr_tf.data.sources.file_list import FileListSource
 from sogclr_tf.data.sources.manifest_table import Table, read_table
 from sogclr_tf.data.sources.missing_files import missing
+from sogclr_tf.data.sources.strings import Strings
 from sogclr_tf.data.stated_pixels import ValueRange
 from sogclr_tf.example_names import ExampleNames
 
@@ -33,14 +36,18 @@ class ManifestSource(FileListSource):
 
     Args:
         table: the path of a .csv, .tsv, .jsonl or .ndjson file (UTF-8, with a header; local or
-            gs://...); a frame, as of pandas; {column: values}; a list or an array of paths.
+            gs://...); the path or the pattern of .parquet files, also those that img2dataset leaves
+            beside image files; a frame, as of pandas; {column: values}; a list or an array of
+            paths.
         split: the rows to take, by the column `splits`; "." or None for all. None warns where
             there are several splits.
         path: the column of paths, local or gs://...; relative ones to `root`.
         label: the column of labels; None to leave them out.
         splits: the column of splits.
-        caption: the column of captions, which `training_pairs` trains on; None to leave them
-            out. An image may have several, each in a row of its own.
+        caption: the column of captions, which `training_pairs` trains on: "caption" or "captions"
+            where it is there; None to leave them out. An image may have several: as a list (JSON
+            lines, Parquet, a frame), or each in a row of its own, all with the same path, label
+            and id. The index is the image's then. A row without a caption is one of `faults`.
         index: the column of ids, whole numbers >= 0, each once, that are the indices: rows may
             then come, go and change places. A loss's table has a row for each number up to the
             largest. None to take the place.
@@ -72,15 +79,22 @@ class ManifestSource(FileListSource):
         value_range: ValueRange | None = None,
         name: str | None = None,
     ) -> None:
-        found = read_table(table, root, name)
+        wanted = [path, label, splits, caption, index, *manifest_captions.USUAL]
+        found = read_table(table, root, name, [column for column in wanted if column], path)
         rows = columns.rows_of(found, splits, split)
         if split is None:
             _warn_of_splits(found, splits)
         paths = columns.paths_of(found, path, rows)
-        texts = labels = ids = None
-        if caption and _has(found, caption, "caption"):
-            texts = columns.captions_of(found, caption, rows)
-        columns.check_once(found, rows, paths, texts)
+        labels = ids = None
+        column = manifest_captions.column_of(found, caption)
+        alike = [name for name in (label, index) if name and name in found.columns]
+        texts = None
+        if column:
+            texts = manifest_captions.grouped(found, column, rows, paths, alike)
+        if texts:
+            rows, paths = rows[texts.places], [paths[place] for place in texts.places]
+        else:
+            columns.check_once(found, rows, paths)
         if label and _has(found, label, "label"):
             labels, class_names = columns.classes_of(found, label, rows, class_names)
         if index:
@@ -91,19 +105,22 @@ class ManifestSource(FileListSource):
             root,
             Strings.of(whole),
             labels=labels,
-            texts=None if texts is None else Strings.of(texts),
+            texts=Captions(Strings.of(texts.texts), texts.counts) if texts else None,
             indices=ids,
             class_names=class_names,
             channels=channels,
             value_range=value_range,
         )
         self._lines, self._rows = found.lines, rows
-        self._names = _names(paths, texts)
+        self._names = ExampleNames.of(paths)
         if index:
             self._names = ExampleNames.numbered([f"{index} "], [self.num_examples])
+        if texts:
+            numbers = np.arange(len(rows)) if ids is None else ids
+            self.faults = {int(numbers[place]): why for place, why in texts.faults.items()}
 
     def example_names(self) -> ExampleNames:
-        """The paths as they are written, with the captions where a path has several; or the ids."""
+        """The paths as they are written, or the ids."""
         return self._names
 
     def locate(self, index: int) -> str:
@@ -136,9 +153,3 @@ def _warn_of_splits(table: Table, column: str) -> None:
             "%s: took the rows of all splits, %s: choose with split=, or give '.' for all",
             *(table.name, columns.counted(splits)),
         )
-
-
-def _names(paths: list[str], texts: list[str] | None) -> ExampleNames:
-    if texts is None or len(set(paths)) == len(paths):
-        return ExampleNames.of(paths)
-    return ExampleNames.of(f"{path} {text}" for path, text in zip(paths, texts, strict=True))

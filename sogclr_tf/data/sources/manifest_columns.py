@@ -72,22 +72,21 @@ def _whole(path: str, root: str) -> str:
     return f"{scheme}://{posixpath.normpath(folder + path)}"
 
 
-def check_once(
-    table: Table, rows: np.ndarray, paths: Sequence[str], captions: Sequence[str] | None
-) -> None:
-    """Raises ValueError where two rows have one path, or one path with one caption."""
-    # ./a.jpg and a.jpg are one file.
-    keys: Sequence = [path if "://" in path else os.path.normpath(path) for path in paths]
-    what = "path"
-    if captions is not None:
-        what, keys = "path and caption", list(zip(keys, captions, strict=True))
+def check_once(table: Table, rows: np.ndarray, paths: Sequence[str]) -> None:
+    """Raises ValueError where two rows have one path."""
+    keys = [file_of(path) for path in paths]
     pair = _twice(keys)
     if pair is not None:
         raise ValueError(
-            f"{table.where(rows[pair[1]])} has the {what} of {table.where(rows[pair[0]])} again, "
+            f"{table.where(rows[pair[1]])} has the path of {table.where(rows[pair[0]])} again, "
             f"'{printable(paths[pair[1]])}' ({len(keys) - len(set(keys))} such in all): leave one "
             "out"
         )
+
+
+def file_of(path: str) -> str:
+    """A path by which a file is known: ./a.jpg and a.jpg are one."""
+    return path if "://" in path else os.path.normpath(path)
 
 
 def ids_of(table: Table, column: str, rows: np.ndarray) -> np.ndarray:
@@ -118,15 +117,6 @@ def ids_of(table: Table, column: str, rows: np.ndarray) -> np.ndarray:
             *(table.name, column, max(ids), len(ids)),
         )
     return np.array(ids, np.int32)
-
-
-def captions_of(table: Table, column: str, rows: np.ndarray) -> list[str] | None:
-    """The captions of some rows; None where all are empty.
-
-    Raises:
-        ValueError: some are.
-    """
-    return _filled(table, column, table.texts(column), rows, "give one to every image, or to none")
 
 
 def classes_of(

@@ -1,21 +1,23 @@
-"""Tables that name images: CSV, TSV and JSON-lines files, frames, columns, lists of paths."""
+"""Tables that name images: CSV, TSV, JSON lines, Parquet, frames, columns, lists of paths."""
 
 import csv
 import io
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from sogclr_tf.data.sources import manifest_parquet
 from sogclr_tf.data.sources.file_list import root_of
 from sogclr_tf.printable import printable
 
 _DIALECTS = {".csv": ",", ".tsv": "\t"}
 _JSON_LINES = (".jsonl", ".ndjson")
+_SUFFIXES = (*_DIALECTS, *_JSON_LINES, manifest_parquet.SUFFIX)
 # What stands for a missing value in a frame, by the names of its types.
 _NONE = ("NoneType", "NAType", "NaTType")
 
@@ -91,15 +93,24 @@ class Table:
         ]
 
 
-def read_table(table: Any, root: str | os.PathLike | None = None, name: str | None = None) -> Table:
+def read_table(
+    table: Any,
+    root: str | os.PathLike | None = None,
+    name: str | None = None,
+    wanted: Collection[str] | None = None,
+    path: str = "path",
+) -> Table:
     """The `Table` of a file, a frame, a mapping of columns or a list of paths.
 
     Args:
         table: path of a .csv, .tsv, .jsonl or .ndjson file, UTF-8, local or one that tf.io.gfile
-            knows; a frame, such as of pandas; {name: values}; a list or an array of paths.
+            knows, or path or pattern of .parquet files; a frame, such as of pandas;
+            {name: values}; a list or an array of paths.
         root: what paths are relative to; by default the folder of the file, else the working
             directory.
         name: what to call it in messages; by default the path, or what it is.
+        wanted: the columns that are read of Parquet files; None for all.
+        path: the column of paths.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -107,9 +118,13 @@ def read_table(table: Any, root: str | os.PathLike | None = None, name: str | No
     """
     folder = "." if root is None else os.path.expanduser(os.fspath(root))
     if isinstance(table, (str, os.PathLike)):
-        path = os.path.expanduser(os.fspath(table))
-        folder = os.path.dirname(path) if root is None else folder
-        return _of_file(path, name or printable(path), root_of(folder))
+        file = os.path.expanduser(os.fspath(table))
+        folder = root_of(os.path.dirname(file) if root is None else folder)
+        called = name or printable(file)
+        if _suffix(file) == manifest_parquet.SUFFIX:
+            found = manifest_parquet.read_columns(file, called, wanted, path)
+            return Table(called, folder, found)
+        return _of_file(file, called, folder)
     if isinstance(table, Mapping):
         kind, columns = "the table", {str(key): _listed(table[key]) for key in table}
     elif hasattr(table, "columns"):
@@ -121,7 +136,7 @@ def read_table(table: Any, root: str | os.PathLike | None = None, name: str | No
 
 def is_manifest(path: str) -> bool:
     """Whether the suffix of a path is that of a table."""
-    return os.path.splitext(path)[1].lower() in (*_DIALECTS, *_JSON_LINES)
+    return _suffix(path) in _SUFFIXES
 
 
 def is_table(images: Any) -> bool:
@@ -141,11 +156,14 @@ def lists_paths(images: Any) -> bool:
     return len(images) > 0 and isinstance(images[0], (str, bytes, os.PathLike))
 
 
+def _suffix(path: str) -> str:
+    return os.path.splitext(path)[1].lower()
+
+
 def _of_file(path: str, name: str, root: str) -> Table:
-    suffix = os.path.splitext(path)[1].lower()
+    suffix = _suffix(path)
     if not is_manifest(path):
-        known = ", ".join((*_DIALECTS, *_JSON_LINES))
-        raise ValueError(f"'{name}' is no table: expected one of {known}")
+        raise ValueError(f"'{name}' is no table: expected one of {', '.join(_SUFFIXES)}")
     text = _decoded(_contents(path, name), name)
     rows = _objects(text, name) if suffix in _JSON_LINES else _rows(text, name, _DIALECTS[suffix])
     header = next(rows, (0, []))[1]

@@ -14,9 +14,11 @@ from sogclr_tf.data.sources.folder import FolderSource
 from sogclr_tf.data.sources.folder_entries import is_folder
 from sogclr_tf.data.sources.manifest import ManifestSource
 from sogclr_tf.data.sources.manifest_table import is_manifest, is_table, lists_paths
+from sogclr_tf.data.sources.shard_pattern import is_shards, matching
+from sogclr_tf.data.sources.tar import TarSource
 from sogclr_tf.data.sources.tf_dataset import DatasetSource
 from sogclr_tf.data.sources.tfds import TfdsSource
-from sogclr_tf.data.sources.tfrecords import TFRecordSource, matching
+from sogclr_tf.data.sources.tfrecords import TFRecordSource
 from sogclr_tf.data.stated_pixels import ValueRange, checked_range
 from sogclr_tf.printable import printable
 
@@ -24,6 +26,8 @@ from sogclr_tf.printable import printable
 _NAMED: dict[str, Callable[[str], Source]] = {"digits": digits}
 # The columns of tables that stand for what configs call the features of records.
 _COLUMNS = {"image/encoded": "path", "image/class/label": "label"}
+# And the members of tar shards that do; their images are told by the suffixes of image files.
+_MEMBERS = {"image/encoded": None, "image/class/label": "cls"}
 
 
 def register_source(name: str, open_split: Callable[[str], Source]) -> None:
@@ -58,15 +62,16 @@ def from_name(
         name: "digits" or another registered name, a TFDS name, or a path: of a folder whose
             sub-folders are the splits ("./pets" with "./pets/train"), of a table of images with a
             column of splits ("./labels.csv"), or with "{split}" where the split stands in it, of a
-            folder, a table or TFRecord files ("gs://bucket/{split}-*.tfrecord").
+            folder, a table, tar shards ("./{split}/{00000..00331}.tar") or TFRecord files
+            ("gs://bucket/{split}-*.tfrecord").
         split: for TFDS any split expression; for a path the name of the split, "." for the folder
-            itself, or all rows of a table.
+            itself, all rows of a table, or all files of a pattern.
         data_dir: where TFDS keeps its data.
         features: of TFRecord files, the names {"image", "label", "index"} and the {"dtype",
             "shape"} of raw pixels, as `TFRecordSource` takes them; or the names of the columns of a
-            table. Other collections have no use for them.
-        text: the feature of a TFDS set, or the column of a table, that holds each image's text;
-            None for images alone.
+            table, or of the members of tar shards. Other collections have no use for them.
+        text: the feature of a TFDS set, the column of a table, or the member of tar shards, that
+            holds the text or the texts of each image; None for images alone.
         channels, value_range: of the images, as for `sogclr_tf.FolderSource`; they belong inside a
             collection that `register_source` named, and are compared with it.
 
@@ -97,7 +102,7 @@ def from_path(
     channels: int | None = None,
     value_range: ValueRange | None = None,
 ) -> Source:
-    """The source of a folder of images, a table, or the TFRecord files that a pattern matches.
+    """The source of a folder of images, a table, or the tar or TFRecord files of a pattern.
 
     Args:
         path: str or pathlib.Path, local or gs://...
@@ -108,15 +113,26 @@ def from_path(
         return FolderSource(path, channels=channels, value_range=value_range)
     if is_manifest(path):
         return _manifest(path, None, features, text, channels, value_range)
-    return TFRecordSource(path, **(features or {}), channels=channels, value_range=value_range)
+    if is_shards(path):
+        names = _renamed(features, _MEMBERS)
+        return TarSource(
+            path,
+            image=names.get("image"),
+            label=names.get("label", "cls"),
+            text=text,
+            channels=channels,
+            value_range=value_range,
+        )
+    stated: Any = {"channels": channels, "value_range": value_range}
+    return TFRecordSource(path, **(features or {}), text=text, **stated)
 
 
 def is_path(name: str | os.PathLike) -> bool:
-    """Whether a name is a path: of a table, or a pathlib.Path, or it begins with /, ./, ../ or ~.
+    """Whether a name is a path: of a table or of tars, a pathlib.Path, or from /, ./, ../ or ~ on.
 
     So it is with :// in it.
     """
-    if isinstance(name, os.PathLike) or is_manifest(name):
+    if isinstance(name, os.PathLike) or is_manifest(name) or is_shards(name):
         return True
     return "://" in name or os.path.isabs(name) or re.match(r"~|\.\.?(/|$)", name) is not None
 
@@ -177,9 +193,7 @@ def _manifest(
     value_range: ValueRange | None,
 ) -> ManifestSource:
     """The table of a config, with captions where these are asked for."""
-    stated = features or {}
-    names = {key: stated[key] for key in ("image", "label", "index") if key in stated}
-    names = {key: _COLUMNS.get(name, name) for key, name in names.items()}
+    names = _renamed(features, _COLUMNS)
     return ManifestSource(
         path,
         split,
@@ -192,16 +206,23 @@ def _manifest(
     )
 
 
+def _renamed(features: dict | None, usual: dict[str, Any]) -> dict[str, Any]:
+    """The names in `features`, with others in place of those that are usual in TFRecord files."""
+    stated = features or {}
+    names = {key: stated[key] for key in ("image", "label", "index") if key in stated}
+    return {key: usual.get(name, name) for key, name in names.items()}
+
+
 def _with_split(path: str, split: str) -> str:
     """The path of a split."""
     if "{split}" in path:
         return path.replace("{split}", split)
     folder = os.path.expanduser(path)
     if not is_folder(folder):
-        if matching([folder]):
+        if split != "." and (is_shards(folder) or matching([folder])):
             raise ValueError(
                 f"'{printable(path)}' does not say which files are of which split: put {{split}} "
-                "in the place of the split's name"
+                "in the place of the split's name, or give . for all files"
             )
         return path
     if split == ".":

@@ -22,7 +22,7 @@ _BATCH = 256
 
 
 def readable(source: Source) -> Source:
-    """A source without those of its images that cannot be decoded.
+    """A source without its `faults` and those of its images that cannot be decoded.
 
     All images are decoded once. What was found is remembered (see
     `sogclr_tf.data.sources.file_cache`); the next start tries those alone that were left out, and
@@ -35,6 +35,7 @@ def readable(source: Source) -> Source:
     Raises:
         ValueError: none of the images can be decoded.
     """
+    source = _without_faults(source)
     fingerprint = source.fingerprint()
     if fingerprint is None:
         return source
@@ -66,11 +67,24 @@ def usable(source: Source, on_error: str = "raise") -> Source:
 
     Raises:
         FileNotFoundError: a file is not there, and none is to be left out.
+        ValueError: an example is one of `faults`, and none is to be left out.
     """
     if on_error == "skip":
         return readable(source)
+    check_faults(source)
     source.check_files()
     return source
+
+
+def check_faults(source: Source) -> None:
+    """Raises ValueError, with the place of the first, where a source has `faults`."""
+    if source.faults:
+        index, why = min(source.faults.items())
+        raise ValueError(
+            f"{printable(source.locate(index))} (index {index}) cannot be used: {why} "
+            f"({len(source.faults)} such in all). Mend it, or leave such examples out with "
+            "on_error='skip'"
+        )
 
 
 @contextlib.contextmanager
@@ -141,6 +155,18 @@ def unreadable(
     every = list(every.batch(_BATCH).as_numpy_iterator())
     every = np.concatenate(every) if every else np.zeros(0, np.int32)
     return np.setdiff1d(every, good)
+
+
+def _without_faults(source: Source) -> Source:
+    if not source.faults:
+        return source
+    if len(source.faults) == source.size:
+        index, why = min(source.faults.items())
+        raise ValueError(
+            f"none of the {source.size} examples of {source.name} can be used; "
+            f"{printable(source.locate(index))}: {why}"
+        )
+    return FilteredSource(source, skipped=source.faults)
 
 
 def _remembered(source):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from sogclr_tf.data.sources import first_files, shuffle_bound
+from sogclr_tf.data.sources import first_files, shuffle_bound, text_pass
 from sogclr_tf.data.sources.base import as_int32
 from sogclr_tf.data.sources.files_or_arrays import FilesOrArraysSource
 from sogclr_tf.data.stated_pixels import ValueRange
@@ -28,7 +28,9 @@ class TfdsSource(FilesOrArraysSource):
             files themselves are shuffled.
         buffer_bytes: how many bytes these may take, by the size of the prepared split; where fewer
             examples fit, the order is drawn from fewer at a time.
-        text: the name of the feature that holds each image's text; None to leave texts out.
+        text: the name of the feature that holds each image's text, or a sequence of several, as
+            "captions/text" of "coco_captions"; None to leave texts out. Of sequences a pass over
+            the split counts the texts, and is remembered.
         image: the name of the feature that holds the images, such as "sentinel2" of "eurosat/all".
         channels, value_range: as for `sogclr_tf.FolderSource`, and of arrays as for
             `sogclr_tf.ArraySource`.
@@ -54,7 +56,7 @@ class TfdsSource(FilesOrArraysSource):
     ) -> None:
         builder = _tfds_builder(name, data_dir)
         feature, encoded = _image_feature(builder, image)
-        _check_text_feature(builder, text)
+        several = text is not None and _text_shape(builder, text) != ()
         instructions = _split_info(builder, split)
         _check_no_overlap(instructions, split)
         first_index, num_examples = _first_indices(builder, instructions)
@@ -71,6 +73,7 @@ class TfdsSource(FilesOrArraysSource):
             class_names=getattr(builder.info.features["label"], "names", None) if labeled else None,
         )
         self._builder, self._split, self._text, self._image = builder, split, text, image
+        self._several = several
         if not encoded:
             self._hold_arrays(tf.as_dtype(feature.dtype), (*feature.shape, 1)[2])
         elif channels is not None:
@@ -82,6 +85,8 @@ class TfdsSource(FilesOrArraysSource):
         # No lookup table: a data service could not send it to its workers.
         self._files = tf.constant(list(first_index))
         self._first_indices = tf.constant(list(first_index.values()), tf.int32)
+        if several:
+            self._find_texts()
 
     def examples(
         self, seed: int | tf.Tensor | None = None, first: int | tf.Tensor = 0
@@ -125,6 +130,18 @@ class TfdsSource(FilesOrArraysSource):
         name = self._files[file].numpy().decode()
         return f"example {index - int(self._first_indices[file])} of {name}"
 
+    def _find_texts(self):
+        """What a pass over the texts tells."""
+        info = self._builder.info
+        place = f"{self._builder.data_path} {info.full_name} {self._split} {self._text}"
+        state = np.array([split.num_bytes for split in info.splits.values()], np.int64)
+        passing = self.examples().map(lambda example: (example["index"], example["text"]))
+        called = f"'{self._text}'"
+        found = text_pass.find(
+            place, state, passing, self.num_examples, several=True, called=called
+        )
+        self.caption_offsets, self.faults = found
+
     def _example(self, example):
         file_and_offset = tf.strings.split(example["tfds_id"], "__")
         offset = tf.strings.to_number(file_and_offset[-1], tf.int32)
@@ -132,7 +149,8 @@ class TfdsSource(FilesOrArraysSource):
         if self.labeled:
             parts["label"] = example["label"]
         if self.has_text:
-            parts["text"] = example[self._text]
+            texts = _below(example, self._text)
+            parts["text"] = text_pass.as_example(texts, several=True) if self._several else texts
         file = tf.argmax(self._files == file_and_offset[0])
         return {**as_int32(parts), "index": self._first_indices[file] + offset}
 
@@ -187,15 +205,37 @@ def _known_names(name, data_dir):
     return f"choose {', '.join(choices)} or another name of the TFDS catalog"
 
 
-def _check_text_feature(builder, text):
+def _text_shape(builder, text):
+    """The shape of a feature of texts: () for one, (None,) for several."""
     features = builder.info.features
-    if text is None:
-        return
-    if text not in features or features[text].dtype != tf.string or features[text].shape != ():
-        found = [key for key in features if features[key].np_dtype is object or key == "caption"]
+    if not _is_text(features, text):
+        found = [name for name in _names(features.np_dtype) if _is_text(features, name)]
         raise ValueError(
             f"data set '{builder.name}' has no text '{text}': choose one of {', '.join(found)}"
         )
+    return _below(features.shape, text)
+
+
+def _is_text(features, name):
+    try:
+        dtype, shape = _below(features.np_dtype, name), _below(features.shape, name)
+    except (KeyError, TypeError):
+        return False
+    is_leaf = not isinstance(dtype, dict)
+    return is_leaf and np.dtype(dtype) == object and shape in ((), (None,))
+
+
+def _names(nested, before=""):
+    """The names of the leaves of nested features, with / between their parts."""
+    for key, value in nested.items():
+        yield from _names(value, f"{before}{key}/") if isinstance(value, dict) else [before + key]
+
+
+def _below(nested, name):
+    """What stands under a name with / between its parts."""
+    for part in name.split("/"):
+        nested = nested[part]
+    return nested
 
 
 def _split_info(builder, split):

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from sogclr_tf.data.sources import shuffle_bound, tfrecord_count
+from sogclr_tf.data.sources import shuffle_bound, text_pass, tfrecord_count
 from sogclr_tf.data.sources.base import as_int32
 from sogclr_tf.data.sources.files_or_arrays import FilesOrArraysSource
 from sogclr_tf.data.sources.raw_records import raw_pixels
+from sogclr_tf.data.sources.shard_pattern import matching
 from sogclr_tf.data.stated_pixels import ValueRange
 from sogclr_tf.example_names import ExampleNames
 from sogclr_tf.printable import printable
@@ -37,6 +38,9 @@ class TFRecordSource(FilesOrArraysSource):
         label: name of the feature with the class, an integer >= 0; None for unlabeled images.
         index: name of the feature with the index, an integer; over all records they must be
             0, 1, 2 ... in any order. None to take the place in the sorted files.
+        text: name of the feature with the text of the image, or with several; None to leave texts
+            out. A pass over all records finds those that have none that can be used, which are
+            `faults`, and is remembered.
         class_names: list of str, or None.
         shuffle_buffer: how many examples the order of an epoch is drawn from at a time, after the
             files themselves are shuffled. So many images are held in memory, as their bytes.
@@ -67,6 +71,7 @@ class TFRecordSource(FilesOrArraysSource):
         label: str | None = None,
         index: str | None = None,
         *,
+        text: str | None = None,
         class_names: list[str] | None = None,
         shuffle_buffer: int = 16_384,
         buffer_bytes: int = shuffle_bound.BUFFER_BYTES,
@@ -92,11 +97,12 @@ class TFRecordSource(FilesOrArraysSource):
             counts.sum(),
             image_size=self._raw and self._raw.image_size,
             labeled=bool(label),
+            has_text=bool(text),
             class_names=class_names,
             channels=channels,
             value_range=value_range,
         )
-        self._features = {"image": image, "label": label, "index": index}
+        self._features = {"image": image, "label": label, "index": index, "text": text}
         self._names, self._counts, self._compression = names, counts, compression
         first = self._check_features()
         self._shuffle_buffer = shuffle_bound.bounded(
@@ -108,6 +114,8 @@ class TFRecordSource(FilesOrArraysSource):
             self._hold_arrays(self._raw.dtype, channels)
         if index:
             tfrecord_count.once_per_files(names, f"index {index}", self._check_indices)
+        if text:
+            self._find_texts(text)
 
     def _bytes(self):
         """What the records of each file take in memory, int64 [files]."""
@@ -205,7 +213,25 @@ class TFRecordSource(FilesOrArraysSource):
             index = self._parse(record, "index", tf.int64, -1)
         if self.labeled:
             example["label"] = self._parse(record, "label", tf.int64, -1)
+        if self.has_text:
+            several = self.caption_offsets is not None
+            example["text"] = text_pass.as_example(self._texts(record), several)
         return {**as_int32(example), "index": tf.cast(index, tf.int32)}
+
+    def _find_texts(self, feature):
+        """What a pass over the texts tells."""
+        place = "\n".join([f"{feature} {self._features['index']}", *self._names])
+        # As a text each, until it is known that there are lists.
+        passing = self.examples().map(lambda e: (e["index"], self._texts(e["image"])))
+        state = tfrecord_count.state(self._names)
+        called = f"'{printable(feature)}'"
+        found = text_pass.find(place, state, passing, self.size, called=called)
+        self.caption_offsets, self.faults = found
+
+    def _texts(self, record):
+        feature = self._features["text"]
+        wanted = {feature: tf.io.RaggedFeature(tf.string)}
+        return tf.io.parse_single_example(record, wanted)[feature]
 
     def _parse(self, record, part, dtype, missing):
         feature = self._features[part]
@@ -221,7 +247,8 @@ class TFRecordSource(FilesOrArraysSource):
             found = {}
         if not found:
             raise ValueError(f"the first record of {self._name} is no tf.train.Example")
-        for part, kind in (("image", "bytes"), ("label", "int64"), ("index", "int64")):
+        kinds = {"image": "bytes", "label": "int64", "index": "int64", "text": "bytes"}
+        for part, kind in kinds.items():
             feature = self._features[part]
             if not feature:
                 continue
@@ -262,17 +289,3 @@ class TFRecordSource(FilesOrArraysSource):
                 f"'{feature}' {indices[one]} occurs twice, in {self._place(one)} and in "
                 f"{self._place(other)} ({len(twice)} such in all): each record needs its own"
             )
-
-
-def matching(patterns: Sequence[str]) -> set[str]:
-    """The files that patterns match.
-
-    Raises:
-        ValueError: one has a name that is no UTF-8.
-    """
-    try:
-        return {name for pattern in patterns for name in tf.io.gfile.glob(pattern)}
-    except UnicodeError:
-        raise ValueError(
-            f"a file of {printable(', '.join(patterns))} has a name that is no UTF-8: rename it"
-        ) from None

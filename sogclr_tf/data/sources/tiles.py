@@ -12,6 +12,7 @@ from sogclr_tf.data.pixel_format import PixelFormat
 from sogclr_tf.data.sources import file_cache
 from sogclr_tf.data.sources.base import Source, order
 from sogclr_tf.data.sources.image_sizes import image_sizes
+from sogclr_tf.data.sources.readable import check_faults
 from sogclr_tf.data.view_size import Size, height_and_width
 from sogclr_tf.example_names import ExampleNames
 from sogclr_tf.printable import printable
@@ -228,6 +229,7 @@ def _check_source(source: Any) -> None:
             f"{source.name} cannot be cut into tiles, because its images can only be read one "
             "after the other: give image files (a folder or a table) or an array"
         )
+    check_faults(source)
 
 
 def _check_counts(source: Source, counts: np.ndarray, tile: tuple[int, int]) -> None:

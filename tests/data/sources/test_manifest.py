@@ -13,7 +13,7 @@ from sogclr_tf.data.labeled import labeled_views
 from sogclr_tf.data.sources import missing_files
 from sogclr_tf.data.sources.filtered import FilteredSource
 from sogclr_tf.data.sources.open import as_source, from_name, from_path, is_path
-from sogclr_tf.data.sources.readable import clear_errors, readable
+from sogclr_tf.data.sources.readable import clear_errors, readable, usable
 
 N = 6
 PATHS = [f"{k:05}.png" for k in range(N)]
@@ -367,17 +367,45 @@ class TestCaptions:
             assert example["text"] == captions[example["index"]]
 
     def test_several_of_an_image(self, table):
-        path = table(path=[PATHS[0]] * 2 + PATHS[1:5], caption=list("abcdef"))
-        source = ManifestSource(path)
-        assert names(source)[:3] == ["00000.png a", "00000.png b", "00001.png c"]
-        with pytest.raises(ValueError, match="line 3 of .* has the path of line 2 of .* again"):
+        """Rows of one path are one image; what they say of it must agree."""
+        paths = [PATHS[0], PATHS[1], f"./{PATHS[0]}"]
+        columns = {"path": paths, "caption": [*"abc"], "label": [*"xyx"], "id": [7, 3, 7]}
+        path = table(**columns)
+        source = ManifestSource(path, index="id")
+        assert [e["text"].numpy().tolist() for e in source.examples()] == [[b"a", b"c"], [b"b"]]
+        assert [int(e["index"]) for e in source.examples()] == [7, 3]
+        np.testing.assert_array_equal(source.caption_offsets, [0, 1, 2, 3, 4, 5, 6, 7, 9])
+        assert names(ManifestSource(path)) == PATHS[:2]
+        assert ManifestSource(path).locate(1).endswith(f"{PATHS[1]} (line 3 of {path})")
+        for changed, told in (
+            ({"label": [*"xyz"]}, "line 4 of .* has the label 'z', but line 2 of .* 'x': rows of"),
+            ({"id": [7, 3, 8]}, "line 4 of .* has the id '8', but line 2 of .*, of the same im"),
+            ({"id": [7, 7, 7]}, "line 3 of .* has the id 7 of line 2 of"),
+        ):
+            with pytest.raises(ValueError, match=told):
+                ManifestSource(table(**{**columns, **changed}), index="id")
+        with pytest.raises(ValueError, match="line 4 of .* has the path of line 2 of .* again"):
             training_views(path, batch_size=2, policy=POLICY)
         with pytest.raises(ValueError, match="line 3 .* path and caption of line 2"):
             ManifestSource(table(path=[PATHS[0]] * 2, caption=["a", "a"]))
 
+    def test_lists(self, table):
+        source = ManifestSource(table(".jsonl", path=PATHS[:2], captions=[["a", "b "], ["c"]]))
+        assert [e["text"].numpy().tolist() for e in source.examples()] == [[b"a", b"b"], [b"c"]]
+        with pytest.raises(ValueError, match="line 2 of .* has text as its captions, unlike rows"):
+            ManifestSource(table(".jsonl", path=PATHS[:2], captions=[["a"], "b"]))
+        with pytest.raises(ValueError, match="line 2 of .* has a list as text in captions: give"):
+            ManifestSource(table(".csv", path=PATHS[:1], captions=['["a", "b"]']))
+        with pytest.raises(ValueError, match="has the columns caption and captions: leave one out"):
+            ManifestSource(table(path=PATHS[:1], caption=["a"], captions=["b"]))
+
     def test_some_are_empty(self, table):
-        with pytest.raises(ValueError, match=r"line 3 of .* has no caption \(3 such in all"):
-            ManifestSource(table(path=PATHS, caption=["a", ""] * 3))
+        source = ManifestSource(table(path=PATHS, caption=["a", ""] * 3))
+        told = r"00001.png \(line 3 of .*\) \(index 1\) cannot be used: it has no caption \(3 such"
+        with pytest.raises(ValueError, match=told):
+            usable(source)
+        several = ManifestSource(table(".jsonl", path=PATHS[:3], captions=[["a", ""], [], ["b"]]))
+        assert [*several.faults] == [0, 1]
 
     def test_beside_a_table(self, table):
         with pytest.raises(ValueError, match="texts belong inside the source, the table"):

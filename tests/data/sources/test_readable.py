@@ -229,6 +229,6 @@ def test_run(tmp_path, on_error):
         assert "(index" in last
         return
     assert process.returncode == 0, process.stderr
-    assert "skipped    2 images that cannot be decoded" in process.stdout
+    assert "skipped    2 examples that cannot be used" in process.stdout
     lines = (tmp_path / "run" / "skipped.txt").read_text().splitlines()
     assert [line.split("\t")[1].rpartition("/")[2] for line in lines] == ["00006.png", "00005.png"]
