@@ -1,7 +1,6 @@
 """A run of images with texts."""
 
 import functools
-import logging
 
 import keras
 import numpy as np
@@ -18,16 +17,14 @@ from sogclr_tf.evaluation.features import extract_features
 from sogclr_tf.evaluation.retrieval import recall, zero_shot
 from sogclr_tf.evaluation.scores import accuracy
 from sogclr_tf.experiment import build
+from sogclr_tf.experiment.export import check_export, export_towers_of
 from sogclr_tf.experiment.folder import RunFolder
 from sogclr_tf.experiment.summary import RECALLS
 from sogclr_tf.experiment.task import Task
-from sogclr_tf.export.towers import export_towers
 from sogclr_tf.models.contrastive import ContrastiveModel
 from sogclr_tf.models.two_tower import TwoTowerSogCLR
 from sogclr_tf.networks.text_encoder import vocabulary
 from sogclr_tf.report import figures, image_sheets
-
-_LOG = logging.getLogger("sogclr_tf")
 
 
 class ImageTextTask(Task):
@@ -35,6 +32,8 @@ class ImageTextTask(Task):
 
     def __init__(self, config: ConfigDict, mode: str) -> None:
         super().__init__(config, mode)
+        if mode in ("all", "export"):
+            check_export(config)
         self._source = self._split(config.data.train_split)
 
     @functools.cached_property
@@ -104,9 +103,10 @@ class ImageTextTask(Task):
         return {}
 
     def export(self, model: TwoTowerSogCLR, folder: RunFolder) -> None:
-        step = model.trained_steps
-        if (folder.saved_model / "text" / str(step)).exists():
-            _LOG.info("%s holds version %d already: it is kept", folder.saved_model, step)
-            return
-        keep = self.config.export.keep or None
-        export_towers(model, folder.saved_model, version=step, keep=keep)
+        export_towers_of(
+            self.config,
+            folder,
+            model,
+            class_names=self._split(self.config.data.test_split).class_names,
+            pixel_format=self._source.pixel_format,
+        )

@@ -122,6 +122,12 @@ class ContrastiveLoss(keras.layers.Layer):
         del index
         return self.temperature, 0.0
 
+    def mean_temperature(self) -> float:
+        """The temperature as it is by now; of individual ones their geometric mean."""
+        examples = tf.range(getattr(self, "num_examples", 1))
+        temperature, _ = self.temperatures_and_rho(examples)
+        return float(tf.exp(tf.reduce_mean(tf.math.log(temperature))))
+
     def log_u_of(self, index: tf.Tensor) -> tf.Tensor | None:
         """What the table holds for these examples by now, the estimates of log g.
 
