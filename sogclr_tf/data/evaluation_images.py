@@ -65,7 +65,12 @@ def evaluation_pairs(
     of_images = examples.map(lambda example: tf.reshape(example["text"], [-1]))
     texts = [[text.decode() for text in several] for several in of_images.as_numpy_iterator()]
     owners = np.repeat(np.arange(len(texts)), [len(several) for several in texts])
-    return images, [text for several in texts for text in several], owners, _labels_of(source, examples)
+    return (
+        images,
+        [text for several in texts for text in several],
+        owners,
+        _labels_of(source, examples),
+    )
 
 
 def _drawn(source: Source, count: int, seed: int) -> tf.data.Dataset:

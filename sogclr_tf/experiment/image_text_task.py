@@ -19,6 +19,7 @@ from sogclr_tf.evaluation.pair_embeddings import PairEmbedder
 from sogclr_tf.experiment import build
 from sogclr_tf.experiment.export import check_export, export_towers_of
 from sogclr_tf.experiment.folder import RunFolder
+from sogclr_tf.experiment.pair_pictures import Embedded, report_parts
 from sogclr_tf.experiment.summary import RECALLS
 from sogclr_tf.experiment.task import Task
 from sogclr_tf.models.contrastive import ContrastiveModel
@@ -120,7 +121,9 @@ class ImageTextTask(Task):
         if names is not None:
             scores["largest_class"] = round(float(np.bincount(labels).max() / len(labels)), 4)  # type: ignore[arg-type]
         folder.update_result(**scores)
-        return {}
+        embedded = Embedded(of_images, of_texts, texts, owners)
+        loss, seed = model.contrastive_loss, self.config.seed
+        return report_parts(embedded, test, self._source, loss, seed)
 
     def export(self, model: TwoTowerSogCLR, folder: RunFolder) -> None:
         export_towers_of(

@@ -124,9 +124,8 @@ class ContrastiveLoss(keras.layers.Layer):
 
     def mean_temperature(self) -> float:
         """The temperature as it is by now; of individual ones their geometric mean."""
-        examples = tf.range(getattr(self, "num_examples", 1))
-        temperature, _ = self.temperatures_and_rho(examples)
-        return float(tf.exp(tf.reduce_mean(tf.math.log(temperature))))
+        temperature, _ = self.temperatures_and_rho(tf.range(1))
+        return float(temperature)
 
     def log_u_of(self, index: tf.Tensor) -> tf.Tensor | None:
         """What the table holds for these examples by now, the estimates of log g.

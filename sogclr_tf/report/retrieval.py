@@ -51,7 +51,9 @@ def _sentence(rows: Sequence) -> str:
 
 
 def _images_row(text: str, examples: Sequence[Example], own: Sequence[bool]) -> str:
-    columns = f"grid-template-columns:minmax(0,120px) repeat({max(1, len(examples))},minmax(0,84px))"
+    columns = (
+        f"grid-template-columns:minmax(0,120px) repeat({max(1, len(examples))},minmax(0,84px))"
+    )
     shown = "".join(
         f'<figure class="example {"same" if mine else ""}">{embedded_images.image(example.image)}'
         f'<p title="{escape(example.caption)}">{escape(example.caption)}</p></figure>'
@@ -62,7 +64,7 @@ def _images_row(text: str, examples: Sequence[Example], own: Sequence[bool]) -> 
 
 def _texts_row(image: Example, texts: Sequence[str], own: Sequence[bool]) -> str:
     items = "".join(
-        f'<li{" class=same" if mine else ""}>{escape(text)}</li>'
+        f"<li{' class=same' if mine else ''}>{escape(text)}</li>"
         for text, mine in zip(texts, own, strict=True)
     )
     return (
