@@ -43,6 +43,8 @@ setup(
         # Asks for the package tensorflow itself: beside [cpu] install it with --no-deps instead.
         "serving": [f"tensorflow-serving-api{TENSORFLOW}"],
         "weights": ["safetensors"],
+        # Trains subwords of texts; what was trained is applied without it.
+        "text": ["tokenizers"],
         # Of image files that TensorFlow has no decoder for.
         "tiff": ["tifffile", "imagecodecs"],
         "heif": ["pillow-heif"],
@@ -50,7 +52,7 @@ setup(
         # For tools/compile_for_tpu.py, in an environment of its own: it holds a TPU's runtime.
         "tpu-compiler": ["jax==0.10.2", "libtpu==0.0.52"],
         "test": [
-            *("hypothesis", "pytest", "pytest-xdist", "safetensors", "scipy"),
+            *("hypothesis", "pytest", "pytest-xdist", "safetensors", "scipy", "tokenizers"),
             *("imagecodecs", "pillow-heif", "tifffile"),
             *("codespell", "import-linter", "mypy", "ruff"),
         ],

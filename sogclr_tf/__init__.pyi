@@ -58,9 +58,10 @@ from .networks.pretrained_vit import import_vit as import_vit
 from .networks.projection_head import projection_head as projection_head
 from .networks.resnet import ResNet as ResNet
 from .networks.resnet import small_resnet as small_resnet
+from .networks.subwords import SubwordTokenizer as SubwordTokenizer
 from .networks.text_encoder import TextEncoder as TextEncoder
-from .networks.text_encoder import vocabulary as vocabulary
 from .networks.vision_transformer import ViT as ViT
+from .networks.words import vocabulary as vocabulary
 from .training.callbacks import SaveCheckpoints as SaveCheckpoints
 from .training.checkpoint import Checkpoints as Checkpoints
 from .training.lamb import LAMB as LAMB

@@ -59,6 +59,8 @@ _ENCODER = flags.DEFINE_string(
 _TPU = flags.DEFINE_string("tpu", None, "Name or address of the TPU; local on a TPU VM.")
 _TPU_ZONE = flags.DEFINE_string("tpu_zone", None, "Cloud zone of the TPU.")
 _TPU_PROJECT = flags.DEFINE_string("tpu_project", None, "Cloud project of the TPU.")
+# Errors whose message is for users.
+_SAID_IN_A_LINE = (ValueError, TypeError, OSError, RuntimeError, FloatingPointError, ImportError)
 
 
 def main(_argv: list[str]) -> None:
@@ -122,7 +124,7 @@ def _run() -> None:
     _LOG.setLevel(logging.INFO)
     try:
         app.run(main, flags_parser=command_line.parse_flags)
-    except (ValueError, TypeError, OSError, RuntimeError, FloatingPointError) as error:
+    except _SAID_IN_A_LINE as error:
         message = str(error).strip()
         if "\n" in message:
             raise

@@ -1,6 +1,7 @@
 """From a config to the parts that both kinds of run are made of."""
 
 import dataclasses
+from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
@@ -20,7 +21,9 @@ from sogclr_tf.models.two_tower import TwoTowerSogCLR
 from sogclr_tf.models.unit_range import expects_255
 from sogclr_tf.networks.encoders import build_encoder
 from sogclr_tf.networks.projection_head import linear_projector, projection_head
+from sogclr_tf.networks.subwords import SubwordTokenizer
 from sogclr_tf.networks.text_encoder import TextEncoder
+from sogclr_tf.networks.words import vocabulary
 from sogclr_tf.training.optimizers import build_optimizer
 from sogclr_tf.training.schedules import scaled_learning_rate, warmup_cosine
 from sogclr_tf.training.strategy import has_accelerator, jit_compile
@@ -124,16 +127,44 @@ def image_model(config: ConfigDict, stream: Stream, classes: int | None) -> SogC
     return SogCLR(new, loss(config, stream), projector, probe, chunks=config.chunks)
 
 
-def image_text_model(config: ConfigDict, pairs: Stream, words: list[str]) -> TwoTowerSogCLR:
+def text_vocabulary(
+    config: ConfigDict, texts: Callable[[], Sequence[str]]
+) -> list[str] | SubwordTokenizer:
+    """The words or subwords that `config.text_encoder` asks for.
+
+    Args:
+        config: the run's.
+        texts: gives those of the training set, which a file of merges does not need.
+
+    Raises:
+        ValueError: there is no such tokenizer, or the texts or the file give none.
+        ImportError: subwords are to be trained without the package that does it.
+    """
+    name, max_tokens = config.text_encoder.tokenizer, config.text_encoder.max_tokens
+    if name == "words":
+        return vocabulary(texts(), max_tokens)
+    if name == "bpe":
+        return SubwordTokenizer.train(texts(), max_tokens)
+    if not tf.io.gfile.exists(name):
+        raise ValueError(
+            f"text_encoder.tokenizer is '{name}', which is no file: choose words, bpe, or the path "
+            "of a file of merges"
+        )
+    return SubwordTokenizer.load(name, max_tokens)
+
+
+def image_text_model(
+    config: ConfigDict, pairs: Stream, words: list[str] | SubwordTokenizer
+) -> TwoTowerSogCLR:
     """A new model of images with texts, not compiled.
 
     Args:
         config: the run's.
         pairs: the training stream.
-        words: the vocabulary.
+        words: the vocabulary, as `text_vocabulary` has it.
     """
     options = {**config.text_encoder}
-    del options["max_tokens"]
+    del options["tokenizer"], options["max_tokens"]
     projectors = {
         name: linear_projector(config.projector.output, name)
         for name in ("image_projector", "text_projector")

@@ -146,12 +146,16 @@ def _encoder() -> dict:
 
 def _text_encoder() -> dict:
     return {
+        "tokenizer": "words",  # or bpe: subwords of the texts; or a file of merges, as CLIP's
         "max_tokens": 20_000,  # of the vocabulary, at most
-        "length": 12,  # words of a text that are read
+        "length": 12,  # words or subwords of a text that are read
         "width": 64,
         "blocks": 1,
         "heads": 4,
         "dropout": 0.0,
+        "causal": False,
+        "pooling": "mean",  # over the tokens; or last
+        "activation": "gelu",  # or quick_gelu
     }
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import pathlib
 from typing import Any
 
 import keras
@@ -33,8 +34,10 @@ _LOG = logging.getLogger("sogclr_tf")
 class ImageTask(Task):
     """Two views of each image; kNN, a linear probe and the rest of `config.evaluation`."""
 
-    def __init__(self, config: ConfigDict, mode: str) -> None:
-        super().__init__(config, mode)
+    def __init__(
+        self, config: ConfigDict, mode: str, checkpoints: pathlib.Path | None = None
+    ) -> None:
+        super().__init__(config, mode, checkpoints)
         self._source = open_source(config, config.data.train_split)
         self._sets: Any = None
         if mode in ("all", "evaluate"):

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import pathlib
 
 import keras
 import numpy as np
@@ -19,12 +20,12 @@ from sogclr_tf.evaluation.pair_embeddings import PairEmbedder
 from sogclr_tf.experiment import build
 from sogclr_tf.experiment.export import check_export, export_towers_of
 from sogclr_tf.experiment.folder import RunFolder
+from sogclr_tf.experiment.kept_vocabulary import kept_vocabulary
 from sogclr_tf.experiment.pair_pictures import Embedded, report_parts
 from sogclr_tf.experiment.summary import RECALLS
 from sogclr_tf.experiment.task import Task
 from sogclr_tf.models.contrastive import ContrastiveModel
 from sogclr_tf.models.two_tower import TwoTowerSogCLR
-from sogclr_tf.networks.text_encoder import vocabulary
 from sogclr_tf.report import figures, image_sheets
 
 _LOG = logging.getLogger("sogclr_tf")
@@ -33,8 +34,10 @@ _LOG = logging.getLogger("sogclr_tf")
 class ImageTextTask(Task):
     """A view of each image with its text; recall both ways, and classes by their names."""
 
-    def __init__(self, config: ConfigDict, mode: str) -> None:
-        super().__init__(config, mode)
+    def __init__(
+        self, config: ConfigDict, mode: str, checkpoints: pathlib.Path | None = None
+    ) -> None:
+        super().__init__(config, mode, checkpoints)
         if mode in ("all", "export"):
             check_export(config)
         self._source = self._split(config.data.train_split)
@@ -62,8 +65,9 @@ class ImageTextTask(Task):
         return usable(source)
 
     def model(self) -> TwoTowerSogCLR:
-        # The vocabulary is that of the training texts.
-        words = vocabulary(self._source.texts(), self.config.text_encoder.max_tokens)
+        words = kept_vocabulary(self.checkpoints) if self.checkpoints else None
+        if words is None:
+            words = build.text_vocabulary(self.config, self._source.texts)
         return build.image_text_model(self.config, self.stream, words)
 
     def image_encoder(self, model: TwoTowerSogCLR) -> keras.Model:

@@ -81,7 +81,8 @@ def _run(job: Job, strategy: tf.distribute.Strategy) -> None:
     build.set_precision(config.precision)
     trains = job.mode in ("all", "train")
     start = read_start(config, folder, strategy) if trains else None
-    task = (ImageTextTask if has_texts(config) else ImageTask)(config, job.mode)
+    kind = ImageTextTask if has_texts(config) else ImageTask
+    task = kind(config, job.mode, folder.checkpoints)
     source = task.stream.source
     _claim(job, task.stream, chief)
     if chief:

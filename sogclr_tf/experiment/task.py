@@ -2,6 +2,7 @@
 
 import abc
 import functools
+import pathlib
 
 import keras
 import tensorflow as tf
@@ -20,10 +21,13 @@ class Task(abc.ABC):
     Args:
         config: the run's.
         mode: "all", "train", "evaluate" or "export".
+        checkpoints: the folder of what was trained before, if there is one.
     """
 
-    def __init__(self, config: ConfigDict, mode: str) -> None:
-        self.config, self.mode = config, mode
+    def __init__(
+        self, config: ConfigDict, mode: str, checkpoints: pathlib.Path | None = None
+    ) -> None:
+        self.config, self.mode, self.checkpoints = config, mode, checkpoints
 
     @functools.cached_property
     @abc.abstractmethod

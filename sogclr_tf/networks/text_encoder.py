@@ -1,4 +1,4 @@
-"""A small text encoder, from token ids to features, with its tokenizer and vocabulary."""
+"""A text encoder, from token ids to features, with its tokenizer: small, or of CLIP's shape."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -7,57 +7,56 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from sogclr_tf.networks.normalization import require_one_of
+from sogclr_tf.networks.subwords import SubwordTokenizer
+from sogclr_tf.networks.words import WordTokenizer
 
-def vocabulary(
-    texts: Sequence[str] | np.ndarray | tf.data.Dataset, max_tokens: int = 20_000
-) -> list[str]:
-    """The words of `texts`, the most frequent first: list of str.
+POOLINGS = ("mean", "last")
+_OPTIONS = ("length", "width", "blocks", "heads", "dropout", "causal", "pooling", "activation")
 
-    Words are lower-case and without punctuation, as `TextEncoder.tokenize` reads them. The list
-    starts with "" (padding) and "[UNK]" (every other word), as Keras's `TextVectorization` has it.
 
-    Args:
-        texts: list or array of str, or a finite tf.data.Dataset of them, one or many at a time.
-        max_tokens: how many words are kept at most, those two included; >= 3.
+def _quick_gelu(x):
+    return x * keras.ops.sigmoid(1.702 * x)
 
-    Raises:
-        ValueError: max_tokens is too small, or the texts hold no word.
-    """
-    if max_tokens < 3:
-        raise ValueError(f"max_tokens is {max_tokens}: at least 3 leave room for a word")
-    with tf.device("CPU:0"):
-        layer = keras.layers.TextVectorization(max_tokens)
-        if not isinstance(texts, tf.data.Dataset):
-            texts = tf.data.Dataset.from_tensor_slices(list(texts)).batch(4096)
-        layer.adapt(texts)
-    words = layer.get_vocabulary()
-    if len(words) < 3:
-        raise ValueError("the texts hold no word to build a vocabulary of")
-    return [str(word) for word in words]
+
+_ACTIVATIONS = {"gelu": keras.activations.gelu, "quick_gelu": _quick_gelu}
 
 
 @keras.saving.register_keras_serializable(package="sogclr_tf")
 class TextEncoder(keras.Model):
-    """A small transformer over words, whose mean over a text's words is its features.
+    """A transformer over the words or subwords of a text.
 
         encoder = TextEncoder(vocabulary(captions))
         features = encoder(encoder.tokenize(["a red apple", "two dogs"]))    # float32 [2, 128]
 
-    Blocks are pre-normalized: self-attention, then a two-layer network four times as wide, each
-    added to what went in. Padding is attended to by nobody and left out of the mean; a text without
-    words has features 0.
+        # CLIP's shape; with its 49,408 subwords 63,165,952 weights, as OpenAI's without projection.
+        tokenizer = SubwordTokenizer.load("bpe_simple_vocab_16e6.txt.gz")
+        encoder = TextEncoder(
+            tokenizer, length=77, width=512, blocks=12, heads=8, causal=True, pooling="last"
+        )
 
-    The vocabulary is a weight (the words' bytes), so every format that keeps weights keeps it, and
-    weights of another vocabulary are refused or bring theirs along. Accelerators know no strings:
-    `tokenize` belongs into tf.data, and `call` takes what it gives.
+    Blocks are pre-normalized: self-attention, then a two-layer network four times as wide, each
+    added to what went in; a last normalization follows. Padding is attended to by nobody and is
+    no part of the features; a text without words has features 0, one without subwords those of its
+    start and end. Features are float32 under mixed precision too.
+
+    The vocabulary is a weight (the words' bytes, or the merges), so every format that keeps weights
+    keeps it, and weights of another vocabulary are refused or bring theirs along. Accelerators know
+    no strings: `tokenize` belongs into tf.data, and `call` takes what it gives.
 
     Args:
-        words: the vocabulary, list of str, as `vocabulary` makes it.
-        length: tokens of a text, >= 1; longer texts are cut.
+        words: the vocabulary, list of str, as `vocabulary` makes it; or a `SubwordTokenizer`.
+        length: tokens of a text, >= 1, of subwords >= 2; longer texts are cut. Of subwords two are
+            the start and the end, which are kept.
         width: of the embedding and the features.
-        blocks: of the transformer; 0 takes the mean of the words' embeddings alone.
+        blocks: of the transformer; 0 takes the tokens' embeddings alone.
         heads: of the attention; must divide width.
         dropout: in [0, 1), of each block's two branches.
+        causal: whether a token sees those before it alone, as in CLIP's.
+        pooling: "mean", the features are the mean over a text's tokens; or "last", those at its
+            last token, which of subwords is the end, as in CLIP's.
+        activation: "gelu", the exact one, as OpenCLIP's; or "quick_gelu", x sigmoid(1.702 x), as
+            OpenAI's.
 
     Raises:
         ValueError: an argument is out of range.
@@ -65,49 +64,62 @@ class TextEncoder(keras.Model):
 
     def __init__(
         self,
-        words: Sequence[str],
+        words: Sequence[str] | SubwordTokenizer,
         length: int = 16,
         width: int = 128,
         blocks: int = 1,
         heads: int = 4,
         dropout: float = 0.0,
+        causal: bool = False,
+        pooling: str = "mean",
+        activation: str = "gelu",
         name: str = "text_encoder",
         **kwargs: Any,
     ) -> None:
         super().__init__(name=name, **kwargs)
-        _check(words, length, width, blocks, heads)
+        tokenizer = words if isinstance(words, SubwordTokenizer) else WordTokenizer(words)
+        _check(tokenizer, length, width, blocks, heads, pooling, activation)
         self.length, self.width, self.blocks = length, width, blocks
         self.heads, self.dropout = heads, dropout
-        text = "\n".join(words).encode()
+        self.causal, self.pooling, self.activation = causal, pooling, activation
+        state = tokenizer.state
         self._words = self.add_weight(
             name="vocabulary",
-            shape=(len(text),),
-            # Not uint8: several workers cannot send it to each other.
+            shape=state.shape,
             dtype="int32",
-            initializer=lambda *_, **__: tf.constant(np.frombuffer(text, np.uint8), tf.int32),
+            initializer=lambda *_, **__: tf.constant(state, tf.int32),
             trainable=False,
             autocast=False,
         )
-        self._lookup = _Lookup()
-        self._embedding = keras.layers.Embedding(len(words), width, name="words")
+        self._kept = _Kept(tokenizer)
+        self._embedding = keras.layers.Embedding(tokenizer.size, width, name="words")
         self._places = keras.layers.Embedding(length, width, name="places")
         self._blocks = [
-            _Block(width, heads, dropout, name=f"block{number}") for number in range(blocks)
+            _Block(width, heads, dropout, activation, name=f"block{number}")
+            for number in range(blocks)
         ]
-        self._normalize = keras.layers.LayerNormalization(epsilon=1e-6, name="normalize")
+        self._normalize = keras.layers.LayerNormalization(
+            epsilon=1e-6, dtype="float32", name="normalize"
+        )
         self.build((None, length))
 
     @property
-    def words(self) -> list[str]:
-        """The vocabulary, list of str."""
+    def tokenizer(self) -> WordTokenizer | SubwordTokenizer:
+        """What `tokenize` uses."""
         # Read at once, in a function that is being traced too.
         with tf.init_scope():
-            return bytes(np.uint8(keras.ops.convert_to_numpy(self._words))).decode().split("\n")
+            return self._kept.tokenizer(keras.ops.convert_to_numpy(self._words))
 
     @property
-    def vectorization(self) -> keras.layers.TextVectorization:
-        """The keras.layers.TextVectorization that `tokenize` uses."""
-        return self._lookup.layer(self.words, self.length)
+    def words(self) -> list[str]:
+        """The vocabulary of an encoder over words, list of str."""
+        return self.tokenizer.words  # type: ignore[union-attr]
+
+    @property
+    def vectorization(self) -> keras.layers.TextVectorization | None:
+        """The keras.layers.TextVectorization that `tokenize` uses; of subwords None."""
+        tokenizer = self.tokenizer
+        return tokenizer.layer(self.length) if isinstance(tokenizer, WordTokenizer) else None
 
     @property
     def input_shape(self) -> tuple[None, int]:
@@ -120,29 +132,41 @@ class TextEncoder(keras.Model):
             self(keras.KerasTensor((None, self.length), "int32"))
 
     def tokenize(self, texts: tf.Tensor | Sequence[str]) -> tf.Tensor:
-        """Token ids int32 [B, length] of strings [B]; 0 is padding, 1 an unknown word."""
-        return tf.cast(self.vectorization(texts), tf.int32)
+        """Token ids int32 [B, length] of strings [B].
+
+        Of words 0 is padding and 1 an unknown word. Subwords begin with a start token, end with an
+        end token, and are padded with 0 behind it.
+        """
+        return self.tokenizer.tokens(texts, self.length)
 
     def call(self, tokens: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Features [B, width] of token ids int [B, length]."""
-        mask = keras.ops.not_equal(tokens, 0)
+        """Features float32 [B, width] of token ids int [B, length]."""
+        mask = self._kept.latest.mask(tokens)
+        seen = mask[:, None, :]
+        if self.causal:
+            seen = keras.ops.logical_and(seen, np.tri(self.length, dtype=bool)[None])
         x = self._embedding(tokens) + self._places(keras.ops.arange(self.length))
         for block in self._blocks:
-            x = block(x, mask, training=training)
-        x = self._normalize(x)
+            x = block(x, seen, training=training)
+        return self._pooled(self._normalize(x), mask)
+
+    def _pooled(self, x, mask):
         share = keras.ops.cast(mask, x.dtype)
-        count = keras.ops.maximum(keras.ops.sum(share, axis=1, keepdims=True), 1)
-        return keras.ops.einsum("blw,bl->bw", x, share / count)
+        count = keras.ops.sum(share, axis=1, keepdims=True)
+        if self.pooling == "last":
+            # Of no token, nowhere.
+            last = keras.ops.one_hot(keras.ops.cast(count[:, 0], "int32") - 1, self.length)
+            return keras.ops.sum(x * last[..., None], axis=1)
+        return keras.ops.einsum("blw,bl->bw", x, share / keras.ops.maximum(count, 1))
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **keras.Model.get_config(self),
-            "words": self.words,
-            **{
-                name: getattr(self, name)
-                for name in ("length", "width", "blocks", "heads", "dropout")
-            },
-        }
+        words = self.tokenizer
+        if isinstance(words, SubwordTokenizer):
+            words = keras.saving.serialize_keras_object(words)
+        else:
+            words = words.words
+        options = {name: getattr(self, name) for name in _OPTIONS}
+        return {**keras.Model.get_config(self), "words": words, **options}
 
     @classmethod
     def from_config(
@@ -150,60 +174,61 @@ class TextEncoder(keras.Model):
         config: dict[str, Any],
         custom_objects: dict[str, Any] | None = None,  # noqa: ARG003
     ) -> Self:
-        return cls(**config)
+        words = config["words"]
+        if isinstance(words, dict):
+            words = keras.saving.deserialize_keras_object(words)
+        return cls(**{**config, "words": words})
 
 
 class _Block(keras.layers.Layer):
     """One block of the transformer."""
 
-    def __init__(self, width, heads, dropout, **kwargs):
+    def __init__(self, width, heads, dropout, activation, **kwargs):
         super().__init__(**kwargs)
         self._attend = keras.layers.MultiHeadAttention(heads, width // heads, dropout=dropout)
-        self._widen = keras.layers.Dense(4 * width, activation="gelu", name="widen")
+        self._widen = keras.layers.Dense(
+            4 * width, activation=_ACTIVATIONS[activation], name="widen"
+        )
         self._narrow = keras.layers.Dense(width, name="narrow")
         self._dropout = keras.layers.Dropout(dropout)
         self._before_attention = keras.layers.LayerNormalization(epsilon=1e-6, name="norm1")
         self._before_network = keras.layers.LayerNormalization(epsilon=1e-6, name="norm2")
 
-    def call(self, x, mask, training=False):
+    def call(self, x, seen, training=False):
+        """`seen`: bool [B, 1 or L, L], which tokens each token attends to."""
         y = self._before_attention(x)
-        y = self._attend(y, y, attention_mask=mask[:, None, :], training=training)
+        y = self._attend(y, y, attention_mask=seen, training=training)
         x = x + self._dropout(y, training=training)
         y = self._narrow(self._widen(self._before_network(x)))
         return x + self._dropout(y, training=training)
 
 
-class _Lookup:
-    """Keeps the layer that looks words up, for as long as the vocabulary is the same.
+class _Kept:
+    """Keeps the tokenizer of a vocabulary, for as long as the weight that holds it is the same.
 
     No layer of the encoder's, whose weights must be those of the vocabulary alone: Keras saves a
     lookup's words apart from the weights, and tf.train not at all.
     """
 
-    def __init__(self):
-        self._made_for, self._layer = None, None
+    def __init__(self, tokenizer):
+        self.latest, self._state = tokenizer, tokenizer.state
 
-    def layer(self, words, length):
-        if self._made_for != words:
-            # Outside any function that is being traced, and never on an accelerator.
-            with tf.init_scope(), tf.device("CPU:0"):
-                self._layer = keras.layers.TextVectorization(
-                    output_sequence_length=length, vocabulary=words
-                )
-                # An export tracks it, which may come before the first text.
-                self._layer.build((None,))
-            self._made_for = words
-        return self._layer
+    def tokenizer(self, state):
+        if not np.array_equal(state, self._state):
+            self.latest, self._state = type(self.latest).from_state(state), state
+        return self.latest
 
 
-def _check(words, length, width, blocks, heads):
-    if len(words) < 3 or len(set(words)) < len(words):
-        raise ValueError(
-            f"words is a list of {len(words)}, {len(set(words))} of them different: give what "
-            "sogclr_tf.vocabulary(texts) returns"
-        )
-    for name, value, least in (("length", length, 1), ("width", width, 1), ("blocks", blocks, 0)):
+def _check(tokenizer, length, width, blocks, heads, pooling, activation):
+    least_length = tokenizer.least_length
+    for name, value, least in (
+        ("length", length, least_length),
+        ("width", width, 1),
+        ("blocks", blocks, 0),
+    ):
         if value != int(value) or value < least:
             raise ValueError(f"{name} is {value}: give a whole number >= {least}")
     if heads < 1 or width % heads:
         raise ValueError(f"heads is {heads}: give a number that divides width {width}")
+    require_one_of("pooling", pooling, POOLINGS)
+    require_one_of("activation", activation, _ACTIVATIONS)

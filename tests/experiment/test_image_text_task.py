@@ -2,6 +2,7 @@
 
 import json
 
+import ml_collections
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,6 +10,8 @@ from support.command import command
 
 import sogclr_tf
 from sogclr_tf.data.evaluation_images import evaluation_set
+from sogclr_tf.experiment import build
+from sogclr_tf.experiment.config import default_config
 from sogclr_tf.experiment.folder import RunFolder
 
 SMALL = [
@@ -118,6 +121,21 @@ def test_started_again_it_keeps_what_is_there(finished, emoji_dir):
     assert process.returncode == 0, process.stderr
     assert "resumed at step 20" in process.stderr
     assert folder.metrics.read_bytes() == metrics
+
+
+def test_the_vocabulary_that_the_config_asks_for(tmp_path):
+    texts, settings = ["a red apple", "a red dog"], default_config().text_encoder
+    config = ml_collections.ConfigDict({"text_encoder": settings})
+    assert "apple" in build.text_vocabulary(config, lambda: texts)
+    settings.update(tokenizer="bpe", max_tokens=520)
+    trained = build.text_vocabulary(config, lambda: texts)
+    assert 514 < trained.size <= 520
+    settings.tokenizer = str(tmp_path / "merges.txt")
+    with pytest.raises(ValueError, match="merges.txt', which is no file: choose words, bpe, or th"):
+        build.text_vocabulary(config, lambda: texts)
+    trained.save(settings.tokenizer)
+    # A file needs no texts.
+    np.testing.assert_array_equal(build.text_vocabulary(config, None).merges, trained.merges)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from sogclr_tf.data.sources.arrays import digits
 from sogclr_tf.evaluation import fine_tune, linear_evaluation
 from sogclr_tf.evaluation.features import extract_features
 from sogclr_tf.export.load import ServedEncoder
-from sogclr_tf.networks import text_encoder
 from sogclr_tf.training.optimizers import build_optimizer, optimizer_names
 
 IMAGES = np.random.default_rng(0).random((5, 8, 8, 3)).astype(np.float32)
@@ -63,7 +62,7 @@ def test_an_older_checkpoint_is_chosen_by_its_name(run):
 
 
 def test_the_image_encoder_of_two_towers(tmp_path):
-    texts = sogclr_tf.TextEncoder(text_encoder.vocabulary(["a cat", "a dog"]))
+    texts = sogclr_tf.TextEncoder(sogclr_tf.vocabulary(["a cat", "a dog"]))
     loss = sogclr_tf.TwoWayGlobalContrastiveLoss(num_examples=8)
     model = sogclr_tf.TwoTowerSogCLR(new(), texts, loss)
     model.compile(optimizer=keras.optimizers.SGD(0.1))
@@ -82,7 +81,7 @@ def averaging(name):
 
 
 def two_towers(encoder):
-    texts = sogclr_tf.TextEncoder(text_encoder.vocabulary(["a cat", "a dog"]))
+    texts = sogclr_tf.TextEncoder(sogclr_tf.vocabulary(["a cat", "a dog"]))
     return sogclr_tf.TwoTowerSogCLR(encoder, texts, sogclr_tf.CLIPLoss())
 
 

@@ -10,7 +10,7 @@ from support.numerics import assert_all_close, close
 import sogclr_tf
 from sogclr_tf import Checkpoints
 from sogclr_tf.losses.registry import build_loss, loss_names
-from sogclr_tf.networks.text_encoder import vocabulary
+from sogclr_tf.networks.words import vocabulary
 
 AGAIN = pytest.mark.slow(reason="the same on another value, traced anew")
 TRACED = pytest.mark.slow(reason="a step is traced and compiled anew for each case")
