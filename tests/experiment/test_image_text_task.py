@@ -17,6 +17,7 @@ from sogclr_tf.experiment.folder import RunFolder
 SMALL = [
     "--config=configs/emoji_text.py",
     "--config.epochs=2",
+    "--config.monitor.every_epochs=1",
     "--config.optimizer.warmup_epochs=0.5",
     "--config.data.train_split=train[:20%]",
 ]
@@ -30,8 +31,7 @@ def finished(emoji_dir, tmp_path_factory):
     """A small run on the emoji, start to end: (folder, process)."""
     cwd = tmp_path_factory.mktemp("run")
     measured = "--config.monitor.normalizer_every_epochs=2"
-    watched = "--config.monitor.every_epochs=1"
-    process = command(*SMALL, f"--config.data.data_dir={emoji_dir}", measured, watched, cwd=cwd)
+    process = command(*SMALL, f"--config.data.data_dir={emoji_dir}", measured, cwd=cwd)
     assert process.returncode == 0, process.stderr
     return RunFolder(cwd / "runs" / "emoji_text"), process
 
