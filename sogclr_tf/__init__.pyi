@@ -23,6 +23,7 @@ from .evaluation.exact_objective import exact_global_objective as exact_global_o
 from .evaluation.features import extract_features as extract_features
 from .evaluation.fine_tune import fine_tune as fine_tune
 from .evaluation.held_out import HeldOutAccuracy as HeldOutAccuracy
+from .evaluation.held_out_retrieval import HeldOutRetrieval as HeldOutRetrieval
 from .evaluation.linear_evaluation import linear_evaluation as linear_evaluation
 from .evaluation.linear_probe import fit_linear_probe as fit_linear_probe
 from .evaluation.neighbors import knn_predict as knn_predict

@@ -45,19 +45,50 @@ def evaluation_sample(
 
     What is left out is not decoded, nor read where the source can help it.
     """
-    size = height_and_width(size)
+    examples = _drawn(source, count, seed)
+    images = _resized(source, examples, height_and_width(size))
+    return images, _labels_of(source, examples)
+
+
+@as_it_stands
+def evaluation_pairs(
+    source: Source, size: Size, count: int, seed: int = 0
+) -> tuple[tf.data.Dataset, list[str], np.ndarray, np.ndarray | None]:
+    """As `evaluation_sample`, of a source with texts.
+
+    Returns:
+        (the images, their texts: list of str, of each text the place of its image: int64, labels or
+        None).
+    """
+    examples = _drawn(source, count, seed)
+    images = _resized(source, examples, height_and_width(size))
+    of_images = examples.map(lambda example: tf.reshape(example["text"], [-1]))
+    texts = [[text.decode() for text in several] for several in of_images.as_numpy_iterator()]
+    owners = np.repeat(np.arange(len(texts)), [len(several) for several in texts])
+    return (
+        images,
+        [text for several in texts for text in several],
+        owners,
+        _labels_of(source, examples),
+    )
+
+
+def _drawn(source: Source, count: int, seed: int) -> tf.data.Dataset:
+    """`count` examples in an order of their own, the same at each pass."""
 
     def drawn(_):
         tf.random.set_seed(1)
         return source.examples(tf.constant(seed, tf.int64)).take(count)
 
-    examples = tf.data.Dataset.range(1).flat_map(drawn)
-    images = _resized(source, examples, size)
+    return tf.data.Dataset.range(1).flat_map(drawn)
+
+
+def _labels_of(source: Source, examples: tf.data.Dataset) -> np.ndarray | None:
     if not source.labeled:
-        return images, None
+        return None
     with clear_errors(source, lambda: examples):
         labels = examples.map(lambda example: example["label"]).batch(_LABELS)
-        return images, np.concatenate([np.zeros(0, np.int32), *labels.as_numpy_iterator()])
+        return np.concatenate([np.zeros(0, np.int32), *labels.as_numpy_iterator()])
 
 
 def evaluation_image(

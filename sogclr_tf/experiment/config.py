@@ -28,8 +28,7 @@ FREE_KEYS = (
 _IMAGES_ALONE = (
     *("data.service", "augment_b", "projector.layers", "projector.normalization"),
     *("report", "evaluation"),
-    *(f"monitor.{key}" for key in ("probe_rate", "every_epochs", "bank", "queries", "data")),
-    *("export.weights", "export.warmup", "export.tflite"),
+    *(f"monitor.{key}" for key in ("probe_rate", "bank", "data")),
 )
 _IMAGES_WITH_TEXTS = ("text_encoder",)
 # Sections whose further keys are arguments of what their `name` names, and checked there.
@@ -199,12 +198,12 @@ def _optimizer() -> dict:
 
 
 def _monitor() -> dict:
-    """Beside training; all but the last of labeled images."""
+    """Beside training. Of labeled images the probe, and kNN; of pairs the recall both ways."""
     return {
         "probe_rate": 1e-3,  # Adam's, of the online linear probe; 0: no probe
-        "every_epochs": 10,  # kNN and probe on test images; 0: never
+        "every_epochs": 10,  # kNN and probe on test images, or recall on test pairs; 0: never
         "bank": 8192,  # training images that vote, at most
-        "queries": 2048,  # test images, at most
+        "queries": 2048,  # test images or pairs, at most
         # Labeled images for probe and kNN, where the data's own have no labels.
         "data": _other_data(),
         # The error of the table, or of the batch where a loss has none, against all N examples: a

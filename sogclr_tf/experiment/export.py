@@ -1,6 +1,7 @@
-"""What `--mode=export` does with images, as a config says."""
+"""What `--mode=export` writes, as a config says."""
 
 import logging
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
@@ -15,6 +16,8 @@ from sogclr_tf.export import warmup
 from sogclr_tf.export.files import export_keras, export_tflite
 from sogclr_tf.export.saved_model import export_encoder
 from sogclr_tf.export.signatures import WEIGHTS
+from sogclr_tf.export.towers import export_towers
+from sogclr_tf.models.two_tower import TwoTowerSogCLR
 
 _LOG = logging.getLogger("sogclr_tf")
 
@@ -73,6 +76,44 @@ def export_images(
     export_keras(model, folder.keras_file)
     if settings.tflite:
         export_tflite(model, folder.tflite_file)
+
+
+def export_towers_of(
+    config: ConfigDict,
+    folder: RunFolder,
+    model: TwoTowerSogCLR,
+    *,
+    class_names: Sequence[str] | None,
+    pixel_format: PixelFormat,
+) -> None:
+    """Exports both towers as SavedModels, the image tower as `.keras` file and for TFLite too.
+
+    Args:
+        config: the run's.
+        folder: `RunFolder`.
+        model: the trained model, whose step is the version; one that exists is kept as it is.
+        class_names: of the test images, by which they are classified; None for none.
+        pixel_format: of the training images.
+    """
+    settings, step = config.export, model.trained_steps
+    if (folder.saved_model / "text" / str(step)).exists():
+        _LOG.info("%s holds version %d already: it is kept", folder.saved_model, step)
+    else:
+        export_towers(
+            model,
+            folder.saved_model,
+            version=step,
+            image_size=_file_size(model.image_encoder, height_and_width(config.data.image_size)),
+            class_names=class_names,
+            weights=settings.weights,
+            pixel_format=pixel_format,
+            warmup_batches=settings.warmup,
+            keep=settings.keep or None,
+        )
+    tower = model.image_tower()
+    export_keras(tower, folder.keras_file)
+    if settings.tflite:
+        export_tflite(tower, folder.tflite_file)
 
 
 def _stated_format(config):

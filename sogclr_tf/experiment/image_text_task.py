@@ -8,22 +8,22 @@ import keras
 import numpy as np
 from ml_collections import ConfigDict
 
-from sogclr_tf.data.evaluation_images import evaluation_set
+from sogclr_tf.data.evaluation_images import evaluation_pairs, evaluation_set
 from sogclr_tf.data.image_text import ImageTextPairs, training_pairs
 from sogclr_tf.data.policies import Policy
 from sogclr_tf.data.sources.base import Source
 from sogclr_tf.data.sources.open import from_name
 from sogclr_tf.data.sources.readable import usable
 from sogclr_tf.data.sources.text_owners import image_of_text
-from sogclr_tf.evaluation.features import extract_features
-from sogclr_tf.evaluation.retrieval import recall, zero_shot
-from sogclr_tf.evaluation.scores import accuracy
+from sogclr_tf.evaluation.held_out_retrieval import HeldOutRetrieval, retrieval_scores
+from sogclr_tf.evaluation.pair_embeddings import PairEmbedder
 from sogclr_tf.experiment import build
+from sogclr_tf.experiment.export import check_export, export_towers_of
 from sogclr_tf.experiment.folder import RunFolder
 from sogclr_tf.experiment.kept_vocabulary import kept_vocabulary
+from sogclr_tf.experiment.pair_pictures import Embedded, report_parts
 from sogclr_tf.experiment.summary import RECALLS
 from sogclr_tf.experiment.task import Task
-from sogclr_tf.export.towers import export_towers
 from sogclr_tf.models.contrastive import ContrastiveModel
 from sogclr_tf.models.two_tower import TwoTowerSogCLR
 from sogclr_tf.report import figures, image_sheets
@@ -38,6 +38,8 @@ class ImageTextTask(Task):
         self, config: ConfigDict, mode: str, checkpoints: pathlib.Path | None = None
     ) -> None:
         super().__init__(config, mode, checkpoints)
+        if mode in ("all", "export"):
+            check_export(config)
         self._source = self._split(config.data.train_split)
 
     @functools.cached_property
@@ -72,6 +74,31 @@ class ImageTextTask(Task):
     def image_encoder(self, model: TwoTowerSogCLR) -> keras.Model:
         return model.image_encoder
 
+    def monitors(self) -> list:
+        settings = self.config.monitor
+        if not settings.every_epochs:
+            return []
+        try:
+            test = self._split(self.config.data.test_split)
+        except (ValueError, OSError) as error:
+            # Training does without test pairs.
+            _LOG.warning("nothing is measured on held-out pairs: %s", error)
+            return []
+        images, texts, owners, labels = evaluation_pairs(
+            test, self.config.data.image_size, settings.queries, self.config.seed
+        )
+        # Decoded once, as they are embedded again and again.
+        watch = HeldOutRetrieval(
+            images.cache(),
+            texts,
+            image_of_text=owners,
+            labels=labels if test.class_names else None,
+            class_names=test.class_names,
+            every_epochs=settings.every_epochs,
+            ks=RECALLS,
+        )
+        return [watch]
+
     def draw_tables(self, model: ContrastiveModel, folder: RunFolder) -> None:
         for side, name in (("a", "images"), ("b", "texts")):
             log_u = getattr(model.contrastive_loss, f"log_u_{side}", None)
@@ -81,12 +108,8 @@ class ImageTextTask(Task):
     def evaluate(self, model: TwoTowerSogCLR, folder: RunFolder) -> dict:
         test = self._split(self.config.data.test_split)
         images, labels = evaluation_set(test, self.config.data.image_size)
-        texts, owners = test.texts(), image_of_text(test)
-        of_images = extract_features(
-            lambda batch, training: model.embed_images(batch),  # noqa: ARG005
-            images,
-        )
-        of_texts = model.embed_texts(texts).numpy()
+        texts, owners, embed = test.texts(), image_of_text(test), PairEmbedder(model)
+        of_images, of_texts = embed.images(images), embed.texts(texts)
         # An image beside its first text.
         _, first = np.unique(owners, return_index=True)
         image_sheets.retrieval_sheet(
@@ -95,23 +118,23 @@ class ImageTextTask(Task):
             of_texts[first] @ of_images.T,
             folder.plot("retrieval.png"),
         )
-        scores: dict[str, float] = {"test_pairs": len(texts)}
+        names = embed.texts(test.class_names) if test.class_names else None
+        found = retrieval_scores(of_images, of_texts, RECALLS, owners, names, labels)
+        scores = {"test_pairs": len(texts), **{key: round(one, 4) for key, one in found.items()}}
         if len(texts) > len(of_images):
             scores["test_images"] = len(of_images)
-        found = recall(of_images, of_texts, RECALLS, image_of_text=owners)
-        for way, recalls in found._asdict().items():
-            scores |= {f"{way}_recall{k}": round(value, 4) for k, value in recalls.items()}
-        if test.class_names:
-            guessed = zero_shot(of_images, model.embed_texts(test.class_names).numpy())
-            scores["zero_shot_top1"] = round(accuracy(guessed == labels), 4)
+        if names is not None:
             scores["largest_class"] = round(float(np.bincount(labels).max() / len(labels)), 4)  # type: ignore[arg-type]
         folder.update_result(**scores)
-        return {}
+        embedded = Embedded(of_images, of_texts, texts, owners)
+        loss, seed = model.contrastive_loss, self.config.seed
+        return report_parts(embedded, test, self._source, loss, seed)
 
     def export(self, model: TwoTowerSogCLR, folder: RunFolder) -> None:
-        step = model.trained_steps
-        if (folder.saved_model / "text" / str(step)).exists():
-            _LOG.info("%s holds version %d already: it is kept", folder.saved_model, step)
-            return
-        keep = self.config.export.keep or None
-        export_towers(model, folder.saved_model, version=step, keep=keep)
+        export_towers_of(
+            self.config,
+            folder,
+            model,
+            class_names=self._split(self.config.data.test_split).class_names,
+            pixel_format=self._source.pixel_format,
+        )

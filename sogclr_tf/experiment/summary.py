@@ -37,7 +37,8 @@ def closing_table(folder: RunFolder) -> str:
 def _score_lines(scores: dict, where: str = "on frozen features") -> list[str]:
     """The accuracies of an encoder, untrained beside trained where both are known."""
     names = [name for name in scores if re.search(r"_top[15]$", name)]
-    names = [name for name in names if not name.startswith("untrained_")]
+    # Classes by their names have a line of their own.
+    names = [name for name in names if not name.startswith(("untrained_", "zero_shot_"))]
     if not names:
         return []
     before = any(f"untrained_{name}" in scores for name in names)

@@ -5,6 +5,7 @@ import os
 import pathlib
 import tempfile
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -89,38 +90,76 @@ def export_encoder(
     """
     encoder = checked_encoder(model)
     shape = checked_image_shape(encoder, image_shape)
+    kind = stated_format(pixel_format, shape)
+    check_options(weights, warmup_batches)
+    head = _head(model, head)
+    _check_names(class_names, head)
+
+    def write(folder):
+        write_served(
+            folder,
+            encoder,
+            shape,
+            projector=getattr(model, "projector", None),
+            head=head,
+            class_names=class_names,
+            weights=weights,
+            image_size=file_size(shape, image_size),
+            max_pixels=max_pixels,
+            pixel_format=kind,
+            warmup_batches=warmup_batches,
+        )
+
+    return publish(path, version, write, keep)
+
+
+def write_served(
+    folder: pathlib.Path,
+    encoder: keras.layers.Layer,
+    shape: tuple,
+    *,
+    class_names: Sequence[str] | None,
+    warmup_batches: Sequence[int],
+    pixel_format: PixelFormat,
+    **options: Any,
+) -> None:
+    """Writes the SavedModel of an encoder of images to a folder, with its requests of warm-up.
+
+    Args:
+        folder: pathlib.Path, made here.
+        encoder, shape, pixel_format: as for `ServedModel`, whose further arguments `options` are.
+        class_names, warmup_batches: as for `export_encoder`.
+
+    Raises:
+        ValueError: class names of another number than the head's classes.
+    """
+    with _names_file(class_names) as names_file:
+        served = ServedModel(
+            encoder, shape, names_file=names_file, pixel_format=pixel_format, **options
+        )
+        _check_count(class_names, served.signatures)
+        tf.saved_model.save(served.root, str(folder), served.signatures)
+    if warmup_batches:
+        warmup.write_requests(served.signatures, warmup_batches, folder, pixel_format)
+
+
+def stated_format(pixel_format: PixelFormat | None, shape: tuple) -> PixelFormat:
+    """The format of the images of files, as given or that of 8 bits.
+
+    Raises:
+        ValueError: the encoder takes images [H, W, C] of another number of channels.
+    """
     kind = pixel_format or PixelFormat(shape[-1])
     if kind.channels != shape[-1]:
         raise ValueError(
             f"pixel_format has {kind.channels} channels, but the encoder takes {shape}: give that "
             "of the images that it was trained on"
         )
-    _check_options(weights, warmup_batches)
-    head = _head(model, head)
-    _check_names(class_names, head)
-
-    def write(folder):
-        with _names_file(class_names) as names_file:
-            served = ServedModel(
-                encoder,
-                shape,
-                projector=getattr(model, "projector", None),
-                head=head,
-                names_file=names_file,
-                weights=weights,
-                image_size=_file_size(shape, image_size),
-                max_pixels=max_pixels,
-                pixel_format=kind,
-            )
-            _check_count(class_names, served.signatures)
-            tf.saved_model.save(served.root, str(folder), served.signatures)
-        if warmup_batches:
-            warmup.write_requests(served.signatures, warmup_batches, folder, kind)
-
-    return publish(path, version, write, keep)
+    return kind
 
 
-def _check_options(weights: str, warmup_batches: Sequence[int]) -> None:
+def check_options(weights: str, warmup_batches: Sequence[int]) -> None:
+    """Raises ValueError of options out of range, ModuleNotFoundError of what warm-up needs."""
     if weights not in WEIGHTS:
         raise ValueError(f"weights is {weights!r}: choose one of {', '.join(WEIGHTS)}.")
     if any(batch < 1 for batch in warmup_batches):
@@ -171,8 +210,12 @@ def _check_count(class_names, signatures):
         )
 
 
-def _file_size(shape, image_size):
-    """(height, width) to which images of files are resized; None where they cannot be."""
+def file_size(shape: tuple, image_size: Size | None) -> tuple | None:
+    """(height, width) to which images of files are resized; None where they cannot be.
+
+    Raises:
+        ValueError: the encoder, which takes images of a shape [H, W, C], takes no such ones.
+    """
     *size, channels = shape
     if image_size is None:
         return None if None in size or channels not in FILE_CHANNELS else tuple(size)

@@ -10,7 +10,7 @@
 
 Images and files are checked in the graph: an empty batch, images of another shape and a file that
 `sogclr_tf.data.files.decoding` refuses raise tf.errors.InvalidArgumentError, which a server sends
-back.
+back. An image tower returns `embeddings` in place of `features`.
 """
 
 import inspect
@@ -36,6 +36,7 @@ class ServedModel:
     Args:
         encoder: built Keras layer, images -> features.
         image_shape: (H, W, C); H and W may be None.
+        output: what the features are called.
         projector: built Keras layer, features -> projections; None for none.
         head: built Keras layer, features -> scores float [B, K]; None for none.
         names_file: path of a text file with the K names of the classes, which is copied into
@@ -60,6 +61,7 @@ class ServedModel:
         encoder: keras.layers.Layer,
         image_shape: Sequence[int | None],
         *,
+        output: str = "features",
         projector: keras.layers.Layer | None = None,
         head: keras.layers.Layer | None = None,
         names_file: str | os.PathLike | None = None,
@@ -71,11 +73,11 @@ class ServedModel:
         self._pixel_format = pixel_format or PixelFormat(image_shape[-1] or 3)
         self._shape, self._max_pixels = tuple(image_shape), max_pixels
         self._size = None if image_size is None else height_and_width(image_size, "image_size")
-        self._weights = weights
+        self._weights, self._output = weights, output
         self._encoder = _Stored(encoder, weights)
         self._parts = [self._encoder]
         self.signatures: dict[str, tf.types.experimental.PolymorphicFunction] = {}
-        self._answer("features", "serving_default", "serving_bytes")
+        self._answer(output, "serving_default", "serving_bytes")
         if projector is not None:
             self._answer("projections", "projections", None, projector)
         if head is not None:
@@ -109,7 +111,7 @@ class ServedModel:
     def plain_signature(self) -> tf.types.experimental.PolymorphicFunction:
         """`serving_default` without its checks, which not every runtime has."""
         return tf.function(
-            lambda images: {"features": self._features(images)},
+            lambda images: {self._output: self._features(images)},
             input_signature=[self._images_spec],
         )
 
@@ -128,7 +130,7 @@ class ServedModel:
             return self._features(images, training)
 
         def train(images):
-            return {"features": self._features(images, training=True)}
+            return {self._output: self._features(images, training=True)}
 
         for training in (False, True):
             call.get_concrete_function(self._images_spec, training=training)

@@ -66,7 +66,11 @@ def _protocol():
 
 
 def _values(spec, batch, pixel_format):
-    """`batch` gray images, as pixels or as PNG files."""
+    """`batch` gray images, as pixels or as PNG files; or texts of a word, or their tokens."""
+    if spec.name == "texts":
+        return tf.fill([batch], "gray")
+    if spec.name == "tokens":
+        return tf.ones([batch, *spec.shape[1:]], spec.dtype)
     if spec.dtype == tf.string:
         dtype = tf.uint16 if pixel_format.deep else tf.uint8
         low, high = pixel_format.value_range or full_range(dtype)

@@ -122,6 +122,11 @@ class ContrastiveLoss(keras.layers.Layer):
         del index
         return self.temperature, 0.0
 
+    def mean_temperature(self) -> float:
+        """The temperature as it is by now; of individual ones their geometric mean."""
+        temperature, _ = self.temperatures_and_rho(tf.range(1))
+        return float(temperature)
+
     def log_u_of(self, index: tf.Tensor) -> tf.Tensor | None:
         """What the table holds for these examples by now, the estimates of log g.
 

@@ -61,6 +61,12 @@ class TwoWayTemperatures(ContrastiveLoss):
     def temperatures_and_rho(self, index: tf.Tensor) -> tuple[float | tf.Tensor, float]:
         return self._temperature_of(index, training=True), self._rho
 
+    def mean_temperature(self) -> float:
+        if self.temperature_scheme != "individual":
+            return super().mean_temperature()
+        every = tf.concat([self.temperatures_a, self.temperatures_b], axis=0)
+        return float(tf.exp(tf.reduce_mean(tf.math.log(every))))
+
     def check_accumulation(self, batches: int) -> None:
         if batches > 1 and self._steps_of_all():
             raise ValueError(

@@ -159,6 +159,22 @@ class TwoTowerSogCLR(ContrastiveModel):
         """Embeddings float32 [B, D], L2-normalized, of strings [B]."""
         return self.embed_tokens(self.tokenize(texts))
 
+    def image_tower(self, image_shape: tuple | None = None) -> keras.Model:
+        """The image encoder with its projector, as one Keras model.
+
+            sogclr_tf.export_keras(model.image_tower(), "image_tower.keras")
+
+        It shares the weights of this model, and maps images float32 [B, H, W, C] in 0..1 to
+        embeddings float32 [B, D], L2-normalized, as `embed_images` has them.
+
+        Args:
+            image_shape: (H, W, C), for an image encoder that does not know its input shape.
+        """
+        images = keras.Input(image_shape or self.image_encoder.input_shape[1:], name="images")
+        projections = self.image_projector(self.image_encoder(images))
+        normalize = keras.layers.UnitNormalization(dtype="float32", name="embeddings")
+        return keras.Model(images, normalize(projections), name="image_tower")
+
     def encode_batch(
         self, batch: dict[str, tf.Tensor], training: bool = False
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

@@ -42,6 +42,8 @@ class Material:
         easiest: Examples of the smallest u.
         confusion: int [K, K]: rows are the true class, columns the probe's prediction.
         normalizer: the last measurement of the table, as `sogclr_tf.normalizer_error` gives it.
+        retrieved: what held-out texts and images found, as `report.retrieval.Retrieved`.
+        temperatures: {name: float32 [N]} of temperatures of single examples.
     """
 
     title: str
@@ -59,6 +61,8 @@ class Material:
     easiest: list = dataclasses.field(default_factory=list)
     confusion: np.ndarray | None = None
     normalizer: Any = None
+    retrieved: Any = None
+    temperatures: dict = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         features, labels, confusion = self.features, self.labels, self.confusion

@@ -29,6 +29,8 @@ _TITLES = (
     (r"probe_top(\d+)", r"Online probe, top-\1"),
     (r"fine_tuned_([\d.]+)_top(\d+)", r"Fine-tuned on \1% of labels, top-\2"),
     (r"zero_shot_top(\d+)", r"Zero-shot, top-\1"),
+    (r"image_to_text_recall(\d+)", r"Image to text, recall@\1"),
+    (r"text_to_image_recall(\d+)", r"Text to image, recall@\1"),
     ("probe_accuracy", "Online probe, training images"),
     ("normalizer_bias", "Bias of log u"),
     ("normalizer_rms", "Root mean square error of log u"),

@@ -4,11 +4,12 @@ import itertools
 import pathlib
 from typing import Any
 
-from sogclr_tf.report import charts, normalizer, page, sections
+from sogclr_tf.report import charts, normalizer, page, retrieval, sections
 from sogclr_tf.report.material import Material
 from sogclr_tf.report.page import Section, escape, readable, title_of
 
-_STYLE = """
+_STYLE = (
+    """
 .pair { display: grid; gap: 18px 28px; margin-top: 12px;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 340px), 1fr)); }
 .rows { display: grid; gap: 10px 36px; margin-top: 10px;
@@ -37,10 +38,13 @@ _STYLE = """
 .scores table { font-size: 17px; }
 .numbers > table { justify-self: start; align-self: start; }
 .numbers > table td { text-align: right; padding-right: 0; }
-""" + "".join(
-    f".embedding:has(.legend span:nth-child({n}):hover) .points:not(:nth-child({n}))"
-    "{stroke-opacity:.06}\n"
-    for n in range(1, sections.LEGEND_CLASSES + 1)
+"""
+    + retrieval.STYLE
+    + "".join(
+        f".embedding:has(.legend span:nth-child({n}):hover) .points:not(:nth-child({n}))"
+        "{stroke-opacity:.06}\n"
+        for n in range(1, sections.LEGEND_CLASSES + 1)
+    )
 )
 
 
@@ -65,7 +69,9 @@ def write_report(material: Material, path: str | pathlib.Path) -> pathlib.Path:
         ),
         "Embedding": sections.embedding(material),
         "Nearest neighbors": sections.neighbors(material.neighbors),
+        "Retrieval": retrieval.section(material.retrieved),
         "Hard and easy images": sections.hardness(material),
+        "Temperatures": sections.temperatures(material.temperatures),
         "Error of the estimates of g": normalizer.section(material.normalizer, material.history),
         "Confusion": sections.confusion(material.confusion, material.class_names),
         "Config": _config(material.config),

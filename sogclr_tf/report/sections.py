@@ -1,6 +1,6 @@
 """The sections of a report that show features, images and confusions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from sklearn.preprocessing import normalize
@@ -151,6 +151,20 @@ def _table_of_u(log_u: np.ndarray) -> str:
         visited, "Images by log u", "log u", f"median {np.median(visited):.3g}"
     )
     return f'{paragraph(sentence)}<div class="charts">{chart}</div>'
+
+
+def temperatures(temperatures: Mapping[str, np.ndarray]) -> str:
+    """Histograms of the temperatures that a loss learned of single examples."""
+    drawn = "".join(
+        charts.histogram(
+            np.asarray(values, float), name, "temperature", f"median {np.median(values):.3g}"
+        )
+        for name, values in temperatures.items()
+    )
+    if not drawn:
+        return ""
+    sentence = "Learned for each example: the wider its similarities spread, the higher."
+    return f'{paragraph(sentence)}<div class="charts">{drawn}</div>'
 
 
 def confusion(confusion: np.ndarray | None, class_names: Sequence[str] | None) -> str:

@@ -19,7 +19,10 @@ _LOG = logging.getLogger("sogclr_tf")
 # 0.34 at the end of configs/digits.py, 0.67 of configs/cifar10_small.py.
 _COLLAPSED = 0.05
 # What a progress bar has room for; the logs hold the rest.
-_SHOWN = ("loss", "contrast_accuracy", "probe_accuracy", "knn_top1", "probe_top1")
+_SHOWN = (
+    *("loss", "contrast_accuracy", "probe_accuracy", "knn_top1", "probe_top1"),
+    *("image_to_text_recall1", "text_to_image_recall1", "zero_shot_top1"),
+)
 
 _ADVICE = (
     "Lower the learning rate or raise the temperature; an index outside the table reads NaN too"

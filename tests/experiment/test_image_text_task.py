@@ -19,6 +19,7 @@ from sogclr_tf.experiment.image_text_task import ImageTextTask
 SMALL = [
     "--config=configs/emoji_text.py",
     "--config.epochs=2",
+    "--config.monitor.every_epochs=1",
     "--config.optimizer.warmup_epochs=0.5",
     "--config.data.train_split=train[:20%]",
 ]
@@ -49,6 +50,27 @@ def test_result_and_closing_table(finished):
     for line in ("recall on 193 test pairs", "text to image", "by chance", "zero-shot top-1"):
         assert line in table
     assert f"{result['text_to_image_recall10']:.1%}" in table
+    assert "on frozen features" not in table
+
+
+@of_a_run
+def test_it_was_judged_while_it_trained(finished):
+    """At the end as the evaluation of the same pairs."""
+    folder, process = finished
+    history, result = folder.history(), folder.read_result()
+    for name in ("image_to_text_recall10", "text_to_image_recall1", "zero_shot_top1"):
+        assert np.isfinite(history[name]).tolist() == [True, True]
+        assert history[name][-1] == pytest.approx(result[name], abs=0.006)
+    assert "text_to_image_recall1:" in process.stdout
+
+
+@of_a_run
+def test_the_report_shows_what_was_found(finished):
+    folder, _ = finished
+    html = folder.report.read_text()
+    for title in ("Retrieval", "Hard and easy images", "Text to image, recall@10"):
+        assert f"{title}<" in html
+    assert html.count('class="answers"') == html.count('class="asked"') == 12
 
 
 @of_a_run
@@ -86,6 +108,10 @@ def test_both_towers_are_served_and_agree_with_the_scores(finished, emoji_dir):
     found = retrieval.recall(of_images, of_texts, (10,))
     want = folder.read_result()["text_to_image_recall10"]
     assert found.text_to_image[10] == pytest.approx(want, abs=0.006)
+    classes = tf.saved_model.load(str(folder.saved_model / "image" / "20"))
+    found = classes.signatures["classify"](images=tf.constant(np.stack(list(images.take(2)))))
+    assert found["probabilities"].shape == (2, 9)
+    assert folder.keras_file.exists()
 
 
 @of_a_run

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from support.bfloat16 import needs_bfloat16
-from support.numerics import assert_all_close, assert_close, close
+from support.numerics import assert_all_close, close
 
 import sogclr_tf
 from sogclr_tf import Checkpoints
@@ -203,65 +203,6 @@ class TestSaved:
         other = sogclr_tf.TextEncoder(vocabulary(["x y z"]), length=4, width=8, heads=2)
         with pytest.raises(ValueError, match="no checkpoint in .* fits this model"):
             Checkpoints(model(towers=(image_encoder(), other)), tmp_path).restore()
-
-
-class TestExport:
-    @pytest.fixture(scope="class")
-    def exported(self, tmp_path_factory):
-        built = model()
-        built.fit(pairs(), verbose=0)
-        folders = sogclr_tf.export_towers(built, tmp_path_factory.mktemp("export") / "towers")
-        return built, folders
-
-    @pytest.mark.slow(reason="two towers are exported")
-    def test_served_towers_equal_the_model(self, exported):
-        built, folders = exported
-        assert [(path.parent.name, path.name) for path in folders] == [
-            ("image", "1"),
-            ("text", "1"),
-        ]
-        image, words = (
-            tf.saved_model.load(str(path)).signatures["serving_default"] for path in folders
-        )
-        images = tf.constant(IMAGES[:3] / np.float32(255))
-        got = image(images=images)["embeddings"]
-        assert_close(got, built.embed_images(IMAGES[:3]), terms=4)
-        texts = ["a b c", "H, g!", "unheard of", ""]
-        got = words(texts=tf.constant(texts))["embeddings"]
-        assert_close(got, built.embed_texts(texts), terms=4)
-        assert_close(np.linalg.norm(got, axis=1), [1, 1, 1, 0])
-
-    def test_the_table_of_words_is_there_before_the_first_text(self):
-        """An export in a process of its own, which read no text, tracks it."""
-        assert text_encoder().vectorization.built
-
-    def test_tables_stay_behind(self, exported):
-        _, folders = exported
-        for path in folders:
-            saved = tf.train.load_checkpoint(str(path / "variables" / "variables"))
-            shapes = saved.get_variable_to_shape_map()
-            assert shapes
-            assert [N] not in shapes.values()
-
-    def test_a_version_is_never_overwritten(self, exported):
-        built, (image, _) = exported
-        with pytest.raises(FileExistsError, match="holds version 1"):
-            sogclr_tf.export_towers(built, image.parents[1], version=1)
-
-    def test_text_encoder_without_a_tokenizer_takes_tokens(self, tmp_path):
-        words = keras.Sequential(
-            [
-                keras.Input((4,), dtype="int32"),
-                keras.layers.Embedding(10, 8),
-                keras.layers.GlobalAveragePooling1D(),
-            ]
-        )
-        built = model(towers=(image_encoder(), words))
-        _, path = sogclr_tf.export_towers(built, tmp_path)
-        served = tf.saved_model.load(str(path)).signatures["serving_default"]
-        tokens = tf.constant([[1, 2, 3, 0]])
-        got = served(tokens=tokens)["embeddings"]
-        assert_close(got, built.embed_tokens(tokens), terms=4)
 
 
 class TestExactObjective:
