@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from support.bfloat16 import needs_bfloat16
+from support.exhaustive import exhaustive
 from support.numerics import assert_close
 
 from sogclr_tf import ResNet, projection_head, small_resnet
@@ -206,11 +207,12 @@ def test_stages():
 
 @pytest.mark.slow(reason="a network, or data, of full size")
 def test_width_multiplier_multiplies_every_layer():
-    model = ResNet(50, width_multiplier=2, input_shape=(32, 32, 3))
-    assert model.output_shape == (None, 4096)
+    depth, features = exhaustive((18, 1024), (50, 4096))
+    model = ResNet(depth, width_multiplier=2, input_shape=(32, 32, 3))
+    assert model.output_shape == (None, features)
     assert model.get_layer("stem_conv").filters == 128
     assert model.get_layer("stage1_block1_conv1").filters == 128
-    assert model.get_layer("stage1_block1_conv3").filters == 512
+    assert model.get_layer("stage4_block1_conv1").filters == 1024
 
 
 def test_any_image_size_when_height_and_width_are_open():
