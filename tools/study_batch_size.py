@@ -53,12 +53,14 @@ STAGES = (
 HARM_STAGES = (
     (0.05, 8, (0, 1)),
     (0.05, 256, (0, 1)),
+    (0.1, 16, (0, 1)),
+    (0.1, 256, (0, 1)),
     (0.05, 8, (2, 3)),
     (0.05, 16, (0, 1, 2, 3)),
     (0.1, 8, (0, 1, 2, 3)),
     (0.05, 256, (2, 3)),
-    (0.1, 16, (0, 1, 2, 3)),
-    (0.1, 256, (0, 1, 2, 3)),
+    (0.1, 16, (2, 3)),
+    (0.1, 256, (2, 3)),
 )
 SMALLEST = ("SimCLR", 256)
 # Percent points by which a training differs between machines, at the least that is allowed for.
