@@ -17,7 +17,7 @@ import study_estimator
 import study_runs
 import study_temperatures
 import study_virtual_batch
-from studies import batch_size_report, cifar
+from studies import batch_size_report, cifar, emoji
 
 
 class TestEstimator:
@@ -239,15 +239,15 @@ class TestImageText:
 
     def scores(self, run):
         score = 20 + run.batch / 32 + run.seed + 1000 * run.rate - 10 * run.temperature
-        keys = itertools.product(image_text_study.WAYS, image_text_study.KS)
-        return {image_text_study.recall_at(*key): score for key in keys}
+        keys = itertools.product(emoji.WAYS, emoji.KS)
+        return {emoji.recall_at(*key): score for key in keys}
 
     @pytest.mark.slow(reason="trainings of a study")
     def test_a_run(self, monkeypatch, data_dir):
         monkeypatch.setattr(image_text_study, "EPOCHS", 1)
         run = image_text_study.Run("siglip", 128, 1e-3, 0.1, 0, "train[90%:]")
         found = image_text_study.train(run, str(data_dir))
-        assert 0 < image_text_study.mean_recall(found) < 50
+        assert 0 < emoji.mean_recall(found) < 50
         assert found["last_temperature"] != 0.1
 
     def test_the_order_of_the_runs(self, results):
@@ -266,7 +266,7 @@ class TestImageText:
 
     @pytest.mark.parametrize("method", image_text_study.METHODS)
     def test_methods(self, method):
-        loss = image_text_study.contrastive_loss(method, 0.1, 10, steps=100)
+        loss = emoji.contrastive_loss(method, 0.1, 100, num_examples=10)
         assert loss.name == method.partition(",")[0]
         if loss.name == "two_way":
             assert loss.gamma_decay_steps == (50 if "falling" in method else 0)
