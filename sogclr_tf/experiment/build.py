@@ -109,8 +109,7 @@ def loss(config: ConfigDict, stream: Stream) -> ContrastiveLoss:
     steps = config.epochs * stream.steps_per_epoch
     options["gamma_decay_steps"] = round(options.pop("gamma_decay") * steps)
     chosen = {key: options[key] for key in taken if key in options}
-    several = stream.source.num_captions if sides == "pairs" else None
-    return build_loss(name, stream.num_examples, several, **chosen)
+    return build_loss(name, stream.num_examples, getattr(stream, "num_captions", None), **chosen)
 
 
 def image_model(config: ConfigDict, stream: Stream, classes: int | None) -> SogCLR:

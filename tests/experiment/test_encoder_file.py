@@ -77,8 +77,7 @@ class TestStart:
         path, encoder = other
         config = config_of(path, **{"data.text": "caption", "loss.name": "two_way"})
         start = read_start(config, RunFolder(path.parent / "run"), ONE)
-        source = types.SimpleNamespace(num_captions=None)
-        pairs = types.SimpleNamespace(num_examples=8, steps_per_epoch=1, source=source)
+        pairs = types.SimpleNamespace(num_examples=8, steps_per_epoch=1)
         model = build.image_text_model(config, pairs, ["", "[UNK]", "cat"])
         start.assign(model.image_encoder)
         assert_same_weights(model.image_encoder, encoder)
