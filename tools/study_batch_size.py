@@ -2,6 +2,7 @@
 
     python tools/study_batch_size.py --data_dir=DIR [--workdir=docs/study] [--processes=2]
     python tools/study_batch_size.py harm --data_dir=DIR [--methods "SogCLR 0.1 visits" ...]
+    python tools/study_batch_size.py table
     python tools/study_batch_size.py check --data_dir=DIR
 
 DIR holds CIFAR-10 as tensorflow_datasets prepares it. 10,000 of its images, a small ResNet, equal
@@ -17,7 +18,8 @@ temperatures, and 256 beside them, with four seeds. A method is SimCLR, DCL, or
 SogCLR with a gamma, a rule for it and a drift_rate, which are GlobalContrastiveLoss's.
 
 Every training that ends is a line of `results.jsonl`; the same command started again goes on with
-those that are missing. It writes `table.md` and `batch_size.png` beside it, of what is there.
+those that are missing. It writes `table.md` and `batch_size.png` beside it, of what is there, as
+`table` does without a training.
 `check` trains the smallest row again and says whether it falls within the stated spread.
 """
 
@@ -69,33 +71,34 @@ TOLERANCE = 1.0
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    commands = ["study", "harm", "check"]
+    commands = ["study", "harm", "table", "check"]
     parser.add_argument("command", nargs="?", choices=commands, default="study")
-    parser.add_argument("--data_dir", required=True, help="where TFDS keeps cifar10")
+    parser.add_argument("--data_dir", help="where TFDS keeps cifar10; of all but table")
     parser.add_argument("--workdir", type=pathlib.Path, default=pathlib.Path("docs/study"))
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--methods", nargs="+", default=[*METHODS], help="of harm")
     options = parser.parse_args()
+    if options.data_dir is None and options.command != "table":
+        parser.error("trainings need --data_dir, where TFDS keeps cifar10")
     options.workdir.mkdir(parents=True, exist_ok=True)
     results = options.workdir / "results.jsonl"
     trained = functools.partial(train, data_dir=options.data_dir)
     if options.command == "check":
         study_runs.one_thread()
         sys.exit(check(study_runs.read(results, Run), trained))
-    stages = [lambda _: rate_runs()]
-    if options.command == "harm":
-        stages.append(functools.partial(harm_runs, methods=options.methods))
-    else:
-        stages += [gamma_runs, final_runs]
-    for stage in stages:
+    stages = {
+        "study": [gamma_runs, final_runs],
+        "harm": [functools.partial(harm_runs, methods=options.methods)],
+    }
+    for stage in [] if options.command == "table" else [rate_runs, *stages[options.command]]:
         runs = stage(study_runs.read(results, Run))
         study_runs.train_missing(runs, trained, results, options.processes)
     found = study_runs.read(results, Run)
     batch_size_report.write(found, methods(found), best_rate(found), options.workdir)
 
 
-def rate_runs():
-    """The runs that find the learning rate."""
+def rate_runs(results=None):  # noqa: ARG001
+    """The runs that find the learning rate, whatever there is."""
     grid = itertools.product(RATES, METHODS)
     return [Run(method, cifar.RATE_BATCH, rate, EPOCHS, 0) for rate, method in grid]
 
