@@ -92,7 +92,7 @@ def export_towers_of(
         config: the run's.
         folder: `RunFolder`.
         model: the trained model, whose step is the version; one that exists is kept as it is.
-        class_names: of the test images, by which they are classified; None for none.
+        class_names: by which images are classified; None for no classification.
         pixel_format: of the training images.
     """
     settings, step = config.export, model.trained_steps

@@ -131,10 +131,12 @@ class ImageTextTask(Task):
         return report_parts(embedded, test, self._source, loss, seed)
 
     def export(self, model: TwoTowerSogCLR, folder: RunFolder) -> None:
+        names = self._source.class_names or []
         export_towers_of(
             self.config,
             folder,
             model,
-            class_names=self._split(self.config.data.test_split).class_names,
+            # One class alone is nothing to choose among.
+            class_names=names if len(names) > 1 else None,
             pixel_format=self._source.pixel_format,
         )
