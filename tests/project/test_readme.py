@@ -9,7 +9,6 @@ import sys
 
 import numpy as np
 import pytest
-import tensorflow as tf
 import tifffile
 from support import processes, tars
 from support.files import write_folder, write_shards, write_table
@@ -21,32 +20,8 @@ from sogclr_tf.experiment.config_keys import flat_keys
 from sogclr_tf.networks.encoders import encoder_names, encoder_options
 
 README = (ROOT / "README.md").read_text()
-METHOD = (ROOT / "docs" / "method.md").read_text()
-STRATEGIES = (ROOT / "docs" / "strategies.md").read_text()
-IMAGE_TEXT = (ROOT / "docs" / "image_text.md").read_text()
-DATA = (ROOT / "docs" / "data.md").read_text()
-AUGMENTATION = (ROOT / "docs" / "augmentation.md").read_text()
-EVALUATION = (ROOT / "docs" / "evaluation.md").read_text()
-SERVING = (ROOT / "docs" / "serving.md").read_text()
-ENCODERS = (ROOT / "docs" / "encoders.md").read_text()
-WEIGHTS = (ROOT / "docs" / "weights.md").read_text()
-PERFORMANCE = (ROOT / "docs" / "performance.md").read_text()
-TPU = (ROOT / "docs" / "tpu.md").read_text()
-BATCH_SIZE = (ROOT / "docs" / "batch_size.md").read_text()
-GUIDES = (
-    STRATEGIES,
-    TPU,
-    DATA,
-    IMAGE_TEXT,
-    AUGMENTATION,
-    METHOD,
-    EVALUATION,
-    SERVING,
-    ENCODERS,
-    WEIGHTS,
-    BATCH_SIZE,
-    PERFORMANCE,
-)
+DOCS = ROOT / "docs"
+GUIDES = {path.stem: path.read_text() for path in sorted(DOCS.glob("*.md"))}
 
 
 def snippets(page, language):
@@ -71,19 +46,23 @@ def run_python(program, cwd, count, run=processes.run):
 
 
 @pytest.mark.slow(reason="programs run in processes of their own")
-def test_own_images_checkpoints_and_exports(tmp_path):
-    photograph = tf.io.encode_jpeg(np.full((40, 60, 3), 128, np.uint8))
-    (tmp_path / "photograph.jpg").write_bytes(photograph.numpy())
-    run_python("".join(snippets(README, "python")), tmp_path, count=130, run=fresh)
-    for version in "12":
-        assert (tmp_path / "my_encoder" / version / "saved_model.pb").exists()
-    assert (tmp_path / "encoder.tflite").exists()
+def test_own_images_and_exports(tmp_path):
+    program = "".join(snippets(README, "python")) + "".join(snippets(GUIDES["resume"], "python"))
+    run_python(program, tmp_path, count=130, run=fresh)
+    assert (tmp_path / "my_encoder" / "1" / "saved_model.pb").exists()
+    assert (tmp_path / "encoder.keras").exists()
     assert (tmp_path / "checkpoints" / "step-4.index").exists()
 
 
 @pytest.mark.slow(reason="programs run in processes of their own")
+def test_losses_and_replacements(tmp_path):
+    pages = [GUIDES[name] for name in ("choosing", "objectives", "tensorflow_addons", "recipes")]
+    run_python("".join("".join(snippets(page, "python")) for page in pages), tmp_path, count=130)
+
+
+@pytest.mark.slow(reason="programs run in processes of their own")
 def test_probe_and_monitor(tmp_path):
-    run_python("".join(snippets(EVALUATION, "python")), tmp_path, count=228)
+    run_python("".join(snippets(GUIDES["evaluation"], "python")), tmp_path, count=228)
 
 
 @pytest.mark.slow(reason="programs run in processes of their own")
@@ -93,19 +72,19 @@ def test_strategy_from_python(tmp_path):
         "tf.config.set_logical_device_configuration(tf.config.list_physical_devices('CPU')[0],\n"
         "    [tf.config.LogicalDeviceConfiguration()] * 2)\n"
     )
-    (program,) = snippets(STRATEGIES, "python")
+    (program,) = snippets(GUIDES["strategies"], "python")
     run_python(two_devices + program, tmp_path, count=513)
     assert (tmp_path / "checkpoints" / "step-2.index").exists()
 
 
 @pytest.mark.slow(reason="programs run in processes of their own")
 def test_an_encoder_of_ones_own(tmp_path):
-    run_python("".join(snippets(ENCODERS, "python")), tmp_path, count=64)
+    run_python("".join(snippets(GUIDES["encoders"], "python")), tmp_path, count=64)
 
 
 def test_a_function_of_ones_own(tmp_path, monkeypatch):
     """As `docs/encoders.md` prints it."""
-    (snippet,) = (text for text in snippets(ENCODERS, "python") if "def build(" in text)
+    (snippet,) = (text for text in snippets(GUIDES["encoders"], "python") if "def build(" in text)
     (tmp_path / "my_networks.py").write_text(snippet)
     monkeypatch.syspath_prepend(tmp_path)
     encoder = sogclr_tf.build_encoder("my_networks:build", (16, 16, 3), width=4)
@@ -116,12 +95,15 @@ def test_a_function_of_ones_own(tmp_path, monkeypatch):
 def test_own_pairs(tmp_path):
     captions = [f"a {kind} {number}" for number, kind in enumerate(["dog", "house"] * 65)]
     (tmp_path / "my_captions.json").write_text(json.dumps(captions))
-    run_python("".join(snippets(IMAGE_TEXT, "python")), tmp_path, count=130)
+    run_python("".join(snippets(GUIDES["image_text"], "python")), tmp_path, count=130)
     for side in ("image", "text"):
         assert (tmp_path / "my_towers" / side / "1" / "saved_model.pb").exists()
 
 
-@pytest.mark.parametrize("name", sorted(set(re.findall(r"`([a-z_]+(?:\.\w+)+)`", METHOD))))
+DOTTED = re.compile(r"`([a-z_]+(?:\.\w+)+)`")
+
+
+@pytest.mark.parametrize("name", sorted(set(DOTTED.findall(GUIDES["method"]))))
 def test_the_method_names_what_exists(name):
     assert callable(pkgutil.resolve_name(f"sogclr_tf.{name}"))
 
@@ -154,7 +136,7 @@ def test_own_collections(tmp_path, data_dir):
     write_other_kinds(tmp_path)
     # Each makes a stream; to draw one batch of it is to run it.
     draw = "next(iter(views.stream()))\n"
-    program = draw.join([*snippets(DATA, "python"), ""])
+    program = draw.join([*snippets(GUIDES["data"], "python"), ""])
     process = processes.run("-c", program, cwd=tmp_path)
     assert process.returncode == 0, process.stderr
 
@@ -164,7 +146,7 @@ def test_augmentations(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (70, 32, 32, 3), np.uint8)
     np.save(tmp_path / "my_images.npy", images)
     draw = "next(iter(views.stream()))\n"
-    program = draw.join([*snippets(AUGMENTATION, "python"), ""])
+    program = draw.join([*snippets(GUIDES["augmentation"], "python"), ""])
     process = processes.run("-c", program, cwd=tmp_path)
     assert process.returncode == 0, process.stderr
 
@@ -174,8 +156,8 @@ def test_keys_in_commands_exist():
     for name in encoder_names():
         known |= {f"encoder.{option}" for option in encoder_options(name) or ()}
     # Of the function that docs/encoders.md shows, and of any.
-    known |= {"encoder.width", "encoder.KEY"}
-    for page in (README, *GUIDES):
+    known |= {"encoder.width", "encoder.KEY", "KEY"}
+    for page in (README, *GUIDES.values()):
         for key in re.findall(r"--config\.([\w.]+)=", page):
             assert key in known, key
 
@@ -183,7 +165,7 @@ def test_keys_in_commands_exist():
 @pytest.fixture
 def slurm(tmp_path):
     """The script for SLURM, run with stand-ins for its commands: (process, folder of calls)."""
-    (script,) = snippets(STRATEGIES, "bash")
+    (script,) = snippets(GUIDES["strategies"], "bash")
     stand_ins = {
         "scontrol": 'case $1 in show) printf "node1\\nnode2\\n";; *) echo $@ > requeued;; esac',
         "srun": 'for i in 0 1; do SLURM_PROCID=$i "$@"; done',
@@ -211,8 +193,7 @@ def test_slurm_script_names_the_workers_and_requeues(slurm):
 
 
 def test_links_and_pictures_exist():
-    docs = ROOT / "docs"
-    guides = ((page, docs) for page in GUIDES)
+    guides = ((page, DOCS) for page in GUIDES.values())
     for page, folder in ((README, ROOT), *guides):
         text = re.sub("```.*?```", "", page, flags=re.DOTALL)
         for target in re.findall(r"\]\(([^)#]+)\)", text):
@@ -220,9 +201,13 @@ def test_links_and_pictures_exist():
                 assert (folder / target).exists(), target
 
 
+def test_the_readme_is_short():
+    assert len(README.split()) <= 1_300
+
+
 def test_every_config_is_in_the_recipe_table():
     for path in (ROOT / "configs").glob("*.py"):
-        assert f"configs/{path.name}" in README, path.name
+        assert f"configs/{path.name}" in GUIDES["recipes"], path.name
 
 
 def test_the_test_command_is_what_ci_runs():
