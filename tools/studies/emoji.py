@@ -9,11 +9,10 @@ SIDE = 32
 RATE_BATCH = 32
 KS = (1, 5, 10)
 WAYS = ("image_to_text", "text_to_image")
-# gamma falls as FastCLIP (arXiv 2407.01445) recommends. By the rules of single entries it is the
-# least weight of a batch, low enough for the rule to be what counts. No gamma is tuned.
+# gamma falls as FastCLIP (arXiv 2407.01445) recommends. By the proximal rule it is the least weight
+# of a batch, low enough for the rule to be what counts. No gamma is tuned.
 CONSTANT, FALLING, DECAY, LEAST = 0.9, 0.2, 0.5, 0.1
 LEARNED = {"temperature_scheme": "global", "rho": 3.0}
-FIXED = "two_way, gamma falling, temperature constant"
 # {method: (loss, its options)}
 METHODS = {
     "clip": ("clip", {}),
@@ -21,8 +20,6 @@ METHODS = {
     "two_way": ("two_way", {**LEARNED, "gamma": CONSTANT}),
     "two_way, gamma falling": ("two_way", {**LEARNED, "gamma": FALLING, "decay": DECAY}),
     "two_way, proximal": ("two_way", {**LEARNED, "gamma": LEAST, "gamma_rule": "proximal"}),
-    "two_way, visits": ("two_way", {**LEARNED, "gamma": LEAST, "gamma_rule": "visits"}),
-    FIXED: ("two_way", {"gamma": FALLING, "decay": DECAY}),
 }
 
 

@@ -1,7 +1,7 @@
 """Retrieval on the emoji set: CLIP, SigLIP and two-way SogCLR at batches of 16, 32 and 128.
 
-    python tools/image_text_study.py --data_dir=DIR [--workdir=docs/study] [--processes=2]
-    python tools/image_text_study.py table [--workdir=docs/study]
+    python tools/study_image_text.py --data_dir=DIR [--workdir=docs/study] [--processes=2]
+    python tools/study_image_text.py table [--workdir=docs/study]
 
 DIR holds the emoji set as tensorflow_datasets prepares it. Learning rate and temperature are tuned
 for each method alike: over the same grid, at batch 32 with one seed, by the mean recall on a tenth
@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import study_runs
 from studies import emoji
-from studies.emoji import FIXED, METHODS
+from studies.emoji import METHODS
 
 import sogclr_tf
 
@@ -76,11 +76,10 @@ def tuning_runs():
 
 
 def final_runs(results):
-    """All others: every method once before any a second time; FIXED at one batch alone."""
+    """All others: every method once before any a second time."""
     return [
         Run(method, batch, *best_setting(results, method), seed, FINAL[1])
         for seed, batch, method in itertools.product(SEEDS, BATCHES, METHODS)
-        if method != FIXED or batch == TUNED_BATCH
     ]
 
 
