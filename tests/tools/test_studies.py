@@ -11,9 +11,9 @@ from support.paths import ROOT
 
 sys.path.insert(0, str(ROOT / "tools"))
 
-import study_image_text
 import study_batch_size
 import study_estimator
+import study_image_text
 import study_runs
 import study_temperatures
 import study_virtual_batch
