@@ -25,7 +25,7 @@ from sogclr_tf.data.files.decode_errors import why
 from sogclr_tf.data.refusal import line_of
 
 CASES, AT_ONCE = 1_000, 100
-READ = exhaustive(300, CASES)
+READ = exhaustive(100, CASES)
 # Of so many cases one goes through a training stream too, and one of files is read by a pipeline.
 STREAMED, TRACED = 16, 8
 FEW = (23, 54, 74, 89, 18, 31, 77, 93)
