@@ -12,6 +12,8 @@ VERSION = re.search(r'__version__ = "(.+)"', VERSION_FILE).group(1)
 # Not pinned to one release: the newest tensorflow-tpu is 2.20.
 TENSORFLOW = ">=2.20,<2.22"
 
+DOCS = ["mkdocs-material>=9.8,<10", "mkdocstrings[python]", "mkdocs-jupyter"]
+
 setup(
     name="sogclr_tf",
     version=VERSION,
@@ -52,7 +54,10 @@ setup(
         "peers": ["torch"],
         # For tools/compile_for_tpu.py, in an environment of its own: it holds a TPU's runtime.
         "tpu-compiler": ["jax==0.10.2", "libtpu==0.0.52"],
+        # The documentation site: mkdocs serve.
+        "docs": DOCS,
         "test": [
+            *DOCS,
             *("hypothesis", "pytest", "pytest-xdist", "safetensors", "scipy", "tokenizers"),
             *("imagecodecs", "pillow-heif", "tifffile"),
             *("codespell", "import-linter", "mypy", "ruff"),

@@ -40,7 +40,7 @@ def normalizer_error(
     taken of every entry of the table that training has visited. An entry that both views of an
     example share (`GlobalContrastiveLoss`) is the mean of their g, and is compared with
     log((g(z_a) + g(z_b)) / 2); where each side has its own (`TwoWayGlobalContrastiveLoss`, whose g
-    is of exp((<z, z-> - <z, z+>) / temperature)) both are compared. A loss without a table
+    is of `exp((<z, z-> - <z, z+>) / temperature)`) both are compared. A loss without a table
     (`NTXentLoss`, `DecoupledContrastiveLoss`, `CLIPLoss`) divides by its own batch's mean: there
     log u is that of a batch of `batch_size` examples, drawn at random, for each of the 2N anchors.
 

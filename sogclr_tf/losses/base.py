@@ -186,7 +186,7 @@ class TwoViewLoss(ContrastiveLoss):
     """A loss whose sides are of one kind, so that there is a choice of negatives.
 
     Args:
-        temperature: > 0.
+        temperature: above 0.
         negatives: "both": the 2(B-1) views of the other examples; "other": the B-1 of them on the
             side of the positive.
 

@@ -26,8 +26,9 @@ class CLIPLoss(OneTemperatureLoss):
     Args:
         temperature: where t starts, > 0; CLIP's 0.07.
         temperature_scheme: "global": t is learned; "constant": it stays.
-        min_temperature: > 0, with "global": CLIP's 0.01.
-        max_temperature: >= min_temperature, with "global"; the paper names none, 1 is far from it.
+        min_temperature: above 0, with "global": CLIP's 0.01.
+        max_temperature: at least min_temperature, with "global"; the paper names none, and 1 is
+            far from it.
 
     Raises:
         ValueError: an argument is out of range.

@@ -30,14 +30,14 @@ class GlobalContrastiveLoss(TwoViewLoss):
 
     The factor 2 makes it the sum of both directions, as in the authors' library (and in SimCLR).
     Each view averages with the entry as it was before the step; the mean of the two is stored. The
-    value returned is the estimate of F, mean(-<z, z+> + temperature * log u), which falls as
+    value returned is the estimate of F, `mean(-<z, z+> + temperature * log u)`, which falls as
     training succeeds and lies between -2 and 2. Of an example that occurs twice in a batch each
     occurrence is an example of its own, and the first one's average is stored.
 
     Args:
         num_examples: N, the size of the training set: indices lie in [0, N). The table takes
             4 bytes per example.
-        temperature: > 0. The paper's 0.1 for ImageNet; 0.3 for CIFAR-10.
+        temperature: above 0. The paper's 0.1 for ImageNet; 0.3 for CIFAR-10.
         gamma: in (0, 1], the weight of the newest batch. 1 remembers nothing: the decoupled
             in-batch loss. The paper's 0.9; smaller values pay at small batches.
         gamma_decay_steps: int >= 0. Over so many training steps, each a call with training=True,

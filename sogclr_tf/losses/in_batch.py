@@ -20,7 +20,7 @@ class NTXentLoss(TwoViewLoss):
     eq. is the mean). A blind guess scores 2 log(2B - 1), or 2 log(B) with negatives "other".
 
     Args:
-        temperature: > 0. SimCLR's 0.1 for ImageNet, 0.5 for CIFAR-10.
+        temperature: above 0. SimCLR's 0.1 for ImageNet, 0.5 for CIFAR-10.
         negatives: "both", as in SimCLR: the 2(B-1) views of the other examples; "other", as in
             MoCo v3: the B-1 of them on the side of the positive.
 
@@ -53,7 +53,7 @@ class DecoupledContrastiveLoss(TwoViewLoss):
     Unlike NT-Xent's, the value can be negative: there the positive outweighs all negatives.
 
     Args:
-        temperature: > 0, commonly 0.07 to 0.5.
+        temperature: above 0, commonly 0.07 to 0.5.
         negatives: "both", as in the paper: the 2(B-1) views of the other examples; "other": the
             B-1 of them on the side of the positive.
 

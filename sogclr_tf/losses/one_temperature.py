@@ -16,8 +16,8 @@ class OneTemperatureLoss(ContrastiveLoss):
     Args:
         temperature: where t starts, > 0.
         temperature_scheme: "global": t is learned; "constant": it stays.
-        min_temperature: > 0, with "global".
-        max_temperature: >= min_temperature, with "global".
+        min_temperature: above 0, with "global".
+        max_temperature: at least min_temperature, with "global".
         name: of the layer.
         **kwargs: as for `keras.layers.Layer`.
 

@@ -35,12 +35,12 @@ class RobustGlobalContrastiveLoss(GlobalContrastiveLoss):
         temperature: where every t[i] starts, in [min_temperature, max_temperature].
         gamma, gamma_decay_steps, negatives, gamma_rule, gamma_shift, drift_rate: as for
             `GlobalContrastiveLoss`.
-        rho: >= 0. The larger, the lower the temperatures end; the authors' 0.3, commonly 0.1 to
-            0.5 for images.
-        eta: >= 0, the step of the temperatures; 0 keeps them as they are.
+        rho: at least 0. The larger, the lower the temperatures end; the authors' 0.3, commonly 0.1
+            to 0.5 for images.
+        eta: at least 0, the step of the temperatures; 0 keeps them as they are.
         beta: in (0, 1], the weight of the newest gradient of a temperature.
-        min_temperature: > 0; the authors' 0.05.
-        max_temperature: >= min_temperature; the authors' 0.7.
+        min_temperature: above 0; the authors' 0.05.
+        max_temperature: at least min_temperature; the authors' 0.7.
 
     Raises:
         ValueError: an argument is out of range.

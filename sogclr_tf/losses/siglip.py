@@ -35,9 +35,9 @@ class SigLIPLoss(OneTemperatureLoss):
         temperature: where t starts, > 0; the paper's 0.1 (it says t' = log 10).
         bias: where the bias starts, a finite number; the paper's -10.
         temperature_scheme: "global": t is learned; "constant": it stays, and the bias is learned.
-        min_temperature: > 0, with "global". The paper sets no bounds; 0.001 is far from where t
+        min_temperature: above 0, with "global". The paper sets no bounds; 0.001 is far from where t
             goes, and so is 1.
-        max_temperature: >= min_temperature, with "global".
+        max_temperature: at least min_temperature, with "global".
 
     Raises:
         ValueError: an argument is out of range.

@@ -23,8 +23,9 @@ class TwoWayGlobalContrastiveLoss(TwoWayTemperatures):
         F = mean over the 2N anchors of t * (log g(z) + rho),
         g(z) = mean over the z- of exp((<z, z-> - <z, z+>) / t),
 
-    which without rho is -<z, z+> + t * log(mean of exp(<z, z->/t)), as in `GlobalContrastiveLoss`.
-    Each side has a table of its own, since an image and its text need not have as many look-alikes:
+    which without rho is `-<z, z+> + t * log(mean of exp(<z, z->/t))`, as in
+    `GlobalContrastiveLoss`. Each side has a table of its own, since an image and its text need not
+    have as many look-alikes:
 
         u[i] <- g                              on the first visit of example i
         u[i] <- (1 - gamma) u[i] + gamma g     afterwards
@@ -104,16 +105,16 @@ class TwoWayGlobalContrastiveLoss(TwoWayTemperatures):
             one.
         temperature_optimizer: "adam", not for "constant"; or None, by which the model's optimizer
             moves t with "global" and "unscaled", and the descent above with "individual".
-        rho: >= 0, of "global" and "individual": the larger, the lower the temperatures end. 6 to 9
-            on millions of pairs; on N pairs below log(N), or they end at the minimum.
-        eta: >= 0, of "individual" and of "adam": the step of the temperatures. Gradients of single
-            ones are a few nats, so without Adam 0.001 moves a temperature of 0.05 by a tenth.
-            FastCLIP's v3 takes 0.0002 by log t on CC3M.
+        rho: at least 0, of "global" and "individual": the larger, the lower the temperatures end. 6
+            to 9 on millions of pairs; on N pairs below log(N), or they end at the minimum.
+        eta: at least 0, of "individual" and of "adam": the step of the temperatures. Gradients of
+            single ones are a few nats, so without Adam 0.001 moves a temperature of 0.05 by a
+            tenth. FastCLIP's v3 takes 0.0002 by log t on CC3M.
         beta: in (0, 1], of "individual" without Adam: the weight of the newest gradient of a
             temperature.
-        min_temperature: > 0, not for "constant"; 0.01 as CLIP's.
-        max_temperature: >= min_temperature, not for "constant".
-        epsilon: >= 0. FastCLIP's code has 1e-14, later commands of its authors 1e-6.
+        min_temperature: above 0, not for "constant"; 0.01 as CLIP's.
+        max_temperature: at least min_temperature, not for "constant".
+        epsilon: at least 0. FastCLIP's code has 1e-14, later commands of its authors 1e-6.
 
     Raises:
         ValueError: an argument is out of range.

@@ -192,15 +192,6 @@ def test_slurm_script_names_the_workers_and_requeues(slurm):
     assert (folder / "command").read_text().startswith("-m sogclr_tf.run --strategy=multiworker")
 
 
-def test_links_and_pictures_exist():
-    guides = ((page, DOCS) for page in GUIDES.values())
-    for page, folder in ((README, ROOT), *guides):
-        text = re.sub("```.*?```", "", page, flags=re.DOTALL)
-        for target in re.findall(r"\]\(([^)#]+)\)", text):
-            if not target.startswith("http"):
-                assert (folder / target).exists(), target
-
-
 def test_the_readme_is_short():
     assert len(README.split()) <= 1_300
 

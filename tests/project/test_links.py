@@ -1,0 +1,34 @@
+"""Links between the repository's pages, also to headings, lead to what exists on GitHub."""
+
+import re
+
+import pytest
+from support.paths import ROOT
+
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+
+
+def without_code(text):
+    return re.sub(r"(?ms)^```.*?^```", "", text)
+
+
+def anchors(page):
+    """The anchors of a page's headings, by GitHub's rule."""
+    found = []
+    for heading in re.findall(r"(?m)^#+ (.+)$", without_code(page.read_text())):
+        plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).replace("`", "").strip().lower()
+        slug = re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
+        found.append(f"{slug}-{found.count(slug)}" if slug in found else slug)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_lead_somewhere(page):
+    links = re.findall(r"\]\(([^)\s]*?)(?:#([^)\s]*))?\)", without_code(page.read_text()))
+    for target, anchor in links:
+        if target.startswith("http"):
+            continue
+        there = (page.parent / target).resolve() if target else page
+        assert there.exists(), target
+        if anchor and there.suffix == ".md":
+            assert anchor in anchors(there), f"{target}#{anchor}"
