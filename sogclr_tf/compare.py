@@ -20,6 +20,7 @@ from sogclr_tf.experiment.folder import RunFolder
 from sogclr_tf.report import page
 from sogclr_tf.report.charts import colors, metric_charts
 from sogclr_tf.report.page import Section, exact, flat, readable, title_of
+from sogclr_tf.terminal import error_message
 
 _OUTPUT = flags.DEFINE_string("output", "compare.html", "The page to write.")
 # Where a run lacks a number or a key.
@@ -156,7 +157,7 @@ def _run() -> None:
     try:
         app.run(main)
     except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+        sys.exit(error_message(str(error)))
 
 
 if __name__ == "__main__":

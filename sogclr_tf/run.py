@@ -2,7 +2,7 @@
 
     python -m sogclr_tf.run [--config=configs/NAME.py] [--workdir=DIR] [--strategy=NAME]
                             [--mode=train|evaluate|export|all] [--encoder=PATH] [--print_config]
-                            [--grow]
+                            [--grow] [--quiet]
 
 Any key of the config is a flag: --config.batch_size=128. The same command started again resumes;
 with --grow it does so where training images came, went or were renamed.
@@ -24,6 +24,7 @@ from sogclr_tf.experiment import command_line
 from sogclr_tf.experiment import config as configs
 from sogclr_tf.experiment.environment import start_tensorflow
 from sogclr_tf.experiment.folder import RunFolder
+from sogclr_tf.terminal import error_message
 
 # TensorFlow's notices would bury the progress bar.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -47,6 +48,9 @@ _GROW = flags.DEFINE_bool(
     "Go on though training images came, went or were renamed: those of the same name keep their "
     "row of the loss's table, new ones begin as never seen.",
 )
+_QUIET = flags.DEFINE_bool(
+    "quiet", False, "Print warnings, errors and the closing table, and nothing else."
+)
 _PRINT_CONFIG = flags.DEFINE_bool("print_config", False, "Print the whole config, and do nothing.")
 _DEVICES = flags.DEFINE_integer(
     "virtual_devices", 1, "CPU devices to split this machine's CPU into, to rehearse a strategy.", 1
@@ -65,6 +69,7 @@ _SAID_IN_A_LINE = (ValueError, TypeError, OSError, RuntimeError, FloatingPointEr
 
 def main(_argv: list[str]) -> None:
     config = _CONFIG.value
+    _LOG.setLevel(logging.WARNING if _QUIET.value else logging.INFO)
     configs.check_config(config)
     about_encoder = [key for key in command_line.given_keys(sys.argv) if key.startswith("encoder.")]
     if about_encoder or not _PRINT_CONFIG.value:
@@ -76,8 +81,6 @@ def main(_argv: list[str]) -> None:
     if _PRINT_CONFIG.value:
         sys.stdout.write(f"{config}\n")
         return
-    for key, value in configs.differences(config).items():
-        _LOG.info("config.%s = %r", key, value)
     from sogclr_tf.experiment import main as experiment
     from sogclr_tf.training.preemption import Stopped
 
@@ -121,14 +124,13 @@ def _strategy():
 
 def _run() -> None:
     """Runs `main`; what went wrong in one line, where one line says it."""
-    _LOG.setLevel(logging.INFO)
     try:
         app.run(main, flags_parser=command_line.parse_flags)
     except _SAID_IN_A_LINE as error:
         message = str(error).strip()
         if "\n" in message:
             raise
-        sys.exit(f"error: {message}")
+        sys.exit(error_message(message))
     except KeyboardInterrupt:
         sys.stderr.write("\nstopped: the same command goes on from the last checkpoint\n")
         sys.exit(INTERRUPTED)
@@ -137,8 +139,10 @@ def _run() -> None:
         if reason is None:
             raise
         sys.exit(
-            f"error: the connection to another worker broke ({reason}): start the same command on "
-            "every worker again, and it goes on from the last checkpoint"
+            error_message(
+                f"the connection to another worker broke ({reason}): start the same command on "
+                "every worker again, and it goes on from the last checkpoint"
+            )
         )
 
 

@@ -21,6 +21,7 @@ from sogclr_tf.models.encoder_checks import check_usable
 from sogclr_tf.models.linear_probe import LinearProbe
 from sogclr_tf.training import schedules
 from sogclr_tf.training.callbacks import StopAtNonFiniteLoss
+from sogclr_tf.training.progress import Progress
 
 
 def linear_evaluation(
@@ -161,7 +162,10 @@ def train(
         model.fit(
             batches,
             steps_per_epoch=steps,
-            callbacks=[StopAtNonFiniteLoss(f"Choose a learning_rate below {learning_rate}")],
+            callbacks=[
+                StopAtNonFiniteLoss(f"Choose a learning_rate below {learning_rate}"),
+                *([Progress()] if verbose else []),
+            ],
             verbose=verbose,
             shuffle=False,
         )

@@ -75,17 +75,33 @@ def recipe_of(argv: list[str], default: str = "digits.py") -> ConfigDict:
 
 def _with_config(argv: list[str], default: str) -> list[str]:
     """The arguments with a --config that exists: the default, or one of this project by name."""
+    argv = _with_equals_sign(argv)
     place = next((i for i, arg in enumerate(argv) if _names_config(arg)), None)
     if place is None:
         return [argv[0], f"--config={configs.recipe_path(default)}", *argv[1:]]
-    path = argv[place].partition("=")[2]
-    if pathlib.Path(path).exists():
-        return argv
-    ours = configs.recipe_path(pathlib.Path(path).name)
+    found = _config_file(argv[place].partition("=")[2])
+    return [*argv[:place], f"--config={found}", *argv[place + 1 :]]
+
+
+def _config_file(name: str) -> pathlib.Path:
+    """The file of a --config: cifar10, cifar10.py and configs/cifar10.py are the same recipe."""
+    path = pathlib.Path(name)
+    if path.is_file():
+        return path
+    ours = configs.recipe_path(path.name if path.suffix == ".py" else f"{path.name}.py")
     if not ours.exists():
-        names = ", ".join(sorted(f"configs/{found.name}" for found in ours.parent.glob("*.py")))
-        raise ValueError(f"there is no config '{path}': give a file of your own, or {names}")
-    return [*argv[:place], f"--config={ours}", *argv[place + 1 :]]
+        recipes = configs.recipe_path("digits.py").parent.glob("*.py")
+        names = ", ".join(sorted(f"configs/{found.name}" for found in recipes))
+        raise ValueError(f"there is no config '{name}': give a file of your own, or {names}")
+    return ours
+
+
+def _with_equals_sign(argv: list[str]) -> list[str]:
+    """The arguments with --config=FILE in place of --config FILE."""
+    place = next((i for i, arg in enumerate(argv[:-1]) if arg in ("--config", "-config")), None)
+    if place is None:
+        return argv
+    return [*argv[:place], f"--config={argv[place + 1]}", *argv[place + 2 :]]
 
 
 def _names_config(argument: str) -> bool:

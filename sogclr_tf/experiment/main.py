@@ -20,6 +20,7 @@ from sogclr_tf.experiment.folder import RunFolder
 from sogclr_tf.experiment.folder_lock import FolderLock
 from sogclr_tf.experiment.image_task import ImageTask, keep_evaluation
 from sogclr_tf.experiment.image_text_task import ImageTextTask
+from sogclr_tf.experiment.opening import device_name, opening_block, training_rows
 from sogclr_tf.experiment.pictures import report_parts
 from sogclr_tf.experiment.sets import EvaluationSets, check_evaluation, open_sets, open_source
 from sogclr_tf.experiment.summary import closing_table
@@ -33,6 +34,7 @@ from sogclr_tf.networks.image_format import check_channels_last
 from sogclr_tf.report import figures
 from sogclr_tf.report.material import Material
 from sogclr_tf.report.run_report import write_report
+from sogclr_tf.terminal import is_quiet
 from sogclr_tf.training.averaged_weights import put_in_place
 from sogclr_tf.training.checkpoint import Checkpoints, check_examples
 from sogclr_tf.training.strategy import from_all_workers, is_chief
@@ -91,6 +93,8 @@ def _run(job: Job, strategy: tf.distribute.Strategy) -> None:
         model = task.compiled_model(strategy)
         checkpoints = Checkpoints(model, folder.checkpoints, config.checkpoint.keep)
     step = checkpoints.restore(grow=source if job.grow else None)
+    if chief and (trains or step):
+        _announce(job, task, model, step, strategy)
     if trains:
         if start is not None:
             with strategy.scope():
@@ -141,6 +145,8 @@ def _run_on_encoder(job: Job, encoder_path: str) -> None:
     settings = {**config.to_dict(), "evaluated_encoder": encoder_path}
     folder.claim(settings, is_free, defaults=default_config().to_dict())
     encoder = load_encoder(encoder_path, build.encoder(config))
+    device = device_name(tf.distribute.get_strategy(), "one")
+    _say(opening_block(config, folder, sets or (), {encoder_path: encoder}, (), device))
     if sets is not None:
         _evaluate_encoder_file(job, encoder, sets, encoder_path)
     elif isinstance(encoder, ServedEncoder):
@@ -148,6 +154,28 @@ def _run_on_encoder(job: Job, encoder_path: str) -> None:
     else:
         export_images(config, folder, encoder, encoder_path)
     sys.stdout.write(closing_table(folder))
+
+
+def _announce(
+    job: Job, task: Task, model: ContrastiveModel, step: int, strategy: tf.distribute.Strategy
+) -> None:
+    """Prints what the run is about to do."""
+    config, replicas = job.config, strategy.num_replicas_in_sync
+    encoders = {config.encoder.name: task.image_encoder(model)}
+    if has_texts(config):
+        encoders[config.text_encoder.tokenizer] = model.text_encoder
+    training = [("trained", f"{step:,} steps")]
+    if job.mode in ("all", "train"):
+        training = training_rows(config, task.stream.steps_per_epoch, step, replicas)
+    device = device_name(strategy, job.strategy)
+    _say(opening_block(config, job.folder, task.sources, encoders, training, device))
+
+
+def _say(text: str) -> None:
+    if not is_quiet():
+        sys.stdout.write(text)
+        # Before what the logs say on stderr meanwhile.
+        sys.stdout.flush()
 
 
 def _claim(job: Job, stream: Stream, chief: bool) -> None:

@@ -1,4 +1,4 @@
-"""What happens beside training: stopping at a broken loss, the pace, the bar, saving."""
+"""What happens beside training: stopping at a broken loss, the pace, saving."""
 
 import contextlib
 import logging
@@ -12,17 +12,13 @@ import numpy as np
 
 from sogclr_tf.training.averaged_weights import averages_weights, restart_averages
 from sogclr_tf.training.checkpoint import Checkpoints
+from sogclr_tf.training.progress import Progress
 
 _LOG = logging.getLogger("sogclr_tf")
 
 # Below it the mean cosine of two images' features is above 0.9975. Encoders that learn have more:
 # 0.34 at the end of configs/digits.py, 0.67 of configs/cifar10_small.py.
 _COLLAPSED = 0.05
-# What a progress bar has room for; the logs hold the rest.
-_SHOWN = (
-    *("loss", "contrast_accuracy", "probe_accuracy", "knn_top1", "probe_top1"),
-    *("image_to_text_recall1", "text_to_image_recall1", "zero_shot_top1"),
-)
 
 _ADVICE = (
     "Lower the learning rate or raise the temperature; an index outside the table reads NaN too"
@@ -111,23 +107,6 @@ class WarnOfCollapse(keras.callbacks.Callback):
                 spread,
                 epoch + 1,
             )
-
-
-class Progress(keras.callbacks.ProgbarLogger):
-    """Keras's progress bar with what is short and telling; the logs hold all the rest."""
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        super().on_train_batch_end(batch, _shown(logs))
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        super().on_epoch_end(epoch, _shown(logs))
-
-
-def _shown(logs: Any) -> dict[str, Any]:
-    chosen = {name: logs[name] for name in _SHOWN if name in (logs or {})}
-    if "examples_per_second" in (logs or {}):
-        chosen["examples/s"] = round(logs["examples_per_second"])
-    return chosen
 
 
 class SavesState(keras.callbacks.Callback):

@@ -46,6 +46,9 @@ def test_result_and_closing_table(finished):
     for way in ("image_to_text", "text_to_image"):
         found = [result[f"{way}_recall{k}"] for k in (1, 5, 10)]
         assert 0 <= found[0] <= found[1] <= found[2] <= 1
+    data, encoder, texts, *_ = process.stdout.splitlines()
+    assert data == "data       emoji[train[:20%]]: 343 images, 343 texts, 9 classes"
+    assert (encoder[:10], texts[:17]) == ("encoder   ", "of texts   words,")
     table = process.stdout.rpartition("Epoch 2/2")[2]
     for line in ("recall on 193 test pairs", "text to image", "by chance", "zero-shot top-1"):
         assert line in table
@@ -61,7 +64,7 @@ def test_it_was_judged_while_it_trained(finished):
     for name in ("image_to_text_recall10", "text_to_image_recall1", "zero_shot_top1"):
         assert np.isfinite(history[name]).tolist() == [True, True]
         assert history[name][-1] == pytest.approx(result[name], abs=0.006)
-    assert "text_to_image_recall1:" in process.stdout
+    assert "text_to_image_recall1 0." in process.stdout
 
 
 @of_a_run

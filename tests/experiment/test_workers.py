@@ -42,7 +42,7 @@ class Workers:
 
     def __init__(self, *arguments, cwd):
         addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
-        self.processes = []
+        self.processes, self.printed = [], ()
         for index in range(2):
             task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
             self.processes.append(
@@ -62,10 +62,11 @@ class Workers:
     def wait(self, seconds=300):
         """[(exit status, what it wrote to stderr)] of both; nobody is left behind."""
         try:
-            errors = [process.communicate(timeout=seconds)[1] for process in self.processes]
+            written = [process.communicate(timeout=seconds) for process in self.processes]
         finally:
             for process in self.processes:
                 process.kill()
+        self.printed, errors = zip(*written, strict=True)
         return [(p.returncode, text) for p, text in zip(self.processes, errors, strict=True)]
 
 
@@ -96,7 +97,9 @@ def history(tmp_path_factory):
         began = time.monotonic()
         found[name] = workers.wait()
         found[f"{name}, seconds"] = time.monotonic() - began
-    found["ended"] = Workers(*ARGUMENTS, cwd=cwd).wait()
+    last = Workers(*ARGUMENTS, cwd=cwd)
+    found["ended"] = last.wait()
+    found["printed"] = last.printed
     return found
 
 
@@ -118,6 +121,14 @@ def test_the_survivor_of_a_killed_worker_says_so_within_a_minute(history, lost, 
     assert "error: the connection to another worker broke" in errors.splitlines()[-1]
     assert "Traceback" not in errors
     assert history[f"{lost}, seconds"] < 60
+
+
+def test_the_chief_alone_prints(history):
+    chief, other = history["printed"]
+    assert "\nbatch      64, 32 on each of 2 replicas\n" in chief
+    assert "\ndevice     2 x CPU, strategy multiworker\n" in chief
+    assert "\nrun        runs/digits\n" in chief
+    assert other == ""
 
 
 def test_it_ends_as_on_one_device(history, tmp_path):

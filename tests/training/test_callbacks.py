@@ -5,7 +5,6 @@ import time
 
 import keras
 import numpy as np
-import pytest
 from support.small_model import N, encoder, views
 
 import sogclr_tf
@@ -44,21 +43,6 @@ def test_no_collapse_is_not_told(caplog):
     assert not own_messages(caplog)
 
 
-@pytest.mark.parametrize("verbose", [1, 2])
-def test_the_bar_shows_what_is_short(capsys, verbose):
-    built = sogclr_tf.SogCLR(encoder(), sogclr_tf.GlobalContrastiveLoss(N, 0.5))
-    built.compile(keras.optimizers.SGD(0.01))
-    pace = callbacks.Pace(batch_size=8)
-    history = built.fit(views(), epochs=2, callbacks=[pace], verbose=verbose).history
-    shown = capsys.readouterr().out
-    for name in ("loss", "contrast_accuracy", "examples/s"):
-        assert f"{name}: " in shown
-    for name in ("uniformity", "feature_std", "learning_rate"):
-        assert name not in shown
-        assert name in history
-    assert history["examples_per_second"][1] > 0
-
-
 def test_a_pause_is_left_out_of_the_pace():
     pause, steps, logs = 0.05, 3, {}
     pace = callbacks.Pace(batch_size=8)
@@ -72,10 +56,3 @@ def test_a_pause_is_left_out_of_the_pace():
     pace.on_train_batch_end(0, logs)
     seconds = steps * 8 / logs["examples_per_second"]
     assert 0 < seconds < time.perf_counter() - began - pause
-
-
-def test_no_bar_where_none_is_wanted(capsys):
-    built = sogclr_tf.SogCLR(encoder(), sogclr_tf.GlobalContrastiveLoss(N, 0.5))
-    built.compile(keras.optimizers.SGD(0.01))
-    built.fit(views(), verbose=0)
-    assert not capsys.readouterr().out

@@ -1,6 +1,5 @@
 """The height and width of every image of a source, as the headers of its files tell."""
 
-import sys
 import time
 
 import keras
@@ -11,6 +10,7 @@ from sogclr_tf.data.files.decode_errors import ERRORS, in_one_line
 from sogclr_tf.data.sources import file_cache
 from sogclr_tf.data.sources.base import Source
 from sogclr_tf.printable import printable
+from sogclr_tf.terminal import has_bar
 
 # Images between two looks at how far it has come, and seconds before a bar of progress is shown.
 _BATCH, _PATIENCE = 64, 2.0
@@ -56,7 +56,7 @@ def _read(source: Source) -> np.ndarray:
         for batch in sizes.batch(_BATCH).as_numpy_iterator():
             found.append(batch)
             count += len(batch)
-            if bar is None and sys.stdout.isatty() and time.monotonic() > begin + _PATIENCE:
+            if bar is None and has_bar() and time.monotonic() > begin + _PATIENCE:
                 bar = keras.utils.Progbar(source.size, unit_name="header")
             if bar:
                 bar.update(count)

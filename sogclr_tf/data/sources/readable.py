@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import sys
 from collections.abc import Callable, Iterator
 
 import keras
@@ -16,6 +15,7 @@ from sogclr_tf.data.sources import file_cache
 from sogclr_tf.data.sources.base import Source
 from sogclr_tf.data.sources.filtered import FilteredSource
 from sogclr_tf.printable import printable
+from sogclr_tf.terminal import has_bar
 
 _LOG = logging.getLogger("sogclr_tf")
 _BATCH = 256
@@ -43,7 +43,7 @@ def readable(source: Source) -> Source:
     if skipped is None:
         _LOG.info("decoding all images of %s once, to find those that cannot be", source.name)
         try:
-            found = unreadable(source, source.examples(), source.size, sys.stdout.isatty())
+            found = unreadable(source, source.examples(), source.size, has_bar())
         except ERRORS:
             source.check_examples()
             raise
