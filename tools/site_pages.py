@@ -20,8 +20,8 @@ PAGES = {
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
 }
-# Code is left as it is; elsewhere <z, z+> would be taken for HTML.
-ANGLE = re.compile(r"(```.*?```|`[^`]*`|^ {4}[^\n]*$)|<(?=\w+, )", re.DOTALL | re.MULTILINE)
+# Fenced, within a line, or indented.
+CODE = re.compile(r"(```.*?```|`[^`]*`|^ {4}[^\n]*$)", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?:|#)([^)#\s]+)(#[^)]*)?\)")
 
 
@@ -35,9 +35,10 @@ def on_files(files, config):
 def on_page_markdown(markdown, page, config, files):
     """Turns the links of a page, which are those of GitHub, into links of the site."""
     del config
-    path = {there: name for name, there in PAGES.items()}.get(
-        page.file.src_uri, f"docs/{page.file.src_uri}"
-    )
+    own = page.file.src_uri
+    if own.endswith(".ipynb"):
+        return markdown
+    path = {there: name for name, there in PAGES.items()}.get(own, f"docs/{own}")
 
     def replaced(match):
         mark, text, target, anchor = match.groups(default="")
@@ -47,8 +48,29 @@ def on_page_markdown(markdown, page, config, files):
         name = PAGES.get(there, there.removeprefix("docs/"))
         if name == there or not files.get_file_from_path(name):
             return text
-        relative = posixpath.relpath(name, posixpath.dirname(page.file.src_uri) or ".")
-        return f"{mark}[{text}]({relative}{anchor})"
+        return f"{mark}[{text}]({posixpath.relpath(name, posixpath.dirname(own) or '.')}{anchor})"
 
-    markdown = ANGLE.sub(lambda match: match[1] or "&lt;", markdown)
-    return LINK.sub(replaced, markdown)
+    return outside_code(markdown, replaced)
+
+
+def on_page_content(html, page, config, files):
+    """Turns the links of a notebook, which mkdocs does not look at, into links of the site."""
+    del config, files
+    if not page.file.src_uri.endswith(".ipynb"):
+        return html
+    return re.sub(r'href="(\w+)\.md(#[^"]*)?"', r'href="../\1/\2"', html)
+
+
+def outside_code(markdown, replaced):
+    """The text with its links replaced, and with the "<" of <z, z+>, which is none of HTML, escaped.
+
+    A text with code in brackets is a link too: code is put back after.
+    """
+    kept = []
+
+    def keep(match):
+        kept.append(match[0])
+        return f"\0{len(kept) - 1}\0"
+
+    text = re.sub(r"<(?=\w+, )", "&lt;", LINK.sub(replaced, CODE.sub(keep, markdown)))
+    return re.sub("\0(\\d+)\0", lambda match: kept[int(match[1])], text)
