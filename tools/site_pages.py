@@ -65,7 +65,7 @@ def on_page_content(html, page, config, files):
 
 
 def outside_code(markdown, replaced):
-    """The text with its links replaced, and with the "<" of <z, z+>, which is none of HTML, escaped.
+    """The text with its links replaced and the "<" of <z, z+>, which is none of HTML, escaped.
 
     A text with code in brackets is a link too: code is put back after.
     """
