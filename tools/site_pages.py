@@ -36,6 +36,8 @@ def on_page_markdown(markdown, page, config, files):
     """Turns the links of a page, which are those of GitHub, into links of the site."""
     del config
     own = page.file.src_uri
+    if own.startswith("study/"):
+        page.meta["search"] = {"exclude": True}  # Figures alone would stand before the guides.
     if own.endswith(".ipynb"):
         return markdown
     path = {there: name for name, there in PAGES.items()}.get(own, f"docs/{own}")
@@ -46,7 +48,8 @@ def on_page_markdown(markdown, page, config, files):
         if not (ROOT / there).exists():
             raise FileNotFoundError(f"{path} links to {target}, which does not exist")
         name = PAGES.get(there, there.removeprefix("docs/"))
-        if name == there or not files.get_file_from_path(name):
+        file = files.get_file_from_path(name)
+        if name == there or not file or file.inclusion.is_excluded():
             return text
         return f"{mark}[{text}]({posixpath.relpath(name, posixpath.dirname(own) or '.')}{anchor})"
 
@@ -62,7 +65,7 @@ def on_page_content(html, page, config, files):
 
 
 def outside_code(markdown, replaced):
-    """The text with its links replaced, and with the "<" of <z, z+>, which is none of HTML, escaped.
+    """The text with its links replaced and the "<" of <z, z+>, which is none of HTML, escaped.
 
     A text with code in brackets is a link too: code is put back after.
     """

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import urllib.parse
 
 import pytest
 from support.paths import ROOT
@@ -64,3 +65,23 @@ def test_formulas_and_ranges_are_shown_as_they_are(site):
 def test_is_found_by(site, words):
     found = json.loads((site / "search" / "search_index.json").read_text())["docs"]
     assert any(words.lower() in f"{entry['title']} {entry['text']}".lower() for entry in found)
+
+
+def dead_links(page):
+    """The links of a built page to files or headings that the site does not have."""
+    for link in set(re.findall(r'(?:href|src)="([^"]+)"', page.read_text())):
+        address = urllib.parse.urlsplit(link)
+        if address.scheme or address.netloc:
+            continue
+        there = (page.parent / urllib.parse.unquote(address.path)).resolve()
+        there = page if not address.path else there / "index.html" if there.is_dir() else there
+        anchor = urllib.parse.unquote(address.fragment)
+        if not there.exists() or (anchor and f'id="{anchor}"' not in there.read_text()):
+            yield link
+
+
+@pytest.mark.slow(reason="the site is built")
+def test_links_of_the_built_pages_lead_somewhere(site):
+    """Also those of the notebook and of what hooks write, at which mkdocs does not look."""
+    for page in site.rglob("index.html"):
+        assert not list(dead_links(page)), page.relative_to(site)
