@@ -28,12 +28,6 @@ class Collection(Protocol):
 class ExampleNames:
     """The names of a collection's examples, in the order of their indices.
 
-        >>> names = ExampleNames.of(["cats/1.jpg", "cats/2.jpg"])
-        >>> len(names), names[1]
-        (2, 'cats/2.jpg')
-        >>> names.difference(ExampleNames.of(["cats/0.jpg", "cats/1.jpg"]))
-        "example 0 was 'cats/0.jpg' and is 'cats/1.jpg' now (1 new, 1 gone, 1 at another place)"
-
     As one text, because a million Python strings are large.
 
     Attributes:
@@ -42,6 +36,14 @@ class ExampleNames:
         counts: int64 [G]: stem g is that of so many names, which end in 0, 1, 2 ...; None where
             every stem is a name.
         captions: int64 [N], how many each image has; None where texts are one each.
+
+    Examples:
+        >>> import sogclr_tf
+        >>> names = sogclr_tf.ExampleNames.of(["cats/1.jpg", "cats/2.jpg"])
+        >>> len(names), names[1]
+        (2, 'cats/2.jpg')
+        >>> names.difference(sogclr_tf.ExampleNames.of(["cats/0.jpg", "cats/1.jpg"]))
+        "example 0 was 'cats/0.jpg' and is 'cats/1.jpg' now (1 new, 1 gone, 1 at another place)"
     """
 
     text: bytes

@@ -30,6 +30,15 @@ def evaluation_set(source: Source, size: Size) -> tuple[tf.data.Dataset, np.ndar
 
     Raises:
         ValueError: the size is none, or a label is out of range.
+
+    Examples:
+        >>> import numpy as np
+        >>> import sogclr_tf
+        >>> photographs = np.zeros([10, 40, 30, 3], np.uint8)
+        >>> source = sogclr_tf.ArraySource(photographs, labels=np.arange(10))
+        >>> images, labels = sogclr_tf.evaluation_set(source, 32)
+        >>> images.element_spec.shape, labels[:3].tolist()
+        (TensorShape([32, 32, 3]), [0, 1, 2])
     """
     size = height_and_width(size)
     _, labels = source.images_and_labels()

@@ -34,6 +34,15 @@ def finished(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
 
     Raises:
         ValueError: the changes of a view have another shape than its stream gives them.
+
+    Examples:
+        >>> import numpy as np
+        >>> import sogclr_tf
+        >>> images = np.zeros([8, 16, 16, 3], np.uint8)
+        >>> views = sogclr_tf.training_views(images, batch_size=4, finish="device")
+        >>> batch = sogclr_tf.finished(next(iter(views.stream())))  # in a training loop of your own
+        >>> batch["view_a"].shape, batch["view_a"].dtype.name
+        (TensorShape([4, 16, 16, 3]), 'float32')
     """
     changes = {key_of(key) for key in batch}
     return {key: finished_view(batch, key) for key in batch if key not in changes}

@@ -48,6 +48,14 @@ def adjust_hsv_in_yiq(
 
     Raises:
         ValueError: images of another shape or dtype.
+
+    Examples:
+        >>> import tensorflow as tf
+        >>> import sogclr_tf
+        >>> red = tf.constant([[[1.0, 0.0, 0.0]]])
+        >>> gray = sogclr_tf.adjust_hsv_in_yiq(red, scale_saturation=0.0)
+        >>> print([round(float(value), 2) for value in gray[0, 0]])
+        [0.3, 0.3, 0.3]
     """
     images = _checked(images, channels=3)
     delta_hue, scale_saturation, scale_value = (
@@ -87,6 +95,15 @@ def gaussian_filter2d(
 
     Raises:
         ValueError: an argument is out of range; a mirrored border wider than the images.
+
+    Examples:
+        >>> import numpy as np
+        >>> import sogclr_tf
+        >>> point = np.zeros([1, 5, 5, 1], np.float32)
+        >>> point[0, 2, 2, 0] = 1
+        >>> blurred = sogclr_tf.gaussian_filter2d(point, filter_shape=(3, 3), sigma=1.0)
+        >>> print(f"{float(blurred[0, 2, 2, 0]):.3f}")
+        0.204
     """
     images = _checked(images)
     if padding not in _PADDINGS:

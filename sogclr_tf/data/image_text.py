@@ -116,6 +116,15 @@ def training_pairs(
     Raises:
         ValueError: an argument is out of range, or the images or texts cannot be used.
         FileNotFoundError: a file is not there.
+
+    Examples:
+        >>> import numpy as np
+        >>> import sogclr_tf
+        >>> images = np.zeros([32, 16, 16, 3], np.uint8)
+        >>> pairs = sogclr_tf.training_pairs(images, ["a cat", "a dog"] * 16, batch_size=8)
+        >>> batch = next(iter(pairs.stream()))
+        >>> sorted(batch), batch["text"].shape
+        (['image', 'index', 'text'], TensorShape([8]))
     """
     if texts is not None:
         if isinstance(images, (str, os.PathLike, Source, tf.data.Dataset)) or is_table(images):

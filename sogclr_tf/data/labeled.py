@@ -46,6 +46,15 @@ def labeled_views(
 
     Raises:
         ValueError: the source has no labels, or an argument is out of range.
+
+    Examples:
+        >>> import numpy as np
+        >>> import sogclr_tf
+        >>> source = sogclr_tf.ArraySource(np.zeros([64, 16, 16, 3], np.uint8), np.arange(64) % 4)
+        >>> views = sogclr_tf.labeled_views(source, 32, sogclr_tf.crops_and_flips(16))
+        >>> batch = next(iter(views.stream()))
+        >>> {key: tuple(value.shape) for key, value in sorted(batch.items())}
+        {'image': (32, 16, 16, 3), 'index': (32,), 'label': (32,)}
     """
     source = stream_arguments.checked_source(images)
     stream_arguments.check_batch(source, batch_size, seed)
@@ -61,6 +70,18 @@ def crops_and_flips(size: Size, *, min_area: float = 0.08, flip: float = 0.5) ->
         size: of the view in pixels: the side of a square, or (height, width).
         min_area: least share of the image that a crop keeps, in (0, 1].
         flip: probability of a left-right flip; 0 where a mirrored image is another class.
+
+    Returns:
+        The policy.
+
+    Raises:
+        ValueError: an argument is out of range.
+
+    Examples:
+        >>> import sogclr_tf
+        >>> policy = sogclr_tf.crops_and_flips(224)
+        >>> policy.min_area, policy.flip, policy.jitter
+        (0.08, 0.5, 0.0)
     """
     return Policy(size=size, min_area=min_area, flip=flip, jitter=0.0, grayscale=0.0)
 

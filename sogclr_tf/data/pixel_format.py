@@ -28,6 +28,12 @@ class PixelFormat:
 
     Raises:
         ValueError: a value is not as above.
+
+    Examples:
+        >>> import sogclr_tf
+        >>> xrays = sogclr_tf.PixelFormat(1, value_range=(0, 4095))  # 12 of 16 bits
+        >>> xrays.channels, xrays.value_range
+        (1, (0.0, 4095.0))
     """
 
     channels: int = 3

@@ -32,6 +32,17 @@ class Policy:
 
     Raises:
         ValueError: a value is out of range.
+
+    Examples:
+        >>> import numpy as np
+        >>> import tensorflow as tf
+        >>> import sogclr_tf
+        >>> policy = sogclr_tf.Policy(size=32, min_area=0.2, blur=0.5)
+        >>> image = np.random.default_rng(0).integers(0, 256, [48, 64, 3], np.uint8)
+        >>> images = image[np.newaxis].repeat(8, 0)
+        >>> views = sogclr_tf.training_views(images, batch_size=4, policy=policy)
+        >>> next(iter(views.stream()))["view_a"].shape
+        TensorShape([4, 32, 32, 3])
     """
 
     size: Size

@@ -81,6 +81,17 @@ def training_views(
             0..1 that no check found beforehand stops the stream that comes to it; `fit` raises a
             ValueError that names it.
         FileNotFoundError: there is no such folder, table or file.
+
+    Examples:
+        >>> import numpy as np
+        >>> import sogclr_tf
+        >>> images = np.zeros([100, 32, 32, 3], np.uint8)
+        >>> views = sogclr_tf.training_views(images, batch_size=32)
+        >>> views.num_examples, views.steps_per_epoch
+        (100, 3)
+        >>> batch = next(iter(views.stream()))
+        >>> sorted(batch), batch["view_a"].shape
+        (['index', 'view_a', 'view_b'], TensorShape([32, 32, 32, 3]))
     """
     source = stream_arguments.checked_source(
         images, data_dir, on_error, channels=channels, value_range=value_range

@@ -73,6 +73,18 @@ def evaluate_encoder(
         ValueError: labels that are missing, not integers from 0, of fewer than two classes or of
             another number than the images; images that `extract_features` refuses; or another
             argument that is not as above.
+
+    Examples:
+        >>> import keras
+        >>> import numpy as np
+        >>> import sogclr_tf
+        >>> labels = np.arange(60) % 2
+        >>> images = (255 * labels[:, None, None, None] * np.ones([60, 8, 8, 3])).astype(np.uint8)
+        >>> encoder = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
+        >>> train, test = (images[:40], labels[:40]), (images[40:], labels[40:])
+        >>> scores = sogclr_tf.evaluate_encoder(encoder, *train, *test, k=5)
+        >>> print(scores.linear.top1)
+        1.0
     """
     train_labels = checked_labels(train_labels, "train_labels", classes=2)
     test_labels = checked_labels(test_labels, "test_labels")

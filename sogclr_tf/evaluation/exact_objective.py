@@ -84,6 +84,16 @@ def exact_global_objective(
             with N >= 2, a float image lies outside 0..1, an index occurs twice in the data, the
             data gave other examples when it was read again, or a stream is of others than those
             that the loss learned temperatures of.
+
+    Examples:
+        >>> import numpy as np
+        >>> import sogclr_tf
+        >>> rng = np.random.default_rng(0)
+        >>> a = rng.normal(size=[100, 16]).astype("float32")  # projections of all examples
+        >>> near = sogclr_tf.exact_global_objective((a, a + 0.1 * a[::-1]), temperature=0.1)
+        >>> far = sogclr_tf.exact_global_objective((a, a[::-1]), temperature=0.1)
+        >>> bool(near.value < far.value)
+        True
     """
     if isinstance(model_or_projections, (tuple, list)):
         if temperature is None:

@@ -29,6 +29,14 @@ def extract_features(encoder: Callable, images: Any, batch_size: int = 256) -> n
         ValueError: no images; images of another shape, dtype or range, or that cannot be decoded;
             `batch_size` below 1; an encoder that takes or gives more than one tensor; features that
             are not [B, D].
+
+    Examples:
+        >>> import numpy as np
+        >>> import sogclr_tf
+        >>> encoder = sogclr_tf.small_resnet(widths=(8,), input_shape=(16, 16, 3))
+        >>> images = np.zeros([10, 16, 16, 3], np.uint8)
+        >>> sogclr_tf.extract_features(encoder, images).shape
+        (10, 8)
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}.")

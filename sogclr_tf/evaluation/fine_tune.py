@@ -60,6 +60,21 @@ def fine_tune(
             another size, cannot be copied or gives no features [B, C], or an argument is out of
             range.
         FloatingPointError: training diverged.
+
+    Examples:
+        >>> import numpy as np
+        >>> import sogclr_tf
+        >>> labels = np.arange(80) % 2
+        >>> images = (255 * labels[:, None, None, None] * np.ones([80, 16, 16, 3])).astype(np.uint8)
+        >>> train = sogclr_tf.ArraySource(images[:60], labels[:60])
+        >>> test = sogclr_tf.ArraySource(images[60:], labels[60:])
+        >>> encoder = sogclr_tf.small_resnet(widths=(8,), input_shape=(16, 16, 3))
+        >>> policy = sogclr_tf.crops_and_flips(16)
+        >>> scores = sogclr_tf.fine_tune(
+        ...     encoder, train, test, policy, percent=50, epochs=2, verbose=0
+        ... )
+        >>> 0 <= scores.top1 <= 1
+        True
     """
     copy = copied(encoder)
     train_labels, test_set = linear_evaluation.checked_sets(

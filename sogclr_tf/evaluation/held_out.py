@@ -32,6 +32,23 @@ class HeldOutAccuracy(keras.callbacks.Callback):
 
     Raises:
         ValueError: `every_epochs` is below 1.
+
+    Examples:
+        >>> import keras
+        >>> import numpy as np
+        >>> import sogclr_tf
+        >>> encoder = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
+        >>> model = sogclr_tf.SogCLR(encoder, sogclr_tf.NTXentLoss())
+        >>> model.compile(keras.optimizers.Adam(1e-3))
+        >>> images = np.random.default_rng(0).integers(0, 256, [64, 8, 8, 3], np.uint8)
+        >>> labels = np.arange(64) % 2
+        >>> monitor = sogclr_tf.HeldOutAccuracy(
+        ...     (images[:48], labels[:48]), (images[48:], labels[48:]), neighbors=5
+        ... )
+        >>> views = sogclr_tf.training_views(images, batch_size=32)
+        >>> history = model.fit(views, epochs=2, verbose=0, callbacks=[monitor]).history
+        >>> len(history["knn_top1"])  # one for each epoch, in 0..1
+        2
     """
 
     def __init__(

@@ -39,6 +39,15 @@ class HeldOutRetrieval(keras.callbacks.Callback):
     Raises:
         ValueError: `every_epochs` is below 1, there are no texts, or only one of `labels` and
             `class_names` is given.
+
+    Examples:
+        >>> import numpy as np
+        >>> import sogclr_tf
+        >>> images = np.zeros([3, 16, 16, 3], np.uint8)
+        >>> texts = ["a cat", "a dog", "a house"]
+        >>> monitor = sogclr_tf.HeldOutRetrieval(images, texts, every_epochs=5, ks=(1,))
+
+        As a callback of `fit` it adds recall both ways to the logs of every fifth epoch.
     """
 
     def __init__(

@@ -64,6 +64,22 @@ def linear_evaluation(
         ValueError: labels are missing, the encoder takes images of another size or gives no
             features [B, C], or an argument is out of range.
         FloatingPointError: training diverged.
+
+    Examples:
+        >>> import keras
+        >>> import numpy as np
+        >>> import sogclr_tf
+        >>> labels = np.arange(80) % 2
+        >>> images = (255 * labels[:, None, None, None] * np.ones([80, 8, 8, 3])).astype(np.uint8)
+        >>> train = sogclr_tf.ArraySource(images[:60], labels[:60])
+        >>> test = sogclr_tf.ArraySource(images[60:], labels[60:])
+        >>> encoder = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
+        >>> policy = sogclr_tf.crops_and_flips(8)
+        >>> scores = sogclr_tf.linear_evaluation(
+        ...     encoder, train, test, policy, epochs=5, batch_size=20, verbose=0
+        ... )
+        >>> print(scores.top1)
+        1.0
     """
     train_labels, test_set = checked_sets(encoder, train_source, test_source, policy)
     batch_size = min(batch_size, train_source.size)

@@ -49,6 +49,16 @@ def fit_linear_probe(
     Raises:
         ValueError: arguments outside what is stated above, features that are not finite, or no
             class with two examples, so that none can be held out.
+
+    Examples:
+        >>> import numpy as np
+        >>> import sogclr_tf
+        >>> features = np.random.default_rng(0).normal(size=[200, 8]).astype("float32")
+        >>> labels = (features[:, 0] > 0).astype(int)
+        >>> probe = sogclr_tf.fit_linear_probe(features, labels)
+        >>> accuracy = (probe.scores(features).argmax(axis=1) == labels).mean()
+        >>> bool(accuracy > 0.95)
+        True
     """
     train_labels = checked_labels(train_labels, "train_labels", classes=2)
     train_features, _ = checks.checked_features(train_features, train_labels, train_features)

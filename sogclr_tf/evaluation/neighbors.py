@@ -44,6 +44,15 @@ def knn_predict(
 
     Raises:
         ValueError: arguments outside what is stated above, or features that are not finite.
+
+    Examples:
+        >>> import numpy as np
+        >>> import sogclr_tf
+        >>> bank = np.array([[1, 0], [0.9, 0.1], [0, 1], [0.1, 0.9]], "float32")
+        >>> classes = np.array([0, 0, 1, 1])
+        >>> queries = np.array([[1, 0.2], [0.2, 1]], "float32")
+        >>> sogclr_tf.knn_predict(bank, classes, queries, k=3, num_classes=2).tolist()
+        [0, 1]
     """
     train_labels = checked_labels(train_labels, "train_labels")
     train_features, test_features = checks.checked_features(

@@ -81,6 +81,20 @@ def normalizer_error(
             trained on or give one twice, a stream is of other examples than the table, an index
             lies outside it, or a float image lies outside 0..1.
         NotImplementedError: a loss of your own has a table and no `log_u_of`.
+
+    Examples:
+        >>> import keras
+        >>> import numpy as np
+        >>> import sogclr_tf
+        >>> encoder = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
+        >>> model = sogclr_tf.SogCLR(encoder, sogclr_tf.GlobalContrastiveLoss(num_examples=32))
+        >>> model.compile(keras.optimizers.Adam(1e-3))
+        >>> images = np.random.default_rng(0).integers(0, 256, [32, 8, 8, 3], np.uint8)
+        >>> views = sogclr_tf.training_views(images, batch_size=16)
+        >>> history = model.fit(views, epochs=2, verbose=0)
+        >>> measured = sogclr_tf.normalizer_error(model, views)
+        >>> bool(measured.rms >= abs(measured.bias))
+        True
     """
     project = projecting(model, training)
     return measure(model, data, project, batch_size=batch_size, block=block)

@@ -35,6 +35,20 @@ class NormalizerError(keras.callbacks.Callback):
     Raises:
         ValueError: `every_epochs` is below 1; at the start of `fit`, `data` is None and the model
             is trained on data of your own, or the loss has nothing to measure.
+
+    Examples:
+        >>> import keras
+        >>> import numpy as np
+        >>> import sogclr_tf
+        >>> encoder = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
+        >>> model = sogclr_tf.SogCLR(encoder, sogclr_tf.GlobalContrastiveLoss(num_examples=32))
+        >>> model.compile(keras.optimizers.Adam(1e-3))
+        >>> images = np.random.default_rng(0).integers(0, 256, [32, 8, 8, 3], np.uint8)
+        >>> views = sogclr_tf.training_views(images, batch_size=16)
+        >>> monitor = sogclr_tf.NormalizerError(every_epochs=2)
+        >>> history = model.fit(views, epochs=2, verbose=0, callbacks=[monitor])
+        >>> monitor.last.log_u.shape  # the table's entry of each example
+        (32,)
     """
 
     def __init__(

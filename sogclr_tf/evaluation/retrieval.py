@@ -54,6 +54,15 @@ def recall(
     Raises:
         ValueError: the shapes differ or are not [., D], a number is not finite, a k is below 1, or
             an image has no text, a text no image.
+
+    Examples:
+        >>> import numpy as np
+        >>> import sogclr_tf
+        >>> images = np.eye(4, dtype="float32")
+        >>> texts = images[[0, 1, 3, 2]]  # the last two are each other's
+        >>> found = sogclr_tf.recall(images, texts, ks=(1, 2))
+        >>> found.image_to_text[1], found.text_to_image[1]
+        (0.5, 0.5)
     """
     images, texts = _checked(images, texts)
     if image_of_text is None:
@@ -81,8 +90,19 @@ def zero_shot(images: Any, class_texts: Any) -> np.ndarray:
         class_texts: float [C, D], the embedding of each class's name; or [C, T, D], of T texts
             about each class, whose normalized mean stands for it (CLIP, arXiv 2103.00020, 3.1.4).
 
+    Returns:
+        int32 [M], rows of `class_texts`.
+
     Raises:
         ValueError: the widths differ, a shape is another, or a number is not finite.
+
+    Examples:
+        >>> import numpy as np
+        >>> import sogclr_tf
+        >>> images = np.array([[1, 0.1], [0.2, 1], [0.9, 0]], "float32")  # embeddings of images
+        >>> names = np.array([[1, 0], [0, 1]], "float32")  # of "a photo of a cat", "... of a dog"
+        >>> sogclr_tf.zero_shot(images, names).tolist()
+        [0, 1, 0]
     """
     class_texts = np.asarray(class_texts, np.float32)
     if class_texts.ndim == 3:

@@ -28,6 +28,14 @@ def export_keras(model: keras.Model, path: str | os.PathLike) -> pathlib.Path:
     Raises:
         TypeError: `model` is no Keras model.
         ValueError: the encoder is not built, or the file's name is another.
+
+    Examples:
+        >>> import keras
+        >>> import sogclr_tf
+        >>> encoder = sogclr_tf.small_resnet(widths=(8,), input_shape=(16, 16, 3))
+        >>> path = sogclr_tf.export_keras(encoder, "encoder.keras")
+        >>> keras.models.load_model(path).output_shape
+        (None, 8)
     """
     encoder, path = checked_encoder(model), pathlib.Path(path)
     if path.suffix != ".keras":
@@ -63,6 +71,13 @@ def export_tflite(
     Raises:
         TypeError: `model` is no Keras model.
         ValueError: as for `export_encoder`.
+
+    Examples:
+        >>> import sogclr_tf
+        >>> encoder = sogclr_tf.small_resnet(widths=(8,), input_shape=(16, 16, 3))
+        >>> path = sogclr_tf.export_tflite(encoder, "encoder.tflite")
+        >>> path.stat().st_size < 100_000
+        True
     """
     encoder, path = checked_encoder(model), pathlib.Path(path)
     served_model = ServedModel(encoder, checked_image_shape(encoder, image_shape))

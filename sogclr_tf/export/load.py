@@ -46,6 +46,17 @@ def load_encoder(
 
     Raises:
         ValueError: there is nothing of these kinds, it cannot be read, or does not fit `encoder`.
+
+    Examples:
+        >>> import numpy as np
+        >>> import sogclr_tf
+        >>> encoder = sogclr_tf.small_resnet(widths=(8,), input_shape=(16, 16, 3))
+        >>> path = sogclr_tf.export_encoder(encoder, "my_encoder")
+        >>> again = sogclr_tf.load_encoder("my_encoder")  # its highest version
+        >>> images = np.random.default_rng(0).integers(0, 256, [4, 16, 16, 3], np.uint8)
+        >>> features = [sogclr_tf.extract_features(each, images) for each in (encoder, again)]
+        >>> np.allclose(*features, atol=1e-4)
+        True
     """
     path = pathlib.Path(path).expanduser()
     if path.suffix == ".keras" and path.is_file():

@@ -87,6 +87,19 @@ def export_encoder(
         TypeError: `version` is no integer, or `model` no Keras model.
         ValueError: an encoder or head that is not built, a shape that is unknown or not that of the
             encoder, class names without a head or of another number, or an argument out of range.
+
+    Examples:
+        >>> import numpy as np
+        >>> import tensorflow as tf
+        >>> import sogclr_tf
+        >>> encoder = sogclr_tf.small_resnet(widths=(8,), input_shape=(16, 16, 3))
+        >>> path = sogclr_tf.export_encoder(encoder, "my_encoder")
+        >>> path.as_posix()
+        'my_encoder/1'
+        >>> served = tf.saved_model.load(path)  # needs TensorFlow alone
+        >>> images = np.zeros([2, 16, 16, 3], np.float32)
+        >>> served.signatures["serving_default"](images=tf.constant(images))["features"].shape
+        TensorShape([2, 8])
     """
     encoder = checked_encoder(model)
     shape = checked_image_shape(encoder, image_shape)

@@ -77,6 +77,16 @@ def start_from(encoder: keras.Model, path: str | os.PathLike) -> None:
         TypeError: `encoder` is no Keras model.
         ValueError: there is no encoder at `path`, its weights do not fit, or the features of the
             two differ.
+
+    Examples:
+        >>> import numpy as np
+        >>> import sogclr_tf
+        >>> trained = sogclr_tf.small_resnet(widths=(8,), input_shape=(16, 16, 3))
+        >>> path = sogclr_tf.export_keras(trained, "trained.keras")
+        >>> encoder = sogclr_tf.small_resnet(widths=(8,), input_shape=(16, 16, 3))
+        >>> sogclr_tf.start_from(encoder, path)
+        >>> all(map(np.array_equal, encoder.get_weights(), trained.get_weights()))
+        True
     """
     if not isinstance(encoder, keras.layers.Layer):
         raise TypeError(

@@ -73,6 +73,16 @@ def export_towers(
         ValueError: a negative version, a model that is not built, a shape that is unknown or not
             that of the encoder, class names that are no names or that the text encoder cannot
             tokenize, or an argument out of range.
+
+    Examples:
+        >>> import sogclr_tf
+        >>> image_encoder = sogclr_tf.small_resnet(widths=(8,), input_shape=(16, 16, 3))
+        >>> words = sogclr_tf.vocabulary(["a cat", "a dog"])
+        >>> text_encoder = sogclr_tf.TextEncoder(words, length=4, width=16)
+        >>> model = sogclr_tf.TwoTowerSogCLR(image_encoder, text_encoder, sogclr_tf.CLIPLoss())
+        >>> images, texts = sogclr_tf.export_towers(model, "towers", class_names=["a cat", "a dog"])
+        >>> images.as_posix(), texts.as_posix()
+        ('towers/image/1', 'towers/text/1')
     """
     path = pathlib.Path(path)
     text_encoder = checked_encoder(model.text_encoder)

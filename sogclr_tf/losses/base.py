@@ -25,6 +25,24 @@ class ContrastiveLoss(keras.layers.Layer):
     has a table that estimates g, `epsilon` (what F adds to g) and `metric_names` (what it logs
     beside the loss). `num_captions` is how many captions its tables have rows of, where images may
     have several; None where texts are one each.
+
+    Args:
+        temperature: of the similarities, for subclasses that have one.
+        name: of the layer.
+
+    Raises:
+        ValueError: when it is called: sides of another shape, or an index outside the table.
+
+    Examples:
+        >>> import tensorflow as tf
+        >>> import sogclr_tf
+        >>> class AttractionAlone(sogclr_tf.ContrastiveLoss):
+        ...     def compute(self, compared, index, training):
+        ...         return 1 - tf.reduce_mean(compared.positive)
+        >>> loss = AttractionAlone()
+        >>> a = tf.random.stateless_normal([8, 16], seed=[1, 2])
+        >>> print(f"{float(loss(a, 2 * a, tf.range(8))):.4f}")  # both views point the same way
+        0.0000
     """
 
     options: tuple[str, ...] = ("temperature",)

@@ -29,9 +29,20 @@ class CLIPLoss(OneTemperatureLoss):
         min_temperature: above 0, with "global": CLIP's 0.01.
         max_temperature: at least min_temperature, with "global"; the paper names none, and 1 is
             far from it.
+        name: of the layer.
 
     Raises:
         ValueError: an argument is out of range.
+
+    Examples:
+        >>> import tensorflow as tf
+        >>> import sogclr_tf
+        >>> loss = sogclr_tf.CLIPLoss(temperature=0.07)
+        >>> images = tf.random.stateless_normal([8, 16], seed=[1, 2])
+        >>> right = loss(images, images, tf.range(8))  # each text at its image
+        >>> wrong = loss(images, images[::-1], tf.range(8))
+        >>> bool(right < wrong)
+        True
     """
 
     of_differences = True

@@ -53,9 +53,21 @@ class GlobalContrastiveLoss(TwoViewLoss):
         drift_rate: in [0, 0.2]: how fast all entries follow, at every step, what the normalizers
             of the batch have changed by since they were stored; 0: an entry waits for its own
             next visit. For small gammas, where an entry else lags behind the network.
+        name: of the layer.
 
     Raises:
         ValueError: an argument is out of range.
+
+    Examples:
+        >>> import numpy as np
+        >>> import tensorflow as tf
+        >>> import sogclr_tf
+        >>> loss = sogclr_tf.GlobalContrastiveLoss(num_examples=1000, temperature=0.1, gamma=0.9)
+        >>> a, b = tf.random.stateless_normal([2, 64, 128], seed=[1, 2])
+        >>> index = tf.range(64)  # the places of these 64 examples among the 1,000
+        >>> value = loss(a, b, index)  # float32 []
+        >>> int(np.isfinite(loss.log_u).sum())  # entries of the table that were visited
+        64
     """
 
     options: tuple[str, ...] = ("temperature", *normalizer.OPTIONS, "negatives")

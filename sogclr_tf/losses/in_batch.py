@@ -23,9 +23,20 @@ class NTXentLoss(TwoViewLoss):
         temperature: above 0. SimCLR's 0.1 for ImageNet, 0.5 for CIFAR-10.
         negatives: "both", as in SimCLR: the 2(B-1) views of the other examples; "other", as in
             MoCo v3: the B-1 of them on the side of the positive.
+        name: of the layer.
 
     Raises:
         ValueError: an argument is out of range.
+
+    Examples:
+        >>> import math
+        >>> import tensorflow as tf
+        >>> import sogclr_tf
+        >>> loss = sogclr_tf.NTXentLoss(temperature=0.5)
+        >>> alike = tf.ones([8, 4])  # all views equal: blind guessing
+        >>> value = float(loss(alike, alike, tf.range(8)))
+        >>> math.isclose(value, 2 * math.log(2 * 8 - 1), rel_tol=1e-5)
+        True
     """
 
     def __init__(
@@ -56,9 +67,20 @@ class DecoupledContrastiveLoss(TwoViewLoss):
         temperature: above 0, commonly 0.07 to 0.5.
         negatives: "both", as in the paper: the 2(B-1) views of the other examples; "other": the
             B-1 of them on the side of the positive.
+        name: of the layer.
 
     Raises:
         ValueError: an argument is out of range.
+
+    Examples:
+        >>> import math
+        >>> import tensorflow as tf
+        >>> import sogclr_tf
+        >>> loss = sogclr_tf.DecoupledContrastiveLoss(temperature=0.5)
+        >>> alike = tf.ones([8, 4])  # all views equal: blind guessing
+        >>> value = float(loss(alike, alike, tf.range(8)))
+        >>> math.isclose(value, 2 * math.log(2 * 8 - 2), rel_tol=1e-5)
+        True
     """
 
     def __init__(

@@ -29,9 +29,25 @@ def register_loss(name: str) -> Callable[[type[ContrastiveLoss]], type[Contrasti
         @sogclr_tf.register_loss("mine")
         class MyLoss(sogclr_tf.ContrastiveLoss): ...
 
+    Args:
+        name: by which `build_loss` and `config.loss.name` find the class.
+
+    Returns:
+        A decorator of classes.
+
     Raises:
         TypeError: the class is no `ContrastiveLoss`.
         ValueError: the name is taken.
+
+    Examples:
+        >>> import tensorflow as tf
+        >>> import sogclr_tf
+        >>> @sogclr_tf.register_loss("attraction")
+        ... class Attraction(sogclr_tf.ContrastiveLoss):
+        ...     def compute(self, compared, index, training):
+        ...         return 1 - tf.reduce_mean(compared.positive)
+        >>> sogclr_tf.build_loss("attraction", num_examples=100).temperature
+        0.1
     """
 
     def register(loss: type[ContrastiveLoss]) -> type[ContrastiveLoss]:
@@ -71,9 +87,18 @@ def build_loss(
             need it.
         **options: the loss's own arguments, such as `temperature` and `gamma`.
 
+    Returns:
+        The loss, with a table where it is of a kind that has one.
+
     Raises:
         ValueError: the name or an option is unknown, an option is out of range, or the loss has a
             table and cannot have a row per caption.
+
+    Examples:
+        >>> import sogclr_tf
+        >>> loss = sogclr_tf.build_loss("sogclr", num_examples=1000, temperature=0.1, gamma=0.5)
+        >>> type(loss).__name__, loss.gamma
+        ('GlobalContrastiveLoss', 0.5)
     """
     loss = _class_of(name)
     unknown = sorted(set(options) - set(loss.options))

@@ -41,9 +41,21 @@ class RobustGlobalContrastiveLoss(GlobalContrastiveLoss):
         beta: in (0, 1], the weight of the newest gradient of a temperature.
         min_temperature: above 0; the authors' 0.05.
         max_temperature: at least min_temperature; the authors' 0.7.
+        name: of the layer.
 
     Raises:
         ValueError: an argument is out of range.
+
+    Examples:
+        >>> import tensorflow as tf
+        >>> import sogclr_tf
+        >>> loss = sogclr_tf.RobustGlobalContrastiveLoss(num_examples=1000, temperature=0.1)
+        >>> a, b = tf.random.stateless_normal([2, 64, 128], seed=[1, 2])
+        >>> for step in range(2):
+        ...     value = loss(a, b, tf.range(64))
+        >>> seen, others = tf.split(loss.temperatures, [64, 936])
+        >>> bool(tf.reduce_all(seen != 0.1)), bool(tf.reduce_all(others == 0.1))
+        (True, True)
     """
 
     options = (

@@ -38,9 +38,20 @@ class SigLIPLoss(OneTemperatureLoss):
         min_temperature: above 0, with "global". The paper sets no bounds; 0.001 is far from where t
             goes, and so is 1.
         max_temperature: at least min_temperature, with "global".
+        name: of the layer.
 
     Raises:
         ValueError: an argument is out of range.
+
+    Examples:
+        >>> import tensorflow as tf
+        >>> import sogclr_tf
+        >>> loss = sogclr_tf.SigLIPLoss(temperature=0.1, bias=-10.0)
+        >>> images = tf.random.stateless_normal([8, 16], seed=[1, 2])
+        >>> right = loss(images, images, tf.range(8))
+        >>> wrong = loss(images, images[::-1], tf.range(8))
+        >>> bool(right < wrong)
+        True
     """
 
     options = (*OneTemperatureLoss.options, "bias")

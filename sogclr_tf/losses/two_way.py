@@ -115,9 +115,19 @@ class TwoWayGlobalContrastiveLoss(TwoWayTemperatures):
         min_temperature: above 0, not for "constant"; 0.01 as CLIP's.
         max_temperature: at least min_temperature, not for "constant".
         epsilon: at least 0. FastCLIP's code has 1e-14, later commands of its authors 1e-6.
+        name: of the layer.
 
     Raises:
         ValueError: an argument is out of range.
+
+    Examples:
+        >>> import tensorflow as tf
+        >>> import sogclr_tf
+        >>> loss = sogclr_tf.TwoWayGlobalContrastiveLoss(num_examples=1000, temperature=0.05)
+        >>> images, texts = tf.random.stateless_normal([2, 64, 128], seed=[1, 2])
+        >>> value = loss(images, texts, tf.range(64))  # float32 []
+        >>> loss.log_u_a.shape, loss.log_u_b.shape  # tables of the images and of the texts
+        (TensorShape([1000]), TensorShape([1000]))
     """
 
     options = (

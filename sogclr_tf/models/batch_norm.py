@@ -27,6 +27,16 @@ def synchronize_batch_norm(encoder: keras.layers.Layer) -> keras.layers.Layer:
 
     Returns:
         `encoder`.
+
+    Examples:
+        >>> import keras
+        >>> import sogclr_tf
+        >>> encoder = keras.applications.MobileNetV3Small(
+        ...     (32, 32, 3), include_top=False, pooling="avg", weights=None
+        ... )
+        >>> encoder = sogclr_tf.synchronize_batch_norm(encoder)
+        >>> encoder.output_shape
+        (None, 576)
     """
     for layer in batch_norms(encoder):
         layer.synchronized = True

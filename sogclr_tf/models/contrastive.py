@@ -72,7 +72,8 @@ class ContrastiveModel(TrainsOnStreams):
 
     def track_features(self, width: int) -> None:
         """Makes what watches the features of images, of which there are `width` each."""
-        self._feature_std = FeatureStd(width)
+        if self._feature_std is None:
+            self._feature_std = FeatureStd(width)
 
     @property
     def metrics(self) -> list[keras.Metric]:

@@ -17,6 +17,16 @@ class LinearProbe(NamedTuple):
         mean: float32 [C].
         kernel: float32 [C, K].
         bias: float32 [K]; -inf for a class that training lacked, whose probability is 0 then.
+
+    Examples:
+        >>> import numpy as np
+        >>> import sogclr_tf
+        >>> features = np.random.default_rng(0).normal(size=[200, 8]).astype("float32")
+        >>> labels = (features[:, 0] > 0).astype(int)
+        >>> probe = sogclr_tf.fit_linear_probe(features, labels)
+        >>> probe.scores(features).shape
+        (200, 2)
+        >>> layer = probe.layer()  # a Keras layer, for `export_encoder(..., head=layer)`
     """
 
     mean: np.ndarray

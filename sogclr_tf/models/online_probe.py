@@ -30,9 +30,25 @@ class OnlineProbe(keras.layers.Layer):
     Args:
         num_classes: labels lie in [0, num_classes).
         learning_rate: Adam's, > 0.
+        name: of the layer.
 
     Raises:
         ValueError: an argument is out of range.
+
+    Examples:
+        >>> import keras
+        >>> import numpy as np
+        >>> import sogclr_tf
+        >>> encoder = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
+        >>> probe = sogclr_tf.OnlineProbe(num_classes=10)
+        >>> model = sogclr_tf.SogCLR(encoder, sogclr_tf.NTXentLoss(), probe=probe)
+        >>> model.compile(keras.optimizers.Adam(1e-3))
+        >>> images = np.random.default_rng(0).integers(0, 256, [64, 8, 8, 3], np.uint8)
+        >>> source = sogclr_tf.ArraySource(images, labels=np.arange(64) % 10)
+        >>> views = sogclr_tf.training_views(source, batch_size=32)
+        >>> history = model.fit(views, epochs=1, verbose=0).history
+        >>> 0 <= history["probe_accuracy"][0] <= 1
+        True
     """
 
     def __init__(

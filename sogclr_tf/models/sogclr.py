@@ -48,11 +48,27 @@ class SogCLR(ContrastiveModel):
             normalization takes the statistics of a part (over all replicas, where synchronized),
             and its moving ones take in each part once; a part never holds both views of an example.
             The batch of a replica must divide.
+        name: of the model.
 
     Raises:
         TypeError: `loss` is no `ContrastiveLoss`.
         ValueError: the encoder takes more than images, its output is not [B, C], or it expects
             pixels in 0..255 and `encoder_range` does not say so; as for `ContrastiveModel`.
+
+    Examples:
+        >>> import keras
+        >>> import numpy as np
+        >>> import sogclr_tf
+        >>> images = np.random.default_rng(0).integers(0, 256, [64, 16, 16, 3], np.uint8)
+        >>> views = sogclr_tf.training_views(images, batch_size=32)
+        >>> encoder = sogclr_tf.small_resnet(widths=(8,), input_shape=(16, 16, 3))
+        >>> model = sogclr_tf.SogCLR(encoder, sogclr_tf.GlobalContrastiveLoss(num_examples=64))
+        >>> model.compile(keras.optimizers.Adam(1e-3))
+        >>> history = model.fit(views, epochs=2, verbose=0).history
+        >>> sorted(history)[:2]
+        ['alignment', 'contrast_accuracy']
+        >>> model.predict(images, verbose=0).shape  # features
+        (64, 8)
     """
 
     batch_spec = input_checks.VIEWS

@@ -43,12 +43,29 @@ class TwoTowerSogCLR(ContrastiveModel):
         encoder_range: the largest value of the pixels that `image_encoder` was made for, 255 or 1,
             as for `SogCLR`; 255 puts a multiplication before it, in `model.image_encoder`.
         chunks: parts in which a training step takes each replica's batch, as for `SogCLR`.
+        name: of the model.
 
     Raises:
         TypeError: `loss` is no `ContrastiveLoss`.
         ValueError: an encoder takes more than one tensor, its output is not [B, C], or it expects
             pixels in 0..255 and `encoder_range` does not say so; the projections differ in width;
             or as for `ContrastiveModel`.
+
+    Examples:
+        >>> import keras
+        >>> import numpy as np
+        >>> import sogclr_tf
+        >>> images = np.random.default_rng(0).integers(0, 256, [32, 16, 16, 3], np.uint8)
+        >>> texts = ["a cat", "a dog"] * 16
+        >>> pairs = sogclr_tf.training_pairs(images, texts, batch_size=16)
+        >>> image_encoder = sogclr_tf.small_resnet(widths=(8,), input_shape=(16, 16, 3))
+        >>> text_encoder = sogclr_tf.TextEncoder(sogclr_tf.vocabulary(texts), length=4, width=16)
+        >>> loss = sogclr_tf.TwoWayGlobalContrastiveLoss(num_examples=32)
+        >>> model = sogclr_tf.TwoTowerSogCLR(image_encoder, text_encoder, loss)
+        >>> model.compile(keras.optimizers.Adam(1e-3))
+        >>> history = model.fit(pairs, epochs=1, verbose=0)
+        >>> model.embed_texts(["a cat"]).shape
+        TensorShape([1, 128])
     """
 
     batch_spec = input_checks.PAIRS

@@ -61,8 +61,20 @@ def build_encoder(name: str, /, input_shape: Sequence[int | None], **options: An
             takes images of any size.
         **options: further arguments of the function that `name` stands for.
 
+    Returns:
+        The Keras model.
+
     Raises:
         ValueError: for an unknown name or option, and as the function that builds it does.
+
+    Examples:
+        >>> import sogclr_tf
+        >>> encoder = sogclr_tf.build_encoder("resnet18", (64, 64, 3))
+        >>> encoder.output_shape
+        (None, 512)
+        >>> sogclr_tf.build_encoder("resnet20", (64, 64, 3))
+        Traceback (most recent call last):
+        ValueError: encoder 'resnet20' is unknown...
     """
     check_options(name, options)
     if _is_own(name):

@@ -94,6 +94,14 @@ def import_resnet(
         ValueError: the source cannot be read, is another network, or its arrays do not fit: all
             misfits in one line.
         ImportError: PyTorch or safetensors is needed and not installed.
+
+    Examples:
+        >>> import keras
+        >>> import sogclr_tf
+        >>> network = keras.applications.ResNet50(weights=None, include_top=False)
+        >>> encoder, report = sogclr_tf.import_resnet(network, input_shape=(64, 64, 3))
+        >>> encoder.output_shape
+        (None, 2048)
     """
     stored = weight_files.read(source)
     layout = LAYOUTS[stored.layout]

@@ -118,6 +118,14 @@ def import_vit(
         ValueError: the source cannot be read, is another network, or its arrays do not fit: all
             misfits in one line.
         ImportError: PyTorch or safetensors is needed and not installed.
+
+    Examples:
+        >>> import sogclr_tf
+        >>> try:
+        ...     sogclr_tf.import_vit({"conv1.weight": [[0.0]]}, input_shape=(224, 224, 3))
+        ... except ValueError as error:
+        ...     print(str(error).partition(":")[0])
+        the state dict holds no ViT
     """
     stored = weight_files.read(source)
     prefix = LAYOUTS["PyTorch"].prefix(stored.arrays)

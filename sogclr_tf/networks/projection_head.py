@@ -38,9 +38,18 @@ def projection_head(
             its own image and on no other of the batch.
         name: the model's name.
 
+    Returns:
+        A Keras model from features [B, C] to projections [B, D].
+
     Raises:
         ValueError: if a width is not an int >= 1, `layers` is not 1, 2 or 3, or for an unknown
             normalization.
+
+    Examples:
+        >>> import sogclr_tf
+        >>> projector = sogclr_tf.projection_head(512)  # SimCLR's: 512 to 512 to 128
+        >>> projector.output_shape
+        (None, 128)
     """
     hidden = features if hidden is None else hidden
     for what, width in (("features", features), ("hidden", hidden), ("output", output)):

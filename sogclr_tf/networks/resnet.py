@@ -40,7 +40,7 @@ def ResNet(  # noqa: N802
     input_shape: Sequence[int | None] = (224, 224, 3),
     name: str | None = None,
 ) -> keras.Model:
-    """Returns a residual network without classifier, as a functional model.
+    """Returns a residual network (He et al., CVPR 2016, arXiv 1512.03385) without classifier.
 
     The model maps images float [B, H, W, C] in 0..1 (no mean or deviation is subtracted unless
     `input_normalization` says so) to features float32 [B, C], the average over positions after the
@@ -68,10 +68,19 @@ def ResNet(  # noqa: N802
         input_shape: (height, width, channels); height and width may be None.
         name: the model's name, `resnet<depth>` unless given.
 
+    Returns:
+        A Keras model from images float [B, H, W, channels] in 0..1 to features float32 [B, C].
+
     Raises:
         ValueError: for an unknown depth, stem, normalization, padding, stride_in or shortcuts, a
             width multiplier below 1, an input_normalization that is not as above, an input shape
             that is not (height, width, channels), or where Keras is set to channels_first.
+
+    Examples:
+        >>> import sogclr_tf
+        >>> encoder = sogclr_tf.ResNet(18, stem="cifar", input_shape=(32, 32, 3))
+        >>> encoder.output_shape
+        (None, 512)
     """
     require_one_of("depth", depth, _LAYOUTS)
     require_one_of("stem", stem, STEMS)
@@ -103,7 +112,7 @@ def small_resnet(
     input_shape: Sequence[int | None] = (32, 32, 3),
     name: str | None = None,
 ) -> keras.Model:
-    """Returns a small residual network of basic blocks, of a size that a CPU can train.
+    """Returns a small residual network (arXiv 1512.03385), of a size that a CPU can train.
 
     The model maps images float [B, H, W, C] in 0..1 to features float32 [B, widths[-1]], as
     `ResNet` does: a 3x3 stem, then one stage per width, each but the first of stride 2.
@@ -116,9 +125,19 @@ def small_resnet(
         input_shape: (height, width, channels); height and width may be None.
         name: the model's name, `small_resnet` unless given.
 
+    Returns:
+        A Keras model from images float [B, H, W, channels] in 0..1 to features float32 [B, C],
+        C being the last of `widths`.
+
     Raises:
         ValueError: if `widths` is empty, if a number is not an int >= 1, for an unknown
             normalization, or for an input shape that is not (height, width, channels).
+
+    Examples:
+        >>> import sogclr_tf
+        >>> encoder = sogclr_tf.small_resnet(widths=(16, 32), input_shape=(32, 32, 3))
+        >>> encoder.output_shape
+        (None, 32)
     """
     if not widths:
         raise ValueError("widths is empty; give the channels of at least one stage.")

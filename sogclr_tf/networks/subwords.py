@@ -57,6 +57,14 @@ class SubwordTokenizer:
         merges: numpy int32 [M, 2].
         size: how many tokens there are, M + 514.
         start, end: the tokens before and behind each text, size - 2 and size - 1.
+
+    Examples:
+        >>> import sogclr_tf
+        >>> texts = ["a low tower", "the lowest tower", "a flower"] * 10
+        >>> tokenizer = sogclr_tf.SubwordTokenizer.train(texts, max_tokens=600)
+        >>> encoder = sogclr_tf.TextEncoder(tokenizer, length=16, width=32)
+        >>> encoder.tokenize(["a tower", "slowest"]).shape  # also of words never seen
+        TensorShape([2, 16])
     """
 
     # Start and end fit in.

@@ -57,9 +57,19 @@ class TextEncoder(keras.Model):
             last token, which of subwords is the end, as in CLIP's.
         activation: "gelu", the exact one, as OpenCLIP's; or "quick_gelu", x sigmoid(1.702 x), as
             OpenAI's.
+        name: of the layer.
 
     Raises:
         ValueError: an argument is out of range.
+
+    Examples:
+        >>> import tensorflow as tf
+        >>> import sogclr_tf
+        >>> words = sogclr_tf.vocabulary(["a red heart", "a red car"])
+        >>> encoder = sogclr_tf.TextEncoder(words, length=8, width=32)
+        >>> tokens = encoder.tokenize(["a red heart", "a car"])  # int32 [2, 8]
+        >>> encoder(tokens).shape
+        TensorShape([2, 32])
     """
 
     def __init__(

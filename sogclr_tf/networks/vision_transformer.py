@@ -40,7 +40,7 @@ def ViT(  # noqa: N802
     input_shape: Sequence[int | None] = (224, 224, 3),
     name: str | None = None,
 ) -> keras.Model:
-    """Returns a Vision Transformer without classifier, as a functional model.
+    """Returns a Vision Transformer (Dosovitskiy et al., arXiv 2010.11929) without classifier.
 
     The model maps images float [B, H, W, C] in 0..1 (no mean or deviation is subtracted unless
     `input_normalization` says so) to features float32 [B, width], normalized by the last layer
@@ -64,10 +64,19 @@ def ViT(  # noqa: N802
         input_shape: (height, width, channels), all known.
         name: the model's name, `vit_<size>` unless given.
 
+    Returns:
+        A Keras model from images float [B, H, W, channels] in 0..1 to features float32 [B, C].
+
     Raises:
         ValueError: for an unknown size, pooling or positions, a number that is not as above, a
             height or width that is not known or that `patch_size` does not divide, or where Keras
             is set to channels_first.
+
+    Examples:
+        >>> import sogclr_tf
+        >>> encoder = sogclr_tf.ViT("tiny", patch_size=8, input_shape=(32, 32, 3), depth=2)
+        >>> encoder.output_shape
+        (None, 192)
     """
     require_one_of("size", size, SIZES)
     require_one_of("pooling", pooling, POOLINGS)

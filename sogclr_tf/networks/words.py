@@ -20,8 +20,16 @@ def vocabulary(
         texts: list or array of str, or a finite tf.data.Dataset of them, one or many at a time.
         max_tokens: how many words are kept at most, those two included; >= 3.
 
+    Returns:
+        The words, of which the first two stand for padding and for all others.
+
     Raises:
         ValueError: max_tokens is too small, or the texts hold no word.
+
+    Examples:
+        >>> import sogclr_tf
+        >>> sogclr_tf.vocabulary(["A red heart", "a red car"], max_tokens=4)
+        ['', '[UNK]', 'red', 'a']
     """
     if max_tokens < 3:
         raise ValueError(f"max_tokens is {max_tokens}: at least 3 leave room for a word")

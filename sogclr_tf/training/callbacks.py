@@ -160,6 +160,23 @@ class SaveCheckpoints(SavesState):
         every_epochs: at least 1; None to save by steps alone.
         every_steps: at least 1; None to save by epochs alone. With `steps_per_execution` the first
             step after so many that Keras shows.
+
+    Raises:
+        ValueError: every_epochs or every_steps is below 1.
+
+    Examples:
+        >>> import keras
+        >>> import numpy as np
+        >>> import sogclr_tf
+        >>> encoder = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
+        >>> model = sogclr_tf.SogCLR(encoder, sogclr_tf.NTXentLoss())
+        >>> model.compile(keras.optimizers.Adam(1e-3))
+        >>> checkpoints = sogclr_tf.Checkpoints(model, "checkpoints")
+        >>> save = sogclr_tf.SaveCheckpoints(checkpoints, every_epochs=None, every_steps=3)
+        >>> views = sogclr_tf.training_views(np.zeros([32, 8, 8, 3], np.uint8), batch_size=8)
+        >>> history = model.fit(views, epochs=2, verbose=0, callbacks=[save])  # 8 steps
+        >>> checkpoints.restore()
+        8
     """
 
     def __init__(

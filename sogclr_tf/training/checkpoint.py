@@ -48,6 +48,20 @@ class Checkpoints:
     Raises:
         ValueError: `keep` is less than 1, or the model is not built, as one with a subclassed
             encoder that was never called.
+
+    Examples:
+        >>> import keras
+        >>> import numpy as np
+        >>> import sogclr_tf
+        >>> encoder = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
+        >>> model = sogclr_tf.SogCLR(encoder, sogclr_tf.GlobalContrastiveLoss(num_examples=32))
+        >>> model.compile(keras.optimizers.Adam(1e-3))
+        >>> views = sogclr_tf.training_views(np.zeros([32, 8, 8, 3], np.uint8), batch_size=16)
+        >>> checkpoints = sogclr_tf.Checkpoints(model, "checkpoints", keep=2)
+        >>> save = sogclr_tf.SaveCheckpoints(checkpoints)
+        >>> history = model.fit(views, epochs=1, verbose=0, callbacks=[save])
+        >>> checkpoints.restore()  # the step to go on from
+        2
     """
 
     def __init__(self, model: keras.Model, folder: str | os.PathLike, keep: int = 3) -> None:

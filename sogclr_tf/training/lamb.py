@@ -42,6 +42,14 @@ class LAMB(keras.optimizers.Lamb):
     Raises:
         ValueError: for a beta outside [0, 1), an epsilon that is not positive, a negative decay, or
             names that are one string instead of several.
+
+    Examples:
+        >>> import keras
+        >>> import sogclr_tf
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+        >>> model.compile(sogclr_tf.LAMB(1e-3, weight_decay=1e-6), loss="mse")
+        >>> sorted(model.optimizer.get_config()["exclude"])
+        ['beta', 'bias', 'gamma', 'log_temperature']
     """
 
     def __init__(

@@ -48,6 +48,15 @@ class LARS(keras.optimizers.Optimizer):
     Raises:
         ValueError: for a momentum outside [0, 1), a negative decay, a trust coefficient that is
             not positive, or an `exclude` that is one string instead of several.
+
+    Examples:
+        >>> import keras
+        >>> import sogclr_tf
+        >>> optimizer = sogclr_tf.LARS(0.3 * 256 / 256, weight_decay=1e-6)  # SimCLR's, at batch 256
+        >>> weight = keras.Variable([[3.0, 4.0]], name="kernel")
+        >>> optimizer.apply([keras.ops.array([[1.0, 0.0]])], [weight])
+        >>> bool(weight[0, 0] < 3)
+        True
     """
 
     def __init__(

@@ -39,6 +39,19 @@ class StopOnSignal(SavesState):
 
     Args:
         checkpoints: `sogclr_tf.Checkpoints`.
+
+    Raises:
+        Stopped: out of `fit`, after the step was saved.
+
+    Examples:
+        >>> import keras
+        >>> import sogclr_tf
+        >>> encoder = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
+        >>> model = sogclr_tf.SogCLR(encoder, sogclr_tf.NTXentLoss())
+        >>> model.compile(keras.optimizers.Adam(1e-3))
+        >>> stop = sogclr_tf.StopOnSignal(sogclr_tf.Checkpoints(model, "checkpoints"))
+
+        As a callback of `fit` it saves the step and ends the process at SIGTERM or Ctrl-C.
     """
 
     def __init__(self, checkpoints: Checkpoints) -> None:

@@ -61,6 +61,12 @@ def warmup_cosine(
 
     Raises:
         ValueError: if a number is outside its range.
+
+    Examples:
+        >>> import sogclr_tf
+        >>> rate = sogclr_tf.warmup_cosine(0.1, total_steps=1000, warmup_steps=100)
+        >>> [round(float(rate(step)), 3) for step in (0, 50, 100, 550, 1000)]
+        [0.0, 0.05, 0.1, 0.05, 0.0]
     """
     if not peak > 0:
         raise ValueError(f"peak is {peak!r}; give a learning rate > 0.")

@@ -28,10 +28,23 @@ def build_strategy(
             none), one object for all calls; "multiworker": the machines of `TF_CONFIG`; "tpu": a
             TPU, found by `tpu` (its name or address, "local" on a TPU VM, None to look in the
             environment), `tpu_zone` and `tpu_project`.
+        tpu, tpu_zone, tpu_project: name or address of the TPU, "local" on a TPU VM; its Cloud
+            zone and project. For "tpu" alone.
+
+    Returns:
+        The tf.distribute.Strategy.
 
     Raises:
         ValueError: the name is unknown, or `TF_CONFIG` is missing for "multiworker".
         RuntimeError: there is no TPU.
+
+    Examples:
+        >>> import sogclr_tf
+        >>> strategy = sogclr_tf.build_strategy("one")
+        >>> strategy.num_replicas_in_sync
+        1
+        >>> with strategy.scope():
+        ...     encoder = sogclr_tf.small_resnet(widths=(8,), input_shape=(16, 16, 3))
     """
     if name == "one":
         return tf.distribute.get_strategy()

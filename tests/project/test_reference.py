@@ -48,7 +48,12 @@ def test_parameters_are_annotated_and_described(name):
         assert re.search(entry, described), f"{name} does not describe {parameter.name}"
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if parameters(name)])
+# What these take is not looked at.
+NEVER_RAISE = ("ExampleNames", "synchronize_batch_norm")
+RAISE = [name for name in NAMES if parameters(name) and name not in NEVER_RAISE]
+
+
+@pytest.mark.parametrize("name", RAISE)
 def test_errors_are_described(name):
     assert section(name, "Raises")
 

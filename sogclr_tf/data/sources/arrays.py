@@ -35,11 +35,21 @@ class ArraySource(Source):
         value_range: (low, high), the values of `images` that are black and white, such as
             (0, 4095); it must hold all of them. By default the whole range of uint8 and uint16, and
             0..1 of floats; for int16 it must be stated.
+        name: what to call the images in messages.
+        class_names: list of str, the name of each class; None where they are not known.
 
     Raises:
         ValueError: shape, dtype, range, labels or texts are not as above, there are no images, some
             values are masked, or those of uint16 use a small part of its range, and none is stated;
             [N, H, W] has 3 or 4 columns, as if N were the rows of one image.
+
+    Examples:
+        >>> import numpy as np
+        >>> import sogclr_tf
+        >>> scans = np.zeros([100, 32, 32, 1], np.uint16)  # 12 bits in use
+        >>> source = sogclr_tf.ArraySource(scans, value_range=(0, 4095), channels=1)
+        >>> source.num_examples, source.labeled, source.pixel_format.channels
+        (100, False, 1)
     """
 
     in_range = True

@@ -39,6 +39,21 @@ class Source:
         reduces: whether `reduced` may scale images down, and their shape is told without decoding.
         in_range: whether float images are known to lie in 0..1, so that none is looked at again.
         any_order: whether there is `example_at`, so that tiles can be cut of the images.
+
+    Raises:
+        ValueError: `size` is 0.
+
+    Examples:
+        >>> import sogclr_tf, tensorflow as tf
+        >>> from sogclr_tf.data.sources.base import order
+        >>> class Shades(sogclr_tf.Source):
+        ...     def examples(self, seed=None, first=0):
+        ...         rows = tf.data.Dataset.from_tensor_slices(order(self.size, seed, first))
+        ...         return rows.map(lambda row: {"image": row, "index": row})
+        ...     def decode(self, image):
+        ...         return tf.fill([16, 16, 3], tf.cast(image, tf.uint8))
+        >>> shades = Shades("shades", size=256, image_size=(16, 16))
+        >>> views = sogclr_tf.training_views(shades, batch_size=64)
     """
 
     in_range = False
@@ -283,13 +298,3 @@ def order(size: int, seed: int | tf.Tensor | None, first: int | tf.Tensor) -> tf
         key = tf.stack([tf.cast(seed, tf.int64), 0])
         rows = tf.random.experimental.stateless_shuffle(rows, key, alg="philox")
     return rows[first:]
-
-
-def as_int32(parts: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """An example with its label as int32; one that is too large for it is not wrapped to another.
-
-    It becomes the largest, which no class can have.
-    """
-    if "label" in parts:
-        parts["label"] = tf.saturate_cast(parts["label"], tf.int32)
-    return parts

@@ -40,6 +40,20 @@ class FolderSource(FileListSource):
         FileNotFoundError: there is no such folder.
         PermissionError: a folder below may not be read.
         ValueError: no image lies in it, or a class has no printable name.
+
+    Examples:
+        >>> import os
+        >>> import keras
+        >>> import numpy as np
+        >>> import sogclr_tf
+        >>> for name in ("cats/1.png", "cats/2.png", "dogs/1.png"):
+        ...     os.makedirs(os.path.dirname(f"pets/{name}"), exist_ok=True)
+        ...     keras.utils.save_img(f"pets/{name}", np.zeros([20, 30, 3]))
+        >>> source = sogclr_tf.FolderSource("pets")
+        >>> source.num_examples, source.class_names
+        (3, ['cats', 'dogs'])
+        >>> source.locate(2)  # doctest: +ELLIPSIS
+        '...pets/dogs/1.png...'
     """
 
     def __init__(

@@ -1,8 +1,9 @@
-"""Whether the labels of a source are classes."""
+"""The labels of a source: as int32, and whether they are classes."""
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import tensorflow as tf
 
 # What stands for all labels that int32 cannot hold.
 _TOO_LARGE = 2**31 - 1
@@ -31,3 +32,13 @@ def checked(
             f"a whole number {expected}"
         )
     return pairs[:, 1]
+
+
+def as_int32(parts: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """An example with its label as int32; one that is too large for it is not wrapped to another.
+
+    It becomes the largest, which no class can have.
+    """
+    if "label" in parts:
+        parts["label"] = tf.saturate_cast(parts["label"], tf.int32)
+    return parts

@@ -61,6 +61,21 @@ class ManifestSource(FileListSource):
         FileNotFoundError: there is no such file.
         ValueError: the table cannot be read or is empty, lacks a column, or a row of it is not as
             above; the line says which.
+
+    Examples:
+        >>> import keras
+        >>> import numpy as np
+        >>> import sogclr_tf
+        >>> for name in ("a", "b", "c"):
+        ...     keras.utils.save_img(f"{name}.png", np.zeros([20, 30, 3]))
+        >>> table = {
+        ...     "path": ["a.png", "b.png", "c.png"],
+        ...     "label": ["cat", "dog", "cat"],
+        ...     "split": ["train", "train", "test"],
+        ... }
+        >>> source = sogclr_tf.ManifestSource(table, split="train")  # or a CSV, a pandas frame
+        >>> source.num_examples, source.class_names
+        (2, ['cat', 'dog'])
     """
 
     def __init__(

@@ -41,6 +41,14 @@ def register_source(name: str, open_split: Callable[[str], Source]) -> None:
 
     Raises:
         ValueError: the name is taken, or looks like a path.
+
+    Examples:
+        >>> import numpy as np
+        >>> import sogclr_tf
+        >>> scans = {split: np.zeros([80, 16, 16, 3], np.uint8) for split in ("train", "test")}
+        >>> sogclr_tf.register_source("scans", lambda split: sogclr_tf.ArraySource(scans[split]))
+        >>> sogclr_tf.training_views("scans", batch_size=16).num_examples
+        80
     """
     if name in _NAMED or is_path(name):
         raise ValueError(f"'{name}' cannot name a source: it is taken, or a path")

@@ -64,6 +64,22 @@ class TarSource(EncodedSource):
         FileNotFoundError: a pattern has no file.
         ValueError: a shard is damaged before its first example, no shard has an image, or `text` or
             `label` is in none; a buffer is no whole number >= 1.
+
+    Examples:
+        >>> import io
+        >>> import tarfile
+        >>> import tensorflow as tf
+        >>> import sogclr_tf
+        >>> png = tf.io.encode_png(tf.zeros([16, 16, 3], tf.uint8)).numpy()
+        >>> with tarfile.open("00000.tar", "w") as shard:
+        ...     for key in ("000", "001"):
+        ...         for suffix, data in (("png", png), ("txt", b"a black square")):
+        ...             member = tarfile.TarInfo(f"{key}.{suffix}")
+        ...             member.size = len(data)
+        ...             shard.addfile(member, io.BytesIO(data))
+        >>> source = sogclr_tf.TarSource("*.tar", text="txt", label=None)
+        >>> source.num_examples, source.has_text
+        (2, True)
     """
 
     def __init__(

@@ -6,8 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from sogclr_tf.data import pixel_format, pixel_range
-from sogclr_tf.data.sources import repeatable, shuffle_bound
-from sogclr_tf.data.sources.base import Source, as_int32
+from sogclr_tf.data.sources import label_range, repeatable, shuffle_bound
+from sogclr_tf.data.sources.base import Source
 from sogclr_tf.data.stated_pixels import ValueRange
 
 
@@ -24,6 +24,7 @@ class DatasetSource(Source):
         buffer_bytes: how many bytes these may take, decoded, if each is as large as the largest of
             the first; where fewer fit, the order is drawn from fewer at a time.
         channels, value_range: as for `sogclr_tf.ArraySource`.
+        name: what to call the images in messages.
 
     Raises:
         ValueError: the data set is endless, empty, or its elements are no single images; it gives
@@ -31,6 +32,17 @@ class DatasetSource(Source):
             first lies outside 0..1, or `value_range`, or those of uint16 use a small part of its
             range, and none is stated (one further on stops the stream that comes to it); a buffer
             is no whole number >= 1.
+
+    Examples:
+        >>> import tensorflow as tf
+        >>> import sogclr_tf
+        >>> numbers = tf.data.Dataset.range(100, output_type=tf.uint8)
+        >>> images = numbers.map(lambda number: tf.fill([16, 16, 3], number))
+        >>> source = sogclr_tf.DatasetSource(images, name="shades")
+        >>> source.num_examples
+        100
+        >>> [int(example["index"]) for example in source.examples(first=97)]
+        [97, 98, 99]
     """
 
     def __init__(
@@ -91,7 +103,7 @@ class DatasetSource(Source):
 
     def _example(self, position, element):
         parts = _image_and_label(element, self.name)
-        return {**as_int32(parts), "index": tf.cast(position, tf.int32)}
+        return {**label_range.as_int32(parts), "index": tf.cast(position, tf.int32)}
 
 
 def _image_and_label(element: Any, name: str) -> dict[str, Any]:

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from sogclr_tf.data.sources import first_files, shuffle_bound, text_pass
-from sogclr_tf.data.sources.base import as_int32
+from sogclr_tf.data.sources import first_files, label_range, shuffle_bound, text_pass
 from sogclr_tf.data.sources.files_or_arrays import FilesOrArraysSource
 from sogclr_tf.data.stated_pixels import ValueRange
 from sogclr_tf.example_names import ExampleNames
@@ -39,6 +38,14 @@ class TfdsSource(FilesOrArraysSource):
         ValueError: the name or the split is unknown, there is no such image or text, or a buffer is
             no whole number >= 1.
         FileNotFoundError: `data_dir` does not exist.
+
+    Examples:
+        >>> import os
+        >>> import sogclr_tf
+        >>> folder = os.path.expanduser("~/tensorflow_datasets")
+        >>> if os.path.exists(f"{folder}/cifar10"):  # tfds.load("cifar10") prepares it
+        ...     source = sogclr_tf.TfdsSource("cifar10", "train[:10%]", folder)
+        ...     assert source.num_examples == 5000
     """
 
     def __init__(
@@ -152,7 +159,7 @@ class TfdsSource(FilesOrArraysSource):
             texts = _below(example, self._text)
             parts["text"] = text_pass.as_example(texts, several=True) if self._several else texts
         file = tf.argmax(self._files == file_and_offset[0])
-        return {**as_int32(parts), "index": self._first_indices[file] + offset}
+        return {**label_range.as_int32(parts), "index": self._first_indices[file] + offset}
 
 
 def _tfds_builder(name, data_dir):

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from sogclr_tf.data.sources import shuffle_bound, text_pass, tfrecord_count
-from sogclr_tf.data.sources.base import as_int32
+from sogclr_tf.data.sources import label_range, shuffle_bound, text_pass, tfrecord_count
 from sogclr_tf.data.sources.files_or_arrays import FilesOrArraysSource
 from sogclr_tf.data.sources.raw_records import raw_pixels
 from sogclr_tf.data.sources.shard_pattern import matching
@@ -28,8 +27,7 @@ class TFRecordSource(FilesOrArraysSource):
     """Records of tf.train.Example, each with one image, encoded or raw.
 
     The index is the record's place in the sorted files, or an integer that the records carry. How
-    many records a file holds is kept in a manifest (see `sogclr_tf.data.sources.file_cache`), which
-    a file's size and time of change keep up to date.
+    many records a file holds is kept in a manifest (`sogclr_tf.data.sources.file_cache`).
 
     Args:
         files: str or list of str: paths, or patterns such as "gs://bucket/train-*.tfrecord".
@@ -62,6 +60,17 @@ class TFRecordSource(FilesOrArraysSource):
             several labels; the indices, `dtype` or `shape` are not as above; a buffer is no whole
             number >= 1; raw int16 without a range. (Raw uint16 of which the first records use a
             small part, without one, are refused where `pixel_format` is first asked for.)
+
+    Examples:
+        >>> import tensorflow as tf
+        >>> import sogclr_tf
+        >>> png = tf.io.encode_png(tf.zeros([16, 16, 3], tf.uint8)).numpy()
+        >>> feature = {"image/encoded": {"bytes_list": {"value": [png]}}}
+        >>> record = tf.train.Example(features={"feature": feature}).SerializeToString()
+        >>> with tf.io.TFRecordWriter("train-0.tfrecord") as writer:
+        ...     writer.write(record)
+        >>> sogclr_tf.TFRecordSource("train-*.tfrecord").num_examples
+        1
     """
 
     def __init__(
@@ -216,7 +225,7 @@ class TFRecordSource(FilesOrArraysSource):
         if self.has_text:
             several = self.caption_offsets is not None
             example["text"] = text_pass.as_example(self._texts(record), several)
-        return {**as_int32(example), "index": tf.cast(index, tf.int32)}
+        return {**label_range.as_int32(example), "index": tf.cast(index, tf.int32)}
 
     def _find_texts(self, feature):
         """What a pass over the texts tells."""

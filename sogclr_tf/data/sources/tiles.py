@@ -55,6 +55,14 @@ class Tiles(Source):
         ValueError: a size is none, the source gives its images in one order only or is of tiles
             already, a header cannot be read, or there is no tile, or more than 2,147,483,647.
         FileNotFoundError: a file is not there.
+
+    Examples:
+        >>> import numpy as np
+        >>> import sogclr_tf
+        >>> slides = sogclr_tf.ArraySource(np.zeros([2, 512, 768, 3], np.uint8))
+        >>> tiles = sogclr_tf.Tiles(slides, size=256)
+        >>> tiles.num_examples  # 2 x 3 of each
+        12
     """
 
     def __init__(
