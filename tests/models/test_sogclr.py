@@ -176,6 +176,13 @@ class TestWeights:
 
 
 class TestUse:
+    def test_building_again_changes_nothing(self):
+        """Where the encoder knows its images, the model is built from the start."""
+        built = model()
+        weights = built.get_weights()
+        built.build((None, *IMAGES.shape[1:]))
+        assert_all_close(built.get_weights(), weights)
+
     def test_call_gives_features_of_uint8_and_float(self):
         built = model()
         features = built.predict(IMAGES, verbose=0)
