@@ -19,8 +19,6 @@ those that are missing. `table` writes `captions.md` beside it, of what is there
 when it is through.
 """
 
-import argparse
-import functools
 import itertools
 import pathlib
 import statistics
@@ -56,24 +54,15 @@ class Run(NamedTuple):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("command", nargs="?", choices=["study", "table"], default="study")
-    parser.add_argument("--pairs", type=pathlib.Path, help="folder of make_emoji_pairs.py")
-    parser.add_argument("--workdir", type=pathlib.Path, default=pathlib.Path("docs/study"))
-    parser.add_argument("--processes", type=int, default=2)
-    options = parser.parse_args()
-    results = options.workdir / "captions.jsonl"
-    if options.command == "study":
-        if options.pairs is None:
-            parser.error("the study needs --pairs")
-        options.workdir.mkdir(parents=True, exist_ok=True)
-        trained = functools.partial(train, pairs=options.pairs)
-        for stage in (lambda _: tuning_runs(), final_runs):
-            runs = stage(study_runs.read(results, Run))
-            study_runs.train_missing(runs, trained, results, options.processes)
-    table = markdown(study_runs.read(results, Run))
-    (options.workdir / "captions.md").write_text(table)
-    print(table)
+    study_runs.command(
+        __doc__,
+        ("pairs", "folder of make_emoji_pairs.py"),
+        "captions",
+        Run,
+        (lambda _: tuning_runs(), final_runs),
+        train,
+        markdown,
+    )
 
 
 def tuning_runs():
@@ -110,6 +99,7 @@ def train(run, pairs):
     """Trains one run: {"new meanings, by label, image_to_text_at_1": ...}, recalls in percent."""
     from sogclr_tf.evaluation.pair_embeddings import PairEmbedder
 
+    pairs = pathlib.Path(pairs)
     shards, held_out = STAGES[run.stage]
     source = sogclr_tf.TarSource(pairs / shards, text=TEXTS[run.texts])
     model, temperature = emoji.fit(

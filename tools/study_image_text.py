@@ -14,10 +14,7 @@ with those that are missing. `table` writes `image_text.md` beside it, of what i
 study when it is through.
 """
 
-import argparse
-import functools
 import itertools
-import pathlib
 from typing import NamedTuple
 
 import study_runs
@@ -46,24 +43,15 @@ class Run(NamedTuple):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("command", nargs="?", choices=["study", "table"], default="study")
-    parser.add_argument("--data_dir", help="where TFDS keeps the emoji set")
-    parser.add_argument("--workdir", type=pathlib.Path, default=pathlib.Path("docs/study"))
-    parser.add_argument("--processes", type=int, default=2)
-    options = parser.parse_args()
-    results = options.workdir / "image_text.jsonl"
-    if options.command == "study":
-        if options.data_dir is None:
-            parser.error("the study needs --data_dir")
-        options.workdir.mkdir(parents=True, exist_ok=True)
-        trained = functools.partial(train, data_dir=options.data_dir)
-        for stage in (lambda _: tuning_runs(), final_runs):
-            runs = stage(study_runs.read(results, Run))
-            study_runs.train_missing(runs, trained, results, options.processes)
-    table = markdown(study_runs.read(results, Run))
-    (options.workdir / "image_text.md").write_text(table)
-    print(table)
+    study_runs.command(
+        __doc__,
+        ("data_dir", "where TFDS keeps the emoji set"),
+        "image_text",
+        Run,
+        (lambda _: tuning_runs(), final_runs),
+        train,
+        markdown,
+    )
 
 
 def tuning_runs():

@@ -1,11 +1,47 @@
 """The runs of a study: each that ends is a line of a file, so that those missing can follow."""
 
+import argparse
 import concurrent.futures
+import functools
 import json
 import multiprocessing
 import os
+import pathlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+def command(doc, data, name, kind, stages, train, markdown):
+    """The command of a study: trains what is missing, then writes and prints its table.
+
+    Args:
+        doc: of the program; its first line is shown by --help.
+        data: (name, help) of the flag that says where the data are; `train` takes it by that name.
+        name: of the files NAME.jsonl and NAME.md in the folder of studies.
+        kind: the NamedTuple that a run is.
+        stages: functions from the results so far to runs, in the order in which they are trained.
+        train: function at a module's top level, as of `train_missing`.
+        markdown: function from the results to the table.
+    """
+    flag, what = data
+    parser = argparse.ArgumentParser(description=doc.partition("\n")[0])
+    parser.add_argument("command", nargs="?", choices=["study", "table"], default="study")
+    parser.add_argument(f"--{flag}", help=what)
+    parser.add_argument("--workdir", type=pathlib.Path, default=pathlib.Path("docs/study"))
+    parser.add_argument("--processes", type=int, default=2)
+    options = parser.parse_args()
+    results = options.workdir / f"{name}.jsonl"
+    if options.command == "study":
+        place = getattr(options, flag)
+        if place is None:
+            parser.error(f"the study needs --{flag}")
+        options.workdir.mkdir(parents=True, exist_ok=True)
+        trained = functools.partial(train, **{flag: place})
+        for stage in stages:
+            train_missing(stage(read(results, kind)), trained, results, options.processes)
+    table = markdown(read(results, kind))
+    (options.workdir / f"{name}.md").write_text(table)
+    print(table)
 
 
 def train_missing(runs, train, results, processes):
