@@ -77,6 +77,7 @@ setup(
             *DOCS,
             *("hypothesis", "pytest", "pytest-xdist", "safetensors", "scipy", "tokenizers"),
             *("imagecodecs", "pillow-heif", "tifffile"),
+            *("ipykernel", "nbclient", "nbformat"),
             *("build", "codespell", "import-linter", "mypy", "ruff"),
         ],
     },
