@@ -40,9 +40,12 @@ def finished(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         >>> import sogclr_tf
         >>> images = np.zeros([8, 16, 16, 3], np.uint8)
         >>> views = sogclr_tf.training_views(images, batch_size=4, finish="device")
-        >>> batch = sogclr_tf.finished(next(iter(views.stream())))  # in a training loop of your own
-        >>> batch["view_a"].shape, batch["view_a"].dtype.name
-        (TensorShape([4, 16, 16, 3]), 'float32')
+        >>> batch = next(iter(views.stream()))
+        >>> sorted(batch)
+        ['index', 'view_a', 'view_a_changes', 'view_b', 'view_b_changes']
+        >>> batch = sogclr_tf.finished(batch)  # in a training step of your own
+        >>> sorted(batch), batch["view_a"].dtype.name
+        (['index', 'view_a', 'view_b'], 'float32')
     """
     changes = {key_of(key) for key in batch}
     return {key: finished_view(batch, key) for key in batch if key not in changes}

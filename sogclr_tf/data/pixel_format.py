@@ -54,6 +54,9 @@ class PixelFormat:
         Args:
             image: [H, W], or [H, W, stored channels], of one of `DTYPES`.
 
+        Returns:
+            uint8 or float32 [H, W, C].
+
         Raises:
             ValueError: the image has another number of channels.
         """
@@ -67,7 +70,15 @@ class PixelFormat:
         return self.scaled(image, full_range(image.dtype))
 
     def scaled(self, image: tf.Tensor, full: Any) -> tf.Tensor:
-        """Stored values as float32, 0..1 within the stated range, or within `full`: (low, high)."""
+        """Stored values as float32, 0..1 within the stated range.
+
+        Args:
+            image: of any shape, of one of `DTYPES`.
+            full: (low, high), which stands in for `value_range` where none is stated.
+
+        Returns:
+            float32 of the image's shape; not clipped.
+        """
         low, high = self.value_range or full
         # Of float64 the levels may lie closer than those of float32 do so far from 0.
         exact = tf.float64 if image.dtype == tf.float64 else tf.float32

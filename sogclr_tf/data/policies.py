@@ -35,14 +35,15 @@ class Policy:
 
     Examples:
         >>> import numpy as np
-        >>> import tensorflow as tf
         >>> import sogclr_tf
-        >>> policy = sogclr_tf.Policy(size=32, min_area=0.2, blur=0.5)
-        >>> image = np.random.default_rng(0).integers(0, 256, [48, 64, 3], np.uint8)
-        >>> images = image[np.newaxis].repeat(8, 0)
-        >>> views = sogclr_tf.training_views(images, batch_size=4, policy=policy)
-        >>> next(iter(views.stream()))["view_a"].shape
-        TensorShape([4, 32, 32, 3])
+        >>> cifar = sogclr_tf.Policy(size=32, strength=0.5)  # as SimCLR for CIFAR-10
+        >>> cifar.image_size
+        (32, 32)
+        >>> mirror = sogclr_tf.Policy(4, min_area=1, max_aspect=1, flip=1, jitter=0, grayscale=0)
+        >>> images = np.tile(np.array([[0], [10], [20], [30]], np.uint8), [2, 4, 1, 3])
+        >>> views = sogclr_tf.training_views(images, batch_size=2, policy=mirror)
+        >>> next(iter(views.stream()))["view_a"][0, 0, :, 0].numpy().tolist()
+        [30, 20, 10, 0]
     """
 
     size: Size

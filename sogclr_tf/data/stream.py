@@ -71,7 +71,14 @@ class Stream:
         return self.source.size // self.batch_size
 
     def epoch(self, epoch: int) -> tf.data.Dataset:
-        """The batches of epoch number `epoch` (from 0): a finite tf.data.Dataset."""
+        """The batches of one epoch.
+
+        Args:
+            epoch: its number, from 0.
+
+        Returns:
+            A tf.data.Dataset of `steps_per_epoch` batches.
+        """
         batches = self.stream(epoch * self.steps_per_epoch).take(self.steps_per_epoch)
         return batches.apply(tf.data.experimental.assert_cardinality(self.steps_per_epoch))
 
@@ -97,6 +104,12 @@ class Stream:
             context: the tf.distribute.InputContext of one host, to have its share alone: of every
                 batch the rows of its replicas, in order, a replica's at a time. What belongs to
                 other hosts is left out before it is decoded.
+
+        Returns:
+            A tf.data.Dataset of batches, dictionaries with `keys`; it does not end.
+
+        Raises:
+            ValueError: `first_step` is below 0.
         """
         if first_step < 0:
             raise ValueError(f"first_step is {first_step}: the first step of training is 0")

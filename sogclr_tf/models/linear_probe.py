@@ -21,12 +21,12 @@ class LinearProbe(NamedTuple):
     Examples:
         >>> import numpy as np
         >>> import sogclr_tf
-        >>> features = np.random.default_rng(0).normal(size=[200, 8]).astype("float32")
-        >>> labels = (features[:, 0] > 0).astype(int)
-        >>> probe = sogclr_tf.fit_linear_probe(features, labels)
-        >>> probe.scores(features).shape
-        (200, 2)
-        >>> layer = probe.layer()  # a Keras layer, for `export_encoder(..., head=layer)`
+        >>> mean, bias = np.array([1, 1], "float32"), np.array([0, 0.5], "float32")
+        >>> probe = sogclr_tf.LinearProbe(mean, np.eye(2, dtype="float32"), bias)
+        >>> probe.scores([[3, 1], [1, 3]]).tolist()
+        [[2.0, 0.5], [0.0, 2.5]]
+        >>> probe.layer().output_shape  # for `export_encoder(..., head=probe.layer())`
+        (None, 2)
     """
 
     mean: np.ndarray
@@ -43,16 +43,30 @@ class LinearProbe(NamedTuple):
             mean, deviation: float [C]; the deviation above 0.
             kernel: float [C, K].
             bias: float [K].
+
+        Returns:
+            `LinearProbe` of features as they are.
         """
         kernel = np.asarray(kernel) / np.asarray(deviation)[:, None]
         return cls(*(np.asarray(x, np.float32) for x in (mean, kernel, bias)))
 
     def scores(self, features: Any) -> np.ndarray:
-        """float32 [M, K] of features float [M, C]; their softmax are probabilities."""
+        """The scores of every class, whose softmax are probabilities.
+
+        Args:
+            features: float [M, C].
+
+        Returns:
+            float32 [M, K].
+        """
         return (np.asarray(features, np.float32) - self.mean) @ self.kernel + self.bias
 
     def layer(self) -> Any:
-        """A built Keras model that computes the scores: features [B, C] -> float32 [B, K]."""
+        """The probe as Keras layers, such as for the `head` of `sogclr_tf.export_encoder`.
+
+        Returns:
+            A built Keras model, features float [B, C] -> scores float32 [B, K].
+        """
         import keras
 
         width, classes = self.kernel.shape
@@ -74,6 +88,9 @@ class LinearProbe(NamedTuple):
         Args:
             class_names: K strings, or None.
             encoder: str, whatever names the encoder.
+
+        Returns:
+            The bytes of the file.
         """
         file = io.BytesIO()
         np.savez(file, **self._asdict(), class_names=list(class_names or []), encoder=encoder)
@@ -81,7 +98,14 @@ class LinearProbe(NamedTuple):
 
     @classmethod
     def from_file(cls, path: str | os.PathLike) -> tuple[Self, list[str] | None, str]:
-        """(probe, class names as a list or None, encoder) of what `to_bytes` made."""
+        """Reads what `to_bytes` made.
+
+        Args:
+            path: of the .npz file.
+
+        Returns:
+            (`LinearProbe`, class names as a list or None, what names the encoder).
+        """
         with np.load(path) as file:
             names = file["class_names"].astype(str).tolist()
             return (

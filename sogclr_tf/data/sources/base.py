@@ -53,7 +53,8 @@ class Source:
         ...     def decode(self, image):
         ...         return tf.fill([16, 16, 3], tf.cast(image, tf.uint8))
         >>> shades = Shades("shades", size=256, image_size=(16, 16))
-        >>> views = sogclr_tf.training_views(shades, batch_size=64)
+        >>> sogclr_tf.training_views(shades, batch_size=64).steps_per_epoch
+        4
     """
 
     in_range = False
@@ -256,9 +257,7 @@ class Source:
         # Its errors would be buried in those of a traced function.
         _ = self.pixel_format
         images = self.examples().map(
-            self.pixels,
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
+            self.pixels, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
         return images.apply(tf.data.experimental.assert_cardinality(self.size)), labels
 

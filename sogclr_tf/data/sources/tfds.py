@@ -41,11 +41,21 @@ class TfdsSource(FilesOrArraysSource):
 
     Examples:
         >>> import os
+        >>> import numpy as np
+        >>> import tensorflow_datasets as tfds
         >>> import sogclr_tf
-        >>> folder = os.path.expanduser("~/tensorflow_datasets")
-        >>> if os.path.exists(f"{folder}/cifar10"):  # tfds.load("cifar10") prepares it
-        ...     source = sogclr_tf.TfdsSource("cifar10", "train[:10%]", folder)
-        ...     assert source.num_examples == 5000
+        >>> folder = "tfds/shades/1.0.0"  # prepared here by hand, others by tfds.load
+        >>> os.makedirs(folder)
+        >>> features = tfds.features.FeaturesDict({"image": tfds.features.Image(shape=(8, 8, 3))})
+        >>> identity = tfds.core.DatasetIdentity("shades", "1.0.0", data_dir=folder, module_name="")
+        >>> info = tfds.core.DatasetInfo(builder=identity, features=features)
+        >>> writer = tfds.core.SequentialWriter(info, max_examples_per_shard=10)
+        >>> writer.initialize_splits(["train"])
+        >>> writer.add_examples({"train": [{"image": np.zeros([8, 8, 3], np.uint8)}] * 50})
+        >>> writer.close_all()
+        >>> source = sogclr_tf.TfdsSource("shades", "train[90%:]", data_dir="tfds")
+        >>> source.num_examples, [int(example["index"]) for example in source.examples()]
+        (50, [45, 46, 47, 48, 49])
     """
 
     def __init__(
