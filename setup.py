@@ -45,6 +45,7 @@ setup(
     install_requires=[
         "keras>=3.10",
         "tensorflow-datasets>=4.9",
+        "importlib_resources",  # which tensorflow-datasets imports where it prepares a set
         "absl-py",
         "lazy_loader>=0.4",
         "ml_collections>=1.0",

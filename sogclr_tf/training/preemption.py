@@ -45,13 +45,16 @@ class StopOnSignal(SavesState):
 
     Examples:
         >>> import keras
+        >>> import numpy as np
         >>> import sogclr_tf
         >>> encoder = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
         >>> model = sogclr_tf.SogCLR(encoder, sogclr_tf.NTXentLoss())
         >>> model.compile(keras.optimizers.Adam(1e-3))
+        >>> views = sogclr_tf.training_views(np.zeros([32, 8, 8, 3], np.uint8), batch_size=8)
         >>> stop = sogclr_tf.StopOnSignal(sogclr_tf.Checkpoints(model, "checkpoints"))
-
-        As a callback of `fit` it saves the step and ends the process at SIGTERM or Ctrl-C.
+        >>> history = model.fit(views, epochs=2, verbose=0, callbacks=[stop])
+        >>> history.epoch  # no signal came: both
+        [0, 1]
     """
 
     def __init__(self, checkpoints: Checkpoints) -> None:

@@ -40,22 +40,13 @@ class TfdsSource(FilesOrArraysSource):
         FileNotFoundError: `data_dir` does not exist.
 
     Examples:
-        >>> import os
-        >>> import numpy as np
         >>> import tensorflow_datasets as tfds
         >>> import sogclr_tf
-        >>> folder = "tfds/shades/1.0.0"  # prepared here by hand, others by tfds.load
-        >>> os.makedirs(folder)
-        >>> features = tfds.features.FeaturesDict({"image": tfds.features.Image(shape=(8, 8, 3))})
-        >>> identity = tfds.core.DatasetIdentity("shades", "1.0.0", data_dir=folder, module_name="")
-        >>> info = tfds.core.DatasetInfo(builder=identity, features=features)
-        >>> writer = tfds.core.SequentialWriter(info, max_examples_per_shard=10)
-        >>> writer.initialize_splits(["train"])
-        >>> writer.add_examples({"train": [{"image": np.zeros([8, 8, 3], np.uint8)}] * 50})
-        >>> writer.close_all()
-        >>> source = sogclr_tf.TfdsSource("shades", "train[90%:]", data_dir="tfds")
+        >>> tfds.testing.DummyMnist(data_dir="tfds").download_and_prepare()  # others by tfds.load
+        Downloading and preparing dataset ...
+        >>> source = sogclr_tf.TfdsSource("dummy_mnist", "train[80%:]", data_dir="tfds")
         >>> source.num_examples, [int(example["index"]) for example in source.examples()]
-        (50, [45, 46, 47, 48, 49])
+        (20, [16, 17, 18, 19])
     """
 
     def __init__(
