@@ -79,7 +79,9 @@ setup(
             *("hypothesis", "pytest", "pytest-xdist", "safetensors", "scipy", "tokenizers"),
             *("imagecodecs", "pillow-heif", "tifffile"),
             *("ipykernel", "nbclient", "nbformat"),
-            *("build", "codespell", "import-linter", "mypy", "ruff"),
+            # The wheel is built in the environment that the tests run in.
+            *("build", "setuptools>=77"),
+            *("codespell", "import-linter", "mypy", "ruff"),
         ],
     },
 )

@@ -412,7 +412,8 @@ class TestPage:
 
     def test_the_errors_of_the_table(self, loaded):
         """What is quoted of each, in the order of the table."""
-        table = re.findall(r"^\| [^|]+ \| (.*`.*) \|$", PAGE.split("### Errors")[1], re.MULTILINE)
+        section = PAGE.split("\n### Errors")[1].partition("\n## ")[0]
+        table = re.findall(r"^\| [^|]+ \| (.*`.*) \|$", section, re.MULTILINE)
         large = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + b"\0\1\0\0" * 2 + bytes(60)
         jpeg, png, webp = (encoded(kind) for kind in ("JPEG", "PNG", "WEBP"))
         damaged = [jpeg[:200], jpeg[:-60], png[:100], webp[:60]]
