@@ -49,9 +49,6 @@ def evaluate_encoder(
 
     The encoder sees every image once. A class that the training images lack counts as wrong.
 
-        scores = sogclr_tf.evaluate_encoder(encoder, x_train, y_train, x_test, y_test)
-        print(scores.knn_top1[200], scores.linear.top1)
-
     Args:
         encoder: images [B, H, W, C] in 0..1 -> features [B, C]: a Keras model, or what
             `sogclr_tf.load_encoder` gives.

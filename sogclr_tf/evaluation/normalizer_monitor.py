@@ -19,10 +19,6 @@ class NormalizerError(keras.callbacks.Callback):
     N. Put it before what writes the logs and, where an optimizer averages weights, before
     `keras.callbacks.SwapEMAWeights`: the table is one of the weights themselves.
 
-        monitor = sogclr_tf.NormalizerError(every_epochs=5)
-        model.fit(views, epochs=100, callbacks=[monitor])
-        monitor.last.by_age()
-
     Args:
         data: the views of all examples, as `normalizer_error` takes them; None for the stream that
             the model is trained on, with the views of the epoch that has ended.

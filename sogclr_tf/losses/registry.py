@@ -26,9 +26,6 @@ _LOSSES: dict[str, type[ContrastiveLoss]] = {
 def register_loss(name: str) -> Callable[[type[ContrastiveLoss]], type[ContrastiveLoss]]:
     """Makes a class one of the losses that configs and the command know by name.
 
-        @sogclr_tf.register_loss("mine")
-        class MyLoss(sogclr_tf.ContrastiveLoss): ...
-
     Args:
         name: by which `build_loss` and `config.loss.name` find the class.
 

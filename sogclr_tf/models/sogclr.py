@@ -20,10 +20,6 @@ from sogclr_tf.training.averaged_weights import averages_weights, reading_averag
 class SogCLR(ContrastiveModel):
     """An encoder, a projector and a contrastive loss, trained by `fit`.
 
-        model = SogCLR(encoder, GlobalContrastiveLoss(num_examples=50_000))
-        model.compile(optimizer=keras.optimizers.Adam(1e-3))
-        model.fit(sogclr_tf.training_views(images, batch_size=64), epochs=100)
-
     Calling the model gives the encoder's features; the projector serves training alone. The
     loss's table is one of the model's weights, so `save_weights`, `tf.train.Checkpoint` and
     `.keras` files keep it. Under a `tf.distribute` strategy, build the model in its scope.

@@ -33,8 +33,6 @@ _MEMBERS = {"image/encoded": None, "image/class/label": "cls"}
 def register_source(name: str, open_split: Callable[[str], Source]) -> None:
     """Makes `name` a collection that `training_views`, configs and the command know.
 
-        sogclr_tf.register_source("scans", lambda split: sogclr_tf.ArraySource(scans[split]))
-
     Args:
         name: without the marks of a path; it goes before a TFDS set of the same name.
         open_split: function of the name of a split, such as "train" or "test".
