@@ -2,8 +2,8 @@
 
     python tools/check_length.py [FOLDER ...]
 
-By default the package. Of a function its body counts, without docstring, comments and blank lines:
-what a reader must hold at once.
+By default the package, the tools and the tests. Of a function its body counts, without docstring,
+comments and blank lines: what a reader must hold at once.
 """
 
 import ast
@@ -46,4 +46,5 @@ def main(folders):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:] or [_ROOT / "sogclr_tf"]))
+    checked = [_ROOT / name for name in ("sogclr_tf", "tools", "tests")]
+    sys.exit(main(sys.argv[1:] or checked))

@@ -2,21 +2,14 @@
 
 import csv
 import json
-import os
 import pathlib
-import re
-import signal
-import subprocess
-import sys
-import time
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from support import processes
 from support.command import SMALL, command, fresh_command
-from support.files import write_folder, write_shards, write_table
+from support.files import write_folder
 
 from sogclr_tf.data.sources.arrays import digits
 from sogclr_tf.experiment.folder import RunFolder
@@ -143,53 +136,6 @@ class TestWholeRun:
         assert "holds a run with batch_size=64, but this one has 32" in said
 
 
-@pytest.mark.slow(reason="a run of the command, or several")
-def test_sigterm_saves_and_exits_with_a_status_of_its_own(tmp_path):
-    arguments = [
-        "--mode=train",
-        *SMALL,
-        "--config.epochs=1000",
-        "--config.checkpoint.every_steps=5",
-    ]
-    process = processes.Process("-m", "sogclr_tf.run", *arguments, cwd=tmp_path)
-    folder = tmp_path / "runs" / "digits" / "checkpoints"
-    while not list(folder.glob("*.index")):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.1)
-    process.terminate()
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 75
-    step = re.search(r"stopped by SIGTERM at step (\d+), which is saved", errors)[1]
-    assert (folder / f"step-{step}.index").exists()
-    assert not (folder.parent / "run.lock").exists()
-
-
-@pytest.mark.slow(reason="two runs of the command")
-def test_killed_it_goes_on_from_the_last_checkpoint(tmp_path):
-    """A real process, and a real kill; what comes of many is in `tests/tools/test_soak.py`."""
-    arguments = ["--mode=train", *SMALL, "--config.checkpoint.every_steps=2"]
-    folder = tmp_path / "runs" / "digits" / "checkpoints"
-    process = processes.Process("-m", "sogclr_tf.run", *arguments, cwd=tmp_path)
-    while len(list(folder.glob("*.index"))) < 2:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
-    # Asleep it is alive, and does not end before the second one has started.
-    process.send_signal(signal.SIGSTOP)
-    second = command("--mode=evaluate", *SMALL, cwd=tmp_path)
-    assert second.returncode == 1
-    assert f"error: runs/digits is in use by process {process.pid} on " in second.stderr
-    process.kill()
-    process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGKILL
-    assert (tmp_path / "runs" / "digits" / "run.lock").exists()
-    again = command(*arguments, cwd=tmp_path)
-    assert again.returncode == 0, again.stderr
-    step = int(re.search(r"resumed at step (\d+)", again.stderr)[1])
-    assert 4 <= step < 36
-    rows = (tmp_path / "runs" / "digits" / "metrics.csv").read_text().splitlines()
-    assert [row.split(",")[0] for row in rows] == ["epoch", "0", "1"]
-
-
 @pytest.mark.slow(reason="a run is trained first")
 def test_another_number_of_examples_is_refused(finished, tmp_path):
     """The data set of a name may have grown since the run began."""
@@ -204,24 +150,6 @@ def test_another_number_of_examples_is_refused(finished, tmp_path):
 
 
 @pytest.mark.slow(reason="a run of the command, or several")
-def test_every_key_of_the_loss_reaches_it(tmp_path):
-    loss = ["name=isogclr", "gamma_decay=0.5", "negatives=other", "eta=0.1", "max_temperature=0.25"]
-    process = command(
-        "--mode=train", *SMALL, *(f"--config.loss.{setting}" for setting in loss), cwd=tmp_path
-    )
-    assert process.returncode == 0, process.stderr
-    folder = RunFolder(tmp_path / "runs" / "digits")
-    saved = tf.train.load_checkpoint(str(folder.checkpoints / "step-36"))
-    temperatures, counts = [], []
-    for name, shape in saved.get_variable_to_shape_map().items():
-        if name.startswith("model/contrastive_loss/"):
-            value = saved.get_tensor(name)
-            (temperatures if shape == [1198] else counts).append(value)
-    assert counts == [36]
-    assert any(0.2 < table.max() <= np.float32(0.25) for table in temperatures)
-
-
-@pytest.mark.slow(reason="a run of the command, or several")
 def test_mirrored_ends_as_one_device_does(finished, tmp_path):
     folder, _ = finished
     process = command(*SMALL, "--strategy=mirrored", cwd=tmp_path)
@@ -231,117 +159,6 @@ def test_mirrored_ends_as_one_device_does(finished, tmp_path):
         assert result[key] == folder.read_result()[key]
     for key in ("knn20_top1", "linear_top1"):
         assert abs(result[key] - folder.read_result()[key]) < 0.01
-
-
-class TestOwnImages:
-    """Digits written out as files, trained on by their path alone."""
-
-    QUICK = [*SMALL, "--config.epochs=1", "--config.batch_size=32"]
-
-    @pytest.fixture(scope="class")
-    def pictures(self):
-        train = digits("train").images_and_labels()
-        test = digits("test").images_and_labels()
-        return {
-            split: ([image.numpy() for image in images.take(200)], labels[:200])
-            for split, (images, labels) in (("train", train), ("test", test))
-        }
-
-    def result(self, *arguments, cwd):
-        process = command(*self.QUICK, *arguments, cwd=cwd)
-        assert process.returncode == 0, process.stderr
-        return RunFolder(cwd / "runs" / "digits").read_result()
-
-    @pytest.mark.slow(reason="a run of the command, or several")
-    def test_a_folder_with_splits(self, pictures, tmp_path):
-        for split, (images, labels) in pictures.items():
-            write_folder(tmp_path / "mine" / split, images, labels)
-        result = self.result("--config.data.name=./mine", cwd=tmp_path)
-        assert (result["num_examples"], result["steps"]) == (200, 6)
-        # Six steps teach little, but chance is 10%.
-        assert result["knn20_top1"] > 0.25
-
-    @pytest.mark.slow(reason="runs of the command")
-    def test_a_table_with_splits(self, pictures, tmp_path):
-        """Trained on one split, evaluated on the other, exported."""
-        columns = {"path": [], "label": [], "split": []}
-        for split, (images, labels) in pictures.items():
-            write_folder(tmp_path / split, images)
-            columns["path"] += [f"{split}/{k:05}.png" for k in range(len(images))]
-            columns["label"] += [f"digit {label}" for label in labels]
-            columns["split"] += [split] * len(images)
-        write_table(tmp_path / "labels.csv", **columns)
-        name = "--config.data.name=./labels.csv"
-        result = self.result(name, cwd=tmp_path)
-        assert (result["num_examples"], result["steps"]) == (200, 6)
-        assert result["knn20_top1"] > 0.25
-        folder = RunFolder(tmp_path / "runs" / "digits")
-        assert (folder.saved_model / "6" / "saved_model.pb").exists()
-        assert folder.report.exists()
-        for split, told in (("val", "no row of split 'val', only "), (".", "")):
-            process = command(
-                *self.QUICK,
-                *(name, f"--config.data.test_split={split}", "--mode=evaluate"),
-                cwd=tmp_path,
-            )
-            assert process.returncode == (1 if told else 0), process.stderr
-            assert told in process.stderr
-        (tmp_path / "train" / "00007.png").unlink()
-        process = command(*self.QUICK, name, "--workdir=other", cwd=tmp_path)
-        assert process.returncode == 1
-        assert "error: line 9 of ./labels.csv names an image that cannot" in process.stderr
-
-    @pytest.mark.slow(reason="a run of the command, or several")
-    def test_tfrecords_with_names_of_their_own(self, pictures, tmp_path):
-        write_shards(tmp_path / "train", *pictures["train"], ids=range(200))
-        names = ["--config.data.name=./{split}/part-*", "--config.data.features.index=id"]
-        result = self.result("--mode=train", *names, cwd=tmp_path)
-        assert (result["num_examples"], result["steps"]) == (200, 6)
-
-    @pytest.mark.slow(reason="a run of the command, or several")
-    def test_images_without_labels(self, pictures, tmp_path):
-        for split, (images, _) in pictures.items():
-            write_folder(tmp_path / "mine" / split, images)
-        result = self.result("--config.data.name=./mine", cwd=tmp_path)
-        assert {"alignment", "uniformity"} <= set(result)
-        assert not any("top1" in key for key in result)
-        folder = RunFolder(tmp_path / "runs" / "digits")
-        assert (folder.plots / "neighbors.png").exists()
-        assert "Nearest neighbors" in folder.report.read_text()
-        labeled = ["--mode=evaluate", "--config.evaluation.fine_tune=(100,)"]
-        process = command(*self.QUICK, "--config.data.name=./mine", *labeled, cwd=tmp_path)
-        assert process.returncode == 1
-        assert "has no labels: give labeled images in evaluation.data" in process.stderr
-        # Unlabeled images to learn from, labeled ones of another set to watch and to evaluate on.
-        other = [f"--config.{part}.data.name=digits" for part in ("monitor", "evaluation")]
-        process = command(
-            *self.QUICK, "--config.data.name=./mine", *other, "--workdir=watched", cwd=tmp_path
-        )
-        assert process.returncode == 0, process.stderr
-        folder = RunFolder(tmp_path / "watched")
-        assert folder.read_result()["transfer"]["digits"]["linear_top1"] > 0.25
-        assert {"probe_accuracy", "probe_top1", "knn_top1"} <= set(folder.history())
-
-    @pytest.mark.slow(reason="a run of the command")
-    def test_a_damaged_image_to_watch_with_is_named(self, pictures, tmp_path):
-        for split, (images, labels) in pictures.items():
-            write_folder(tmp_path / "mine" / split, images, labels)
-        damaged = sorted((tmp_path / "mine" / "test").rglob("*.png"))[0]
-        damaged.write_bytes(damaged.read_bytes()[:60])
-        watched = ["--mode=train", "--config.monitor.every_epochs=1"]
-        process = command(*self.QUICK, "--config.data.name=./mine", *watched, cwd=tmp_path)
-        assert process.returncode == 1
-        assert process.stderr.splitlines()[-1].startswith("error: ")
-        assert f"{damaged.name} (index 0) cannot be decoded: its PNG data" in process.stderr
-
-    def test_other_classes_to_test_with_are_refused(self, pictures, tmp_path):
-        images, labels = pictures["train"]
-        write_folder(tmp_path / "mine" / "train", images, labels)
-        write_folder(tmp_path / "mine" / "test", images[:50], labels[:50] // 2)
-        process = command(*self.QUICK, "--config.data.name=./mine", cwd=tmp_path)
-        assert process.returncode == 1
-        assert "have other classes, so their labels mean different things" in process.stderr
-        assert not (tmp_path / "runs" / "digits" / "checkpoints").exists()
 
 
 class TestEvaluate:
@@ -463,159 +280,3 @@ class TestExport:
         assert process.returncode == 1
         assert message in process.stderr.replace("\n", " ")
         assert "Traceback" not in process.stderr
-
-
-class TestOneClearLine:
-    @pytest.mark.parametrize(
-        ("arguments", "message"),
-        [
-            (["--config.batch_sise=3"], "unknown config key 'batch_sise': choose one of batch_siz"),
-            (["--config.loss.gama=1"], "unknown config key 'loss.gama': choose one of loss.beta"),
-            (["--config.encoder.foo=1"], "encoder 'small_resnet' has no option foo"),
-            (["--config=nosuch.py"], "or configs/cc12m_fastclip.py, configs/cc3m_fastclip.py"),
-            (["--config.batch_size=abc"], "invalid literal for int"),
-            (["--config.batch_size=1"], "batch_size is 1"),
-            (["--config.batch_size=4096"], "1198 examples, fewer than batch_size 4096"),
-            (["--config.loss.temperature=0.0"], "temperature is 0.0: it must be > 0"),
-            (["--config.loss.gamma=1.5"], "gamma is 1.5"),
-            (["--config.loss.name=moco"], "choose one of clip, dcl, isogclr"),
-            (["--config.loss.name=clip"], "does not contrast views: choose one of dcl, isogclr"),
-            (["--config.encoder.name=vgg"], "resnet18, resnet34"),
-            (["--config.optimizer.name=sgdd"], "lars, sgd, adam"),
-            (["--config.optimizer.scaling=cubic"], "sqrt, linear, constant"),
-            (["--config.precision=float8"], "choose one of float32, mixed_bfloat16"),
-            (["--config.data.name=nosuchset"], "unknown data set 'nosuchset': choose digits"),
-            (["--config.data.train_split=validation"], "choose one of train, test"),
-            (["--config.data.name=cifar10", "--config.data.data_dir=/no/such"], "does not exist"),
-            (["--config.data.name=./nowhere"], "no folder and no file is called './nowhere'"),
-            (["--config.data.name=."], "no sub-folder 'train'"),
-            (["--config.data.name=/x", "--config.data.data_dir=x"], "names of TFDS sets"),
-            (["--config.augment_b.blur=2.0"], "blur is 2.0: a probability is in [0, 1]"),
-            (["--strategy=many"], "<one|mirrored|multiworker|tpu>"),
-            (["--mode=evaluate"], "train first with --mode=train"),
-            (["--strategy=tpu"], "no TPU was found"),
-            (["--strategy=multiworker"], "needs TF_CONFIG"),
-        ],
-    )
-    def test_bad_argument(self, arguments, message, tmp_path):
-        process = command(*arguments, cwd=tmp_path)
-        assert process.returncode != 0
-        assert message in process.stderr.replace("\n", " ")
-        assert "Traceback" not in process.stderr
-
-    @pytest.mark.slow(reason="a run of the command, or several")
-    def test_loss_that_is_not_finite_keeps_the_last_good_checkpoint(self, tmp_path):
-        diverge = ["--config.optimizer.name=sgd", "--config.optimizer.learning_rate=1e30"]
-        process = command(*SMALL, *diverge, "--config.optimizer.warmup_epochs=1", cwd=tmp_path)
-        assert process.returncode == 1
-        assert "error: the loss is nan at step" in process.stderr
-
-
-class TestOtherExamples:
-    """A run whose training images came, went or were renamed."""
-
-    ARGUMENTS = (
-        *(*SMALL, "--mode=train", "--config.data.name=./mine", "--config.data.image_size=16"),
-        *("--config.batch_size=16", "--workdir=run"),
-    )
-
-    def run(self, cwd, *arguments):
-        return command(*self.ARGUMENTS, *arguments, cwd=cwd)
-
-    def rows(self, cwd, step):
-        """{file: its row of the table}, by what the checkpoint holds and the folder has."""
-        key = "model/contrastive_loss/_table/.ATTRIBUTES/VARIABLE_VALUE"
-        table = tf.train.load_variable(str(cwd / "run" / "checkpoints" / f"step-{step}"), key)
-        names = sorted(path.name for path in (cwd / "mine" / "train").iterdir())
-        return dict(zip(names, table.tolist(), strict=True))
-
-    @pytest.mark.slow(reason="a run of the command, or several")
-    def test_are_refused_by_name_and_grow(self, tmp_path):
-        images = np.random.default_rng(0).integers(0, 256, (50, 16, 16, 3), np.uint8)
-        train = write_folder(tmp_path / "mine" / "train", images[:40])
-        write_folder(tmp_path / "mine" / "test", images[:4])
-        assert self.run(tmp_path).returncode == 0
-        before = self.rows(tmp_path, 4)
-        (train / "00003.png").rename(train / "later.png")
-        config = (tmp_path / "run" / "config.json").read_bytes()
-        process = self.run(tmp_path)
-        assert process.returncode == 1
-        said = process.stderr.splitlines()[-1]
-        assert "example 3 was '00003.png' and is '00004.png' now (1 new, 1 gone, 36 at" in said
-        assert "with --grow" in said
-        assert (tmp_path / "run" / "config.json").read_bytes() == config
-
-        process = self.run(tmp_path, "--grow")
-        assert process.returncode == 0, process.stderr
-        assert "1 of 40 examples are new, 1 are gone" in process.stderr
-        after = self.rows(tmp_path, 4)
-        assert after.pop("later.png") == -np.inf
-        del before["00003.png"]
-        assert after == before
-        assert self.run(tmp_path).returncode == 0
-
-        # As many more as make longer epochs: the run has its two behind it all the same.
-        for place, name in enumerate(["-first.png", *(f"x{k}.png" for k in range(9))]):
-            (train / name).write_bytes(tf.io.encode_png(images[40 + place]).numpy())
-        process = self.run(tmp_path)
-        assert process.returncode == 1
-        assert "example 0 was '00000.png' and is '-first.png' now" in process.stderr
-        process = self.run(tmp_path, "--grow")
-        assert process.returncode == 0, process.stderr
-        result = RunFolder(tmp_path / "run").read_result()
-        assert (result["num_examples"], result["steps"]) == (50, 4)
-        rows = self.rows(tmp_path, 4)
-        assert {name: rows.pop(name) for name in after} == after
-        assert len(rows) == 11
-        assert set(rows.values()) == {-np.inf}
-
-
-class TestWithoutTensorFlow:
-    def test_help_answers_without_tensorflow(self, tmp_path):
-        probe = (
-            "import sys; sys.argv = ['run', '--helpshort']\n"
-            "from sogclr_tf import run\n"
-            "try:\n    run.app.run(run.main, flags_parser=run.command_line.parse_flags)\n"
-            "except SystemExit:\n    assert 'tensorflow' not in sys.modules\n"
-        )
-        process = subprocess.run([sys.executable, "-c", probe], cwd=tmp_path, capture_output=True)
-        assert process.returncode == 0, process.stderr
-
-    def test_import_names_the_extras(self, tmp_path):
-        probe = (
-            "import importlib.util as util; find = util.find_spec\n"
-            "util.find_spec = lambda name, *a: None if name == 'tensorflow' else find(name, *a)\n"
-            "import sogclr_tf"
-        )
-        process = subprocess.run(
-            [sys.executable, "-c", probe], cwd=tmp_path, capture_output=True, text=True
-        )
-        assert process.stderr.splitlines()[-1].endswith(
-            '"sogclr_tf[cpu]", "sogclr_tf[gpu]" or "sogclr_tf[tpu]"'
-        )
-
-    def test_another_keras_backend_is_named(self, tmp_path):
-        process = subprocess.run(
-            [sys.executable, "-c", "import sogclr_tf; sogclr_tf.SogCLR"],
-            cwd=tmp_path,
-            env={**os.environ, "KERAS_BACKEND": "numpy"},
-            capture_output=True,
-            text=True,
-        )
-        assert "set KERAS_BACKEND=tensorflow" in process.stderr.splitlines()[-1]
-
-
-@pytest.mark.slow(reason="an interpreter of its own, since Keras reads its settings once")
-def test_channels_first_is_refused_before_anything_is_read(tmp_path):
-    (tmp_path / "keras.json").write_text('{"image_data_format": "channels_first"}')
-    process = subprocess.run(
-        [sys.executable, "-m", "sogclr_tf.run", "--config.data.name=no-such-folder"],
-        cwd=tmp_path,
-        env={**os.environ, "KERAS_HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-    )
-    assert process.returncode == 1
-    assert process.stderr.splitlines()[-1].startswith(
-        "error: Keras's image_data_format is 'channels_first' (keras.json), but images here are"
-    )

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from support import reference
+from support import reference, reference_in_batch
 from support.numerics import assert_close
 from support.reference import numeric_gradient
 
@@ -101,9 +101,9 @@ def test_two_way_over_visits(rule):
 @pytest.mark.parametrize(
     ("name", "loop", "options"),
     [
-        ("clip", reference.clip, {"temperature": 0.2}),
-        ("siglip", reference.siglip, {"temperature": 0.5, "bias": -1.0}),
-        ("simclr", reference.nt_xent, {"temperature": 0.2}),
+        ("clip", reference_in_batch.clip, {"temperature": 0.2}),
+        ("siglip", reference_in_batch.siglip, {"temperature": 0.5, "bias": -1.0}),
+        ("simclr", reference_in_batch.nt_xent, {"temperature": 0.2}),
     ],
 )
 def test_losses_of_a_batch_leave_out_other_captions(name, loop, options):

@@ -1,36 +1,27 @@
-"""What can be known of a TPU without one.
+"""The training step under TPUStrategy, without a TPU.
 
-That `build_strategy` asks TensorFlow for it in the right order; that the whole step, and
-Keras's loop over several, trace under TPUStrategy itself, over a stand-in for eight cores; that
-every operation of the step is one that XLA compiles, to its end; and that the ImageNet recipe's
-trains on eight devices of another kind.
+The whole step, and Keras's loop over several, trace under TPUStrategy itself, over a stand-in for
+eight cores; and every operation of the step is one that XLA compiles, to its end.
 """
 
 import contextlib
 import inspect
 import re
-import types
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from support.bfloat16 import needs_bfloat16
-from support.exhaustive import exhaustive
+from support.tpu_steps import CORES, StandIn, imagenet, model, specs, views
 from tensorflow.python.framework import kernels
 from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
 
 import sogclr_tf
 from sogclr_tf.data.labeled import with_labeled
-from sogclr_tf.experiment import build
-from sogclr_tf.experiment.config import config_of_file, recipe_path
 from sogclr_tf.losses.registry import build_loss, losses_for
 from sogclr_tf.models import chunk_checks
 from sogclr_tf.training import strategy
 from sogclr_tf.training.optimizers import optimizer_names
 
-CORES = 8
-SMALL = {"name": "small_resnet", "widths": (12,), "stem_stride": 2}
 # Every loss for images with the optimizer of the ImageNet recipe, every optimizer with its loss.
 FOR_IMAGES = losses_for("views")
 STEPS = [(name, "lars") for name in FOR_IMAGES]
@@ -42,127 +33,6 @@ each_step = pytest.mark.parametrize(
     ("loss", "optimizer"),
     [pytest.param(*step, marks=[] if step in QUICK else TRACED) for step in STEPS],
 )
-
-
-def imagenet(image_size=8, batch_size=16, encoder=SMALL, loss="sogclr", optimizer="lars"):
-    """The config of the ImageNet recipe, made smaller."""
-    config = config_of_file(recipe_path("imagenet.py"))
-    config.data.image_size = image_size
-    config.batch_size = batch_size
-    config.encoder = type(config)(encoder or config.encoder)
-    config.loss.name = loss
-    config.optimizer.name = optimizer
-    if optimizer == "adam":  # which has no decay
-        config.optimizer.weight_decay = 0.0
-    return config
-
-
-def model(config, under, num_examples=48):
-    """The model of a config, made of what the command makes it of, under a strategy."""
-    views = types.SimpleNamespace(
-        num_examples=num_examples, steps_per_epoch=num_examples // config.batch_size
-    )
-    with under.scope():
-        encoder = build.encoder(config)
-        projector = sogclr_tf.projection_head(encoder.output_shape[-1], **config.projector)
-        probe = sogclr_tf.OnlineProbe(10)
-        loss = build.loss(config, views)
-        built = sogclr_tf.SogCLR(encoder, loss, projector, probe, chunks=config.chunks)
-        build.compile_model(config, built, views, under)
-        built.optimizer.build(built.trainable_variables)
-    return built
-
-
-def specs(config, replicas=1):
-    """What one replica gets of a stream's batch."""
-    size, rows = config.data.image_size, config.batch_size // replicas
-    view = tf.TensorSpec([rows, size, size, 3])
-    numbers = {name: tf.TensorSpec([rows], tf.int64) for name in ("index", "label")}
-    return {"view_a": view, "view_b": view, **numbers}
-
-
-class TestWiring:
-    """The calls of `build_strategy`, on recorders in place of what needs a TPU."""
-
-    @pytest.fixture
-    def calls(self, monkeypatch):
-        """What is called, with which arguments, and what `fail` makes of it."""
-        calls, real = types.SimpleNamespace(made=[], fail={}), tf.distribute.cluster_resolver
-        places = {
-            "resolver": (real, "TPUClusterResolver"),
-            "connect": (tf.config, "experimental_connect_to_cluster"),
-            "initialize": (tf.tpu.experimental, "initialize_tpu_system"),
-            "strategy": (tf.distribute, "TPUStrategy"),
-        }
-        for stage, (module, name) in places.items():
-            signature = inspect.signature(getattr(module, name))
-
-            def stand_in(*args, stage=stage, signature=signature, **kwargs):
-                calls.made.append((stage, signature.bind(*args, **kwargs).arguments))
-                if stage in calls.fail:
-                    raise calls.fail[stage]
-                return f"the {stage}"
-
-            monkeypatch.setattr(module, name, stand_in)
-        return calls
-
-    @pytest.mark.parametrize("tpu", ["my-tpu", "grpc://10.0.0.2:8470", None])
-    def test_a_tpu_over_the_network(self, calls, tpu):
-        built = strategy.build_strategy("tpu", tpu=tpu, tpu_zone="z", tpu_project="p")
-        assert built == "the strategy"
-        assert calls.made == [
-            ("resolver", {"tpu": tpu, "zone": "z", "project": "p"}),
-            ("connect", {"cluster_spec_or_resolver": "the resolver"}),
-            ("initialize", {"cluster_resolver": "the resolver"}),
-            ("strategy", {"tpu_cluster_resolver": "the resolver"}),
-        ]
-
-    def test_a_tpu_vm_has_no_cluster_to_connect_to(self, calls):
-        """`cluster_spec()` of a local resolver is empty."""
-        strategy.build_strategy("tpu", tpu="local")
-        stages = [stage for stage, _ in calls.made]
-        assert stages == ["resolver", "initialize", "strategy"]
-        assert calls.made[0][1]["tpu"] == "local"
-
-    def test_the_real_local_resolver_has_an_empty_cluster(self):
-        resolver = tf.distribute.cluster_resolver.TPUClusterResolver("local")
-        assert resolver.cluster_spec().jobs == []
-        assert resolver.master() == ""
-
-    @pytest.mark.parametrize("stage", ["resolver", "connect", "initialize", "strategy"])
-    @pytest.mark.parametrize(
-        "error",
-        [
-            ValueError("why\nand where"),
-            RuntimeError(),
-            OSError("why"),
-            tf.errors.NotFoundError(None, None, "why"),
-        ],
-        ids=lambda error: type(error).__name__,
-    )
-    def test_failure_is_one_line_with_its_reason(self, calls, stage, error):
-        calls.fail[stage] = error
-        reason = "why" if str(error) else type(error).__name__
-        line = rf"no TPU was found: name it with --tpu=NAME, .*\({reason}\)$"
-        with pytest.raises(RuntimeError, match=line) as found:
-            strategy.build_strategy("tpu", tpu="my-tpu")
-        assert "\n" not in str(found.value)
-
-    def test_keras_is_told_to_leave_compiling_to_the_tpu(self, tpu, one_core):
-        assert strategy.jit_compile(tpu) is False
-        assert strategy.jit_compile(one_core) is False
-
-
-class StandIn:
-    """A resolver of cores that do not exist: enough for TPUStrategy to trace, not to run."""
-
-    def __init__(self, cores):
-        self.cores = cores
-
-    def get_tpu_system_metadata(self):
-        place = "/job:localhost/replica:0/task:0/device:TPU:"
-        devices = [types.SimpleNamespace(name=f"{place}{core}") for core in range(self.cores)]
-        return tf.tpu.experimental.TPUSystemMetadata(self.cores, 1, self.cores, None, devices)
 
 
 @pytest.fixture(scope="module")
@@ -407,81 +277,3 @@ def assert_static_program(hlo):
     assert re.findall(r"(?:custom-call|infeed|outfeed|send|recv)\(.*", hlo) == []
     # A dimension known at run time alone is written <=N.
     assert re.findall(r"\[[^\]]*<=.*", hlo) == []
-
-
-class TestRehearsal:
-    """The recipe trained on eight CPU devices, as a TPU's eight cores would."""
-
-    @pytest.fixture
-    def precision(self):
-        yield keras.mixed_precision.set_dtype_policy
-        keras.mixed_precision.set_dtype_policy("float32")
-
-    @pytest.fixture(scope="class")
-    def mirrored(self):
-        # One for all: two of them in a process would share the keys of their collectives.
-        return strategy.build_strategy("mirrored")
-
-    def rehearse(self, config, mirrored, steps):
-        """Trains the recipe from 48 images; checks what every run must leave behind."""
-        built = model(config, mirrored)
-        before = {weight.path: np.array(weight) for weight in built.trainable_weights}
-        losses = built.fit(views(config), steps_per_epoch=steps, verbose=0).history["loss"]
-        assert np.isfinite(losses).all()
-        assert built.trained_steps == steps
-        self.check_table(built, visited(config, steps))
-        self.check_moved(before, {w.path: np.array(w) for w in built.trainable_weights})
-        counted = {variable.path for variable in built.metrics_variables}
-        for weight in built.weights:
-            copies = [copy.numpy() for copy in mirrored.experimental_local_results(weight.value)]
-            assert len(copies) == CORES
-            # Metrics count on each replica for themselves.
-            if weight.path in counted:
-                continue
-            for copy in copies[1:]:
-                np.testing.assert_array_equal(copy, copies[0], err_msg=weight.path)
-        return built
-
-    def check_moved(self, before, after):
-        """All but the normalizations behind a last gamma of 0, which the first real step opens."""
-        still = {path for path, old in before.items() if np.array_equal(after[path], old)}
-        closed = {path for path in still if re.search(r"_block\d+_bn[12]/(gamma|beta)$", path)}
-        assert still - closed == set()
-        opened = {path for path, old in before.items() if path.endswith("gamma") and not old.any()}
-        assert opened
-        assert opened.isdisjoint(still)
-
-    def check_table(self, built, index):
-        table = built.contrastive_loss.log_u.numpy()
-        assert table.dtype == np.float32
-        assert len(set(index)) == len(index) < len(table)
-        assert np.flatnonzero(np.isfinite(table)).tolist() == sorted(index)
-        assert np.isneginf(np.delete(table, index)).all()
-
-    @pytest.mark.slow(reason="a ResNet on eight virtual devices")
-    def test_the_imagenet_recipe(self, mirrored):
-        """Synchronized batch normalization, LARS and its schedule; images of 32."""
-        encoder = exhaustive(SMALL, {"name": "resnet18"})
-        self.rehearse(imagenet(image_size=32, encoder=encoder), mirrored, steps=2)
-
-    @pytest.mark.slow(reason="a step is traced and compiled anew for each case")
-    @needs_bfloat16
-    def test_in_bfloat16(self, mirrored, precision):
-        precision("mixed_bfloat16")
-        built = self.rehearse(imagenet(), mirrored, steps=2)
-        assert built.encoder.layers[1].compute_dtype == "bfloat16"
-        assert {weight.dtype for weight in built.trainable_weights} == {"float32"}
-        assert built.contrastive_loss.compute_dtype == "float32"
-
-
-def views(config):
-    size = config.data.image_size
-    images = np.random.default_rng(0).integers(0, 256, (48, size, size, 3), np.uint8)
-    policy = sogclr_tf.Policy(size=size, **config.augment)
-    labeled = tf.data.Dataset.from_tensor_slices((images, np.arange(48) % 10))
-    return sogclr_tf.training_views(labeled, batch_size=config.batch_size, policy=policy)
-
-
-def visited(config, steps):
-    batches = views(config).stream().take(steps)
-    return np.concatenate([batch["index"] for batch in batches]).tolist()

@@ -91,8 +91,8 @@ def drawn(name, shape):
     return array.astype(np.float32)
 
 
-def network(arrays):
-    """The torch.nn.Module that a state dict belongs to: [B, 3, H, W] to features [B, C]."""
+def block_classes():
+    """Convolution with its normalization, and the residual block of them, where torch is."""
     import torch
     from torch import nn
 
@@ -119,6 +119,16 @@ def network(arrays):
                 y = getattr(self, f"bn{k}")(getattr(self, f"conv{k}")(y))
                 y = torch.relu(y) if k < self.count else y
             return torch.relu(y + (self.downsample(x) if self.downsample else x))
+
+    return normalized, Block
+
+
+def network(arrays):
+    """The torch.nn.Module that a state dict belongs to: [B, 3, H, W] to features [B, C]."""
+    import torch
+    from torch import nn
+
+    normalized, Block = block_classes()  # noqa: N806
 
     class Network(nn.Module):
         def __init__(self):

@@ -2,7 +2,6 @@
 
 import collections
 import json
-import os
 import re
 import subprocess
 import sys
@@ -15,21 +14,27 @@ from support import equivalence, tpu_compiler
 from support.bfloat16 import needs_bfloat16
 from support.exhaustive import exhaustive
 from support.paths import ROOT
-from tpu_compiler import figures, program, recipe, report
-from tpu_compiler.compiler import VERSIONS, Compiler, RefusedError
+from support.tpu_programs import (
+    CLASSES,
+    CORES,
+    EXAMPLES,
+    TOPOLOGY,
+    assert_in_place,
+    config_of,
+    lowered,
+    measured,
+)
+from tpu_compiler import program, recipe, report
+from tpu_compiler.compiler import Compiler, RefusedError
 from tpu_compiler.core import AbsentCores
 
 import sogclr_tf
-from sogclr_tf.experiment.config import config_of_file, recipe_path
 from sogclr_tf.losses.registry import losses_for
 from sogclr_tf.training.optimizers import optimizer_names
 from sogclr_tf.training.strategy import build_strategy
 
 COMPILES = pytest.mark.slow(reason="programs are compiled by the TPU's compiler")
 TOOL = ROOT / "tools" / "compile_for_tpu.py"
-CORES, TOPOLOGY = 8, "v5e:2x4"
-EXAMPLES, CLASSES = 10_000, 10
-SMALL = {"name": "small_resnet", "widths": (12,), "stem_stride": 2}
 # (recipe, loss, optimizer)
 LOSSES = exhaustive(["sogclr", "isogclr"], losses_for("views"))
 OPTIMIZERS = exhaustive(["lamb"], [name for name in optimizer_names() if name != "lars"])
@@ -51,48 +56,6 @@ def compiler(python):
     """One process for all programs."""
     with Compiler(python) as process:
         yield process
-
-
-@pytest.fixture(autouse=True)
-def _default_precision():
-    yield
-    keras.mixed_precision.set_dtype_policy("float32")
-
-
-def config_of(name="imagenet.py", loss="sogclr", optimizer="lars", batch_size=16):
-    """A recipe of a small network and images."""
-    config = config_of_file(recipe_path(name))
-    config.data.image_size = 16
-    config.batch_size = batch_size
-    config.encoder = type(config)(SMALL)
-    config.loss.name = loss
-    config.optimizer.name = optimizer
-    if optimizer == "adam":  # which has no decay
-        config.optimizer.weight_decay = 0.0
-    return config
-
-
-def lowered(config, kind="train", cores=CORES):
-    """(model, its program) of a config."""
-    model = recipe.model_of(config, EXAMPLES, CLASSES)
-    step, share = recipe.step_of(config, model, kind, cores)
-    return model, program.lower(step, share, recipe.variables_of(model), cores)
-
-
-def measured(compiler, config, kind="train", cores=CORES):
-    model, its_program = lowered(config, kind, cores)
-    found = figures.measure(compiler, its_program, model, config, TOPOLOGY, cores)
-    assert "error" not in found, found["error"]
-    return found
-
-
-def assert_in_place(found):
-    state = found["state"]
-    assert state["updated"] > 40
-    assert state["in_place"] == state["updated"]
-    assert state["table_copies"] == 0
-    # What is not the batch is overwritten, but for padding and the logs.
-    assert found["memory"]["aliased"] >= 0.99 * found["memory"]["outputs"]
 
 
 class TestSteps:
@@ -319,40 +282,3 @@ def test_the_imagenet_recipe_by_the_command(python, tmp_path):
     assert arguments[0] < found["memory"]["arguments"] < arguments[1]
     assert found["memory"]["total"] < 8e9
     assert "| v5e:2x4 | 256 | in " in process.stdout
-
-
-class TestCommand:
-    """Its errors, in one line each."""
-
-    def run(self, *options, **environment):
-        process = subprocess.run(
-            [sys.executable, TOOL, *options],
-            capture_output=True,
-            text=True,
-            env={**os.environ, **environment},
-        )
-        return process.returncode, process.stderr.strip().splitlines()[-1]
-
-    @pytest.mark.slow(reason="programs run in processes of their own")
-    def test_no_compiler(self):
-        status, line = self.run("--python=/no/python")
-        assert status == 1
-        assert line.startswith("error: /no/python cannot be started")
-
-    @pytest.mark.slow(reason="programs run in processes of their own")
-    @pytest.mark.parametrize(
-        ("option", "said"),
-        [
-            ("--config.data.name=./pets", "the number of examples of './pets' is not known here"),
-            ("--batch=256,many", "--batch is 256,many: expected whole numbers"),
-            ("--config.batch=1", "unknown config key 'batch': choose one of batch_size"),
-        ],
-    )
-    def test_bad_input(self, option, said):
-        status, line = self.run(option, f"--python={sys.executable}")
-        assert status == 1
-        assert line.startswith(f"error: {said}")
-
-    def test_the_environment_is_the_extra(self):
-        versions = ", ".join(f'"{version}"' for version in VERSIONS)
-        assert f'"tpu-compiler": [{versions}]' in (ROOT / "setup.py").read_text()

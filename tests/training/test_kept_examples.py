@@ -2,75 +2,18 @@
 
 import logging
 import os
-import shutil
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from support import processes
-from support.files import write_folder
+from support.grown_sets import IMAGES, LOSSES, STEP, change, folder_of, model, trained, views_of
 from support.paths import ROOT
 
 import sogclr_tf
 from sogclr_tf import Checkpoints
 from sogclr_tf.models import examples_check
 from sogclr_tf.training import checkpoint
-
-STEP = 6
-IMAGES = np.random.default_rng(0).integers(0, 256, (8, 8, 8, 3), np.uint8)
-# (loss, options) of every kind of table.
-LOSSES = {
-    "sogclr": {"gamma_decay_steps": 9},
-    "isogclr": {},
-    "two_way": {"temperature_scheme": "individual", "temperature_optimizer": "adam"},
-}
-
-
-def folder_of(tmp_path):
-    """Eight files, 00000.png to 00007.png."""
-    return write_folder(tmp_path / "pets", IMAGES)
-
-
-def change(folder):
-    """One more before and one behind, one removed, one renamed."""
-    for name in ("-first.png", "last.png"):
-        shutil.copy(folder / "00000.png", folder / name)
-    (folder / "00002.png").unlink()
-    (folder / "00005.png").rename(folder / "00003b.png")
-
-
-def views_of(source):
-    return sogclr_tf.training_views(source, batch_size=4, policy=as_it_is)
-
-
-def as_it_is(image, _):
-    return tf.ensure_shape(tf.image.convert_image_dtype(image, tf.float32), [8, 8, 3])
-
-
-def model(num_examples, loss="sogclr", **options):
-    keras.utils.set_random_seed(0)
-    encoder = keras.Sequential(
-        [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(4)]
-    )
-    built = sogclr_tf.SogCLR(encoder, sogclr_tf.build_loss(loss, num_examples, **options))
-    built.compile(keras.optimizers.SGD(0.01, momentum=0.9), run_eagerly=True)
-    return built
-
-
-def trained(source, folder, loss="sogclr", save=True, **options):
-    """A model with random values in all that learns, after `STEP` steps on a source, and saved."""
-    built = model(source.num_examples, loss, **options)
-    checkpoints = Checkpoints(built, folder)
-    examples_check.check(built, source)
-    rng = np.random.default_rng(1)
-    for variable in (*built.variables, *built.optimizer.variables):
-        if variable is not built._examples and variable is not built._stream_position:
-            variable.assign(rng.uniform(1, 9, variable.shape).astype(variable.dtype))
-    built._trained_steps.assign(STEP)
-    if save:
-        checkpoints.save()
-    return built
 
 
 def arrays(built):
@@ -204,91 +147,6 @@ def test_a_loss_begins_its_new_rows_as_never_seen():
         assert len([w for w in loss.weights if w.shape == (8,)]) == len(loss.tables)
 
 
-@pytest.fixture
-def grown(tmp_path):
-    """(folder of checkpoints, source, the model that was grown, its `Checkpoints`)."""
-    folder, checkpoints = folder_of(tmp_path), tmp_path / "checkpoints"
-    trained(sogclr_tf.FolderSource(folder), checkpoints)
-    change(folder)
-    source = sogclr_tf.FolderSource(folder)
-    built = model(source.num_examples)
-    saved = Checkpoints(built, checkpoints)
-    saved.restore(grow=source)
-    return checkpoints, source, built, saved
-
-
-def names_in(folder):
-    return {path.name for path in folder.glob("examples-*")}
-
-
-@pytest.mark.slow(reason="trains a model")
-def test_training_goes_on_and_the_next_save_keeps_it(grown):
-    folder, source, built, saved = grown
-    before = names_in(folder)
-    views = views_of(source)
-    built.fit(views, epochs=4, initial_step=STEP, verbose=0)
-    assert built.trained_steps == 4 * views.steps_per_epoch
-    assert np.isfinite(built.contrastive_loss.log_u).sum() > 6
-    saved.save()
-    assert names_in(folder) > before
-    again = model(source.num_examples)
-    assert Checkpoints(again, folder).restore() == built.trained_steps
-    np.testing.assert_array_equal(again.contrastive_loss.log_u, built.contrastive_loss.log_u)
-    checkpoint.check_examples(folder, source)
-
-
-def test_growing_changes_no_file(tmp_path, grown):
-    folder, source, built, _ = grown
-    again = model(source.num_examples)
-    Checkpoints(again, folder).restore(grow=source)
-    np.testing.assert_array_equal(again.contrastive_loss.log_u, built.contrastive_loss.log_u)
-    other = sogclr_tf.FolderSource(write_folder(tmp_path / "before", IMAGES))
-    checkpoint.check_examples(folder, other)
-    assert Checkpoints(model(8), folder).restore() == STEP
-
-
-def test_a_grown_model_is_saved_without_a_step_too(grown):
-    folder, source, built, saved = grown
-    saved.save()
-    again = model(source.num_examples)
-    assert Checkpoints(again, folder).restore() == STEP
-    np.testing.assert_array_equal(again.contrastive_loss.log_u, built.contrastive_loss.log_u)
-    # The one checkpoint there is has its names, the others are gone.
-    assert names_in(folder) == {f"examples-{built.examples_fingerprint:016x}.npz"}
-
-
-def test_names_stay_as_long_as_a_checkpoint_needs_them(grown):
-    folder, _, built, saved = grown
-    for step in range(STEP + 1, STEP + 4):
-        assert len(names_in(folder)) == (1 if step == STEP + 1 else 2)
-        built._trained_steps.assign(step)
-        saved.save()
-    assert len(names_in(folder)) == 1
-
-
-def test_beside_a_broken_checkpoint_names_stay(grown):
-    folder, _, built, saved = grown
-    (folder / f"step-{STEP}.index").write_bytes(b"")
-    built._trained_steps.assign(STEP + 1)
-    saved.save()
-    assert len(names_in(folder)) == 2
-
-
-def test_a_save_that_was_cut_off_after_the_names(grown, monkeypatch):
-    folder, source, _, saved = grown
-
-    def power_cut(*_, **__):
-        raise EOFError
-
-    monkeypatch.setattr(tf.train.CheckpointManager, "save", power_cut)
-    with pytest.raises(EOFError):
-        saved.save()
-    again = model(source.num_examples)
-    assert Checkpoints(again, folder).restore(grow=source) == STEP
-    with pytest.raises(ValueError, match="example 0 was '00000.png' and is '-first.png' now"):
-        checkpoint.check_examples(folder, source)
-
-
 def test_the_same_examples_are_restored_as_they_are(tmp_path):
     source = sogclr_tf.FolderSource(folder_of(tmp_path))
     before = trained(source, tmp_path / "checkpoints")
@@ -370,7 +228,7 @@ import numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 sys.path.append(TESTS)
-from training import test_kept_examples as tests
+from support import grown_sets as tests
 import sogclr_tf
 from sogclr_tf.models import examples_check
 
