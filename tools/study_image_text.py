@@ -20,6 +20,7 @@ from typing import NamedTuple
 import study_runs
 from studies import emoji
 from studies.emoji import METHODS
+from studies.paired import lead
 
 import sogclr_tf
 
@@ -103,17 +104,44 @@ def train(run, data_dir):
 
 
 def markdown(results):
-    """A table of every method at every batch whose seeds are all there."""
+    """Tables of every batch: what each method reached, and by how much it is ahead of CLIP's."""
+    return "\n".join([*reached(results), "", *ahead(results), ""])
+
+
+def reached(results):
+    """Lines: the recalls of every method at every batch whose seeds are all there."""
     header = ["batch", "method", "rate", "temperature", *emoji.header()]
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     for batch, method in itertools.product(BATCHES, METHODS):
-        setting = best_setting(results, method)
-        runs = [Run(method, batch, *(setting or ()), seed, FINAL[1]) for seed in SEEDS if setting]
-        if runs and results.keys() >= set(runs):
+        runs = runs_of(method, batch, results)
+        if len(runs) == len(SEEDS):
             cells = emoji.columns([results[run] for run in runs])
-            first = [str(batch), method, *(f"{number:g}" for number in setting)]
-            lines.append(f"| {' | '.join([*first, *cells])} |")
-    return "\n".join(lines) + "\n"
+            setting = (f"{number:g}" for number in (runs[0].rate, runs[0].temperature))
+            lines.append(f"| {' | '.join([str(batch), method, *setting, *cells])} |")
+    return lines
+
+
+def ahead(results):
+    """Lines: the mean of the six recalls ahead of CLIP's, seed by seed."""
+    base, *others = METHODS
+    lines = [f"| batch | {' | '.join(others)} |", "|" + "---|" * (len(others) + 1)]
+    for batch in BATCHES:
+        scores = {
+            method: {
+                run.seed: emoji.mean_recall(results[run]) for run in runs_of(method, batch, results)
+            }
+            for method in METHODS
+        }
+        cells = [lead(scores[method], scores[base]) for method in others]
+        lines.append(f"| {' | '.join([str(batch), *cells])} |")
+    return lines
+
+
+def runs_of(method, batch, results):
+    """The final runs of a method that are there, in the order of their seeds."""
+    setting = best_setting(results, method)
+    runs = [Run(method, batch, *(setting or ()), seed, FINAL[1]) for seed in SEEDS if setting]
+    return [run for run in runs if run in results]
 
 
 if __name__ == "__main__":

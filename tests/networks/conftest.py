@@ -30,6 +30,11 @@ def state(imported):
 
 
 @pytest.fixture(scope="session")
+def torch():
+    return pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
+
+
+@pytest.fixture(scope="session")
 def short(golden):
     """A DINO's tiny of two blocks, without head."""
     arrays = pytorch_vit.state_dict(golden("vit_dino_tiny"))

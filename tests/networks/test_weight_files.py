@@ -14,11 +14,6 @@ from sogclr_tf import import_resnet
 from sogclr_tf.networks import weight_files
 
 
-@pytest.fixture(scope="module")
-def torch():
-    return pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
-
-
 class TestFiles:
     def test_of_pytorch(self, state, torch, tmp_path):
         """Either kind of pickle, halves, and a module itself."""
@@ -33,7 +28,7 @@ class TestFiles:
             assert arrays.keys() == state.keys()
             for name, array in arrays.items():
                 np.testing.assert_array_equal(array, state[name], strict=True)
-        assert weight_files.read(tmp_path / "a.pth.tar").after_step == ["arch", "u"]
+        assert weight_files.read(tmp_path / "a.pth.tar").beside == ["arch", "u"]
         half = weight_files.read(tmp_path / "c.pth").arrays["a"]
         np.testing.assert_array_equal(half, np.float32([1, 2.5]), strict=True)
 

@@ -258,11 +258,28 @@ class TestImageText:
         assert [run.seed for run in final] == sorted(run.seed for run in final)
 
     def test_table_and_that_of_a_part(self, results):
-        table = study_image_text.markdown(results)
-        assert "| 16 | clip | 0.003 | 0.03 | 25.7 (24.2-27.2) |" in table
-        assert len(table.splitlines()) == 2 + 3 * 5
+        rows = study_image_text.reached(results)
+        assert rows[2].startswith("| 16 | clip | 0.003 | 0.03 | 25.7 (24.2-27.2) |")
+        assert len(rows) == 2 + 3 * 5
         begun = dict(list(results.items())[: 5 * 4 + 3 * 3 * 5])
-        assert len(study_image_text.markdown(begun).splitlines()) == 2
+        assert len(study_image_text.reached(begun)) == 2
+
+    def test_lead_seed_by_seed(self, results):
+        """Ahead by 0.6, 1.2, 1.8 and 2.4: by 1.5, whose standard error is 0.77 / 2."""
+        for run in results:
+            if run.method == "siglip":
+                ahead = 0.6 * run.seed if run.evaluated_on == "test" else 0
+                results[run] = {key: score + ahead for key, score in results[run].items()}
+        rows = study_image_text.ahead(results)
+        assert (
+            rows[0] == "| batch | siglip | two_way | two_way, gamma falling | two_way, proximal |"
+        )
+        level = " | +0.0 ± 0.0 (4)" * 3
+        assert rows[2:] == [f"| {batch} | +1.5 ± 0.4 (4){level} |" for batch in (16, 32, 128)]
+        one_seed = {run: found for run, found in results.items() if run.seed < 2}
+        assert study_image_text.ahead(one_seed)[2:] == [
+            f"| {b} |  |  |  |  |" for b in (16, 32, 128)
+        ]
 
     @pytest.mark.parametrize("method", study_image_text.METHODS)
     def test_methods(self, method):

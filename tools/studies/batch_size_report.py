@@ -3,6 +3,8 @@
 import itertools
 import statistics
 
+from studies.paired import lead
+
 # Against which the others are set seed by seed.
 BASELINE = "SimCLR"
 
@@ -22,7 +24,7 @@ def write(results, methods, rate, folder):
     chosen = {run: found for run, found in results.items() if run.rate == rate}
     found = summary({run: scores for run, scores in chosen.items() if run.method in methods})
     first = f"Base of the learning rate, at batch 64: {rate:g}."
-    text = "\n".join([first, "", *tables(found, methods), *lead(found, methods)])
+    text = "\n".join([first, "", *tables(found, methods), *leads(found, methods)])
     (folder / "table.md").write_text(text)
     draw(found, methods, folder / "batch_size.png")
     print(text)
@@ -62,35 +64,22 @@ def _mean_and_half_range(values):
     return text if len(values) == 1 else f"{text} ± {(max(values) - min(values)) / 2:.1f}"
 
 
-def lead(found, methods):
-    """Lines: how far each method is ahead of the baseline where both have two seeds or more.
-
-    Seed by seed, because the first weights, the views and their order are then the same.
-    """
+def leads(found, methods):
+    """Lines: how far each method is ahead of the baseline where both have two seeds or more."""
     others = [method for method in methods if method != BASELINE]
     rows = []
     for (epochs, temperature), batch in itertools.product(
         panels(found), sorted({cell[2] for cell in found})
     ):
-        base = found.get((temperature, epochs, batch, BASELINE))
-        cells = [found.get((temperature, epochs, batch, method)) for method in others]
-        shown = [_lead(cell, base) for cell in cells]
+        base, *cells = (
+            found.get((temperature, epochs, batch, method), {}).get("linear")
+            for method in (BASELINE, *others)
+        )
+        shown = [lead(cell, base) for cell in cells]
         if any(shown):
             rows.append(f"| {epochs} | {temperature:g} | {batch} | {' | '.join(shown)} |")
     head = f"| epochs | τ | batch | {' | '.join(others)} |"
     return [head, "|---|---|---|" + "---|" * len(others), *rows, ""] if rows else []
-
-
-def _lead(scores, base):
-    """Mean and standard error of the difference in linear top-1, with the number of seeds."""
-    if scores is None or base is None:
-        return ""
-    one, other = scores["linear"], base["linear"]
-    ahead = [one[seed] - other[seed] for seed in one.keys() & other.keys()]
-    if len(ahead) < 2:
-        return ""
-    error = statistics.stdev(ahead) / len(ahead) ** 0.5
-    return f"{statistics.mean(ahead):+.1f} ± {error:.1f} ({len(ahead)})"
 
 
 def draw(found, methods, path):

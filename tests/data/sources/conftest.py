@@ -24,5 +24,5 @@ def table(folder, request):
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("SOGCLR_TF_CACHE", str(tmp_path / "cache"))
+def cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("SOGCLR_TF_CACHE", str(tmp_path_factory.mktemp("cache")))
