@@ -5,9 +5,10 @@
 
 DIR holds the emoji set as tensorflow_datasets prepares it. Learning rate and temperature are tuned
 for each method alike: over the same grid, at batch 32 with one seed, by the mean recall on a tenth
-of the training pairs that is held out of it. The best setting is then trained on all training pairs
-with four other seeds at every batch size, for equal epochs, the rate growing with the root of the
-batch size, and evaluated on the 193 test pairs. A run takes two minutes on one CPU core.
+of the training pairs that is held out of it. The best setting, or each of those that are level, is
+then trained on all training pairs with four other seeds at every batch size, for equal epochs, the
+rate growing with the root of the batch size, and evaluated on the 193 test pairs. A run takes a
+minute or two on one CPU core.
 
 Every training that ends is a line of `image_text.jsonl`; the same command started again goes on
 with those that are missing. `table` writes `image_text.md` beside it, of what is there; so does the
@@ -67,18 +68,23 @@ def tuning_runs():
 def final_runs(results):
     """All others: every method once before any a second time."""
     return [
-        Run(method, batch, *best_setting(results, method), seed, FINAL[1])
+        Run(method, batch, *setting, seed, FINAL[1])
         for seed, batch, method in itertools.product(SEEDS, BATCHES, METHODS)
+        for setting in best_settings(results, method)
     ]
 
 
-def best_setting(results, method):
-    """(rate, temperature) of the highest mean recall on the held-out tenth; None if unknown."""
+def best_settings(results, method):
+    """[(rate, temperature), ...] of the highest mean recall on the held-out tenth, level ones all.
+
+    Empty while a run of the grid is missing.
+    """
     grid = [run for run in tuning_runs() if run.method == method]
     if not results.keys() >= set(grid):
-        return None
-    best = max(grid, key=lambda run: emoji.mean_recall(results[run]))
-    return best.rate, best.temperature
+        return []
+    scores = {run: round(emoji.mean_recall(results[run]), 6) for run in grid}
+    best = max(scores.values())
+    return [(run.rate, run.temperature) for run in grid if scores[run] == best]
 
 
 def train(run, data_dir):
@@ -113,35 +119,44 @@ def reached(results):
     header = ["batch", "method", "rate", "temperature", *emoji.header()]
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     for batch, method in itertools.product(BATCHES, METHODS):
-        runs = runs_of(method, batch, results)
-        if len(runs) == len(SEEDS):
-            cells = emoji.columns([results[run] for run in runs])
-            setting = (f"{number:g}" for number in (runs[0].rate, runs[0].temperature))
-            lines.append(f"| {' | '.join([str(batch), method, *setting, *cells])} |")
+        for setting in best_settings(results, method):
+            found = seeds_of(results, method, batch, setting)
+            if len(found) == len(SEEDS):
+                first = [str(batch), method, *(f"{number:g}" for number in setting)]
+                cells = emoji.columns(list(found.values()))
+                lines.append(f"| {' | '.join([*first, *cells])} |")
     return lines
 
 
 def ahead(results):
     """Lines: the mean of the six recalls ahead of CLIP's, seed by seed."""
     base, *others = METHODS
-    lines = [f"| batch | {' | '.join(others)} |", "|" + "---|" * (len(others) + 1)]
-    for batch in BATCHES:
-        scores = {
-            method: {
-                run.seed: emoji.mean_recall(results[run]) for run in runs_of(method, batch, results)
-            }
-            for method in METHODS
-        }
-        cells = [lead(scores[method], scores[base]) for method in others]
-        lines.append(f"| {' | '.join([str(batch), *cells])} |")
+    header = ["batch", f"{base}: rate", "temperature", *others]
+    lines = [f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
+    for batch, setting in itertools.product(BATCHES, best_settings(results, base)):
+        scores = means_of(results, base, batch, setting)
+        cells = [
+            " / ".join(
+                lead(means_of(results, method, batch, own), scores)
+                for own in best_settings(results, method)
+            )
+            for method in others
+        ]
+        first = [str(batch), *(f"{number:g}" for number in setting)]
+        lines.append(f"| {' | '.join([*first, *cells])} |")
     return lines
 
 
-def runs_of(method, batch, results):
-    """The final runs of a method that are there, in the order of their seeds."""
-    setting = best_setting(results, method)
-    runs = [Run(method, batch, *(setting or ()), seed, FINAL[1]) for seed in SEEDS if setting]
-    return [run for run in runs if run in results]
+def means_of(results, method, batch, setting):
+    """{seed: the mean of the six recalls} of the final runs that are there."""
+    found = seeds_of(results, method, batch, setting)
+    return {seed: emoji.mean_recall(one) for seed, one in found.items()}
+
+
+def seeds_of(results, method, batch, setting):
+    """{seed: recalls} of the final runs that are there."""
+    runs = [Run(method, batch, *setting, seed, FINAL[1]) for seed in SEEDS]
+    return {run.seed: results[run] for run in runs if run in results}
 
 
 if __name__ == "__main__":

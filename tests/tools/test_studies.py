@@ -270,16 +270,23 @@ class TestImageText:
             if run.method == "siglip":
                 ahead = 0.6 * run.seed if run.evaluated_on == "test" else 0
                 results[run] = {key: score + ahead for key, score in results[run].items()}
-        rows = study_image_text.ahead(results)
+        header, _, *rows = study_image_text.ahead(results)
         assert (
-            rows[0] == "| batch | siglip | two_way | two_way, gamma falling | two_way, proximal |"
+            header
+            == f"| batch | clip: rate | temperature | {' | '.join(list(emoji.METHODS)[1:])} |"
         )
         level = " | +0.0 ± 0.0 (4)" * 3
-        assert rows[2:] == [f"| {batch} | +1.5 ± 0.4 (4){level} |" for batch in (16, 32, 128)]
+        assert rows == [f"| {b} | 0.003 | 0.03 | +1.5 ± 0.4 (4){level} |" for b in (16, 32, 128)]
         one_seed = {run: found for run, found in results.items() if run.seed < 2}
-        assert study_image_text.ahead(one_seed)[2:] == [
-            f"| {b} |  |  |  |  |" for b in (16, 32, 128)
-        ]
+        assert study_image_text.ahead(one_seed)[2] == "| 16 | 0.003 | 0.03 |  |  |  |  |"
+
+    def test_settings_that_are_level_are_all_trained(self, results):
+        found = {run: results[run] for run in study_image_text.tuning_runs()}
+        (best,) = study_image_text.best_settings(found, "clip")
+        level = study_image_text.Run("clip", 32, 1e-3, 0.1, 0, "train[90%:]")
+        found[level] = found[level._replace(rate=best[0], temperature=best[1])]
+        assert study_image_text.best_settings(found, "clip") == [(1e-3, 0.1), best]
+        assert len(study_image_text.final_runs(found)) == 4 * 3 * (5 + 1)
 
     @pytest.mark.parametrize("method", study_image_text.METHODS)
     def test_methods(self, method):
