@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 import tensorflow as tf
+from support.exhaustive import exhaustive
 from support.files import write_folder, write_shards
 from support.numerics import assert_close
 from support.small_views import BATCH, COLORFUL, N, assert_same, images, indices, take, views
@@ -19,12 +20,10 @@ from sogclr_tf.data.randomness import draws
 TRACED = pytest.mark.slow(reason="the same code on another source, traced anew")
 
 
-@pytest.fixture(
-    params=[
-        "array",
-        *(pytest.param(name, marks=TRACED) for name in ("folder", "dataset", "tfrecords", "tfds")),
-    ]
-)
+OTHERS = exhaustive(["folder", "tfds"], ["folder", "dataset", "tfrecords", "tfds"])
+
+
+@pytest.fixture(params=["array", *(pytest.param(name, marks=TRACED) for name in OTHERS)])
 def stream_views(request, tmp_path):
     if request.param == "tfds":
         folder = request.getfixturevalue("data_dir")

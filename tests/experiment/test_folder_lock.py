@@ -11,6 +11,7 @@ import threading
 import time
 
 import pytest
+from support.exhaustive import exhaustive
 
 from sogclr_tf.experiment.folder_lock import FolderInUse, FolderLock
 from sogclr_tf.experiment.lock_holder import Holder
@@ -191,10 +192,10 @@ class TestElsewhere:
             assert json.loads((tmp_path / "run.lock").read_text())["pid"] == os.getpid()
 
 
-@pytest.mark.slow(reason="forty rounds of eight processes")
+@pytest.mark.slow(reason="rounds of eight processes")
 @pytest.mark.parametrize("left", ["nothing", "of this machine", "of another host", "half broken"])
 def test_of_many_at_once_one_wins(tmp_path, left):
-    for number in range(10):
+    for number in range(exhaustive(4, 10)):
         folder = tmp_path / str(number)
         folder.mkdir()
         place = Holder.me().place

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from support.bfloat16 import needs_bfloat16
+from support.exhaustive import exhaustive
 from support.numerics import assert_all_close, close
 
 import sogclr_tf
@@ -123,12 +124,9 @@ class TestFit:
         built.fit(stream, verbose=0)
         assert np.isfinite(built.contrastive_loss.log_u_b).all()
 
-    # One with tables and a learned temperature, one with neither; the others differ in what
-    # `tests/losses/test_losses.py` compiles, and in nothing of two towers.
-    @pytest.mark.parametrize(
-        "loss",
-        loss_names(),
-    )
+    # One with tables, one with a learned temperature; the others differ in what
+    # `tests/losses/test_objectives.py` compiles, and in nothing of two towers.
+    @pytest.mark.parametrize("loss", exhaustive(["two_way", "clip"], loss_names()))
     @TRACED
     def test_the_whole_step_compiles_under_xla(self, loss):
         with tf.device("CPU:0"):
