@@ -11,7 +11,7 @@ import re
 import numpy as np
 import pytest
 import tensorflow as tf
-from support.tpu_steps import CORES, StandIn, imagenet, model, specs, views
+from support.tpu_steps import CORES, imagenet, model, specs, views
 from tensorflow.python.framework import kernels
 from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
 
@@ -33,18 +33,6 @@ each_step = pytest.mark.parametrize(
     ("loss", "optimizer"),
     [pytest.param(*step, marks=[] if step in QUICK else TRACED) for step in STEPS],
 )
-
-
-@pytest.fixture(scope="module")
-def tpu():
-    # Soft placement, TensorFlow's default, puts the variables of missing cores on the CPU.
-    assert tf.config.get_soft_device_placement()
-    return tf.distribute.TPUStrategy(StandIn(CORES))
-
-
-@pytest.fixture(scope="module")
-def one_core():
-    return tf.distribute.TPUStrategy(StandIn(1))
 
 
 def traced(built, under, spec):

@@ -5,7 +5,6 @@ import types
 
 import pytest
 import tensorflow as tf
-from support.tpu_steps import CORES, StandIn
 
 from sogclr_tf.training import strategy
 
@@ -80,15 +79,3 @@ class TestWiring:
     def test_keras_is_told_to_leave_compiling_to_the_tpu(self, tpu, one_core):
         assert strategy.jit_compile(tpu) is False
         assert strategy.jit_compile(one_core) is False
-
-
-@pytest.fixture(scope="module")
-def tpu():
-    # Soft placement, TensorFlow's default, puts the variables of missing cores on the CPU.
-    assert tf.config.get_soft_device_placement()
-    return tf.distribute.TPUStrategy(StandIn(CORES))
-
-
-@pytest.fixture(scope="module")
-def one_core():
-    return tf.distribute.TPUStrategy(StandIn(1))
