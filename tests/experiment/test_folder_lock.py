@@ -21,7 +21,10 @@ from sogclr_tf.experiment.lock_holder import Holder
 HOLD = """
 import pathlib, sys, time
 from sogclr_tf.experiment.folder_lock import FolderInUse, FolderLock
-while time.monotonic() < float(sys.argv[2]):
+at = float(sys.argv[2])
+time.sleep(max(0, at - time.monotonic() - 0.02))
+# Awake, so that it takes it at the same time as others and not when it is its turn to wake.
+while time.monotonic() < at:
     pass
 try:
     with FolderLock(pathlib.Path("run.lock"), beat=0.2, patience=1.0):

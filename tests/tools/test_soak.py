@@ -9,14 +9,11 @@ from support.paths import ROOT
 
 SOAK = ROOT / "tools" / "soak.py"
 EPOCHS = f"--epochs={exhaustive(8, 25)}"
+MIRRORED = ("--strategy=mirrored", "--devices=2")
 
 
 @pytest.mark.slow(reason="a training that is killed, and one that is not")
-@pytest.mark.parametrize(
-    ("kills", "options"),
-    [(exhaustive(1, 2), []), (1, ["--strategy=mirrored", "--devices=2"])],
-    ids=["one", "mirrored"],
-)
+@pytest.mark.parametrize(("kills", "options"), [(1, MIRRORED), *exhaustive([], [(2, ())])])
 def test_nothing_is_lost_by_killing(kills, options, tmp_path):
     process = subprocess.run(
         [sys.executable, str(SOAK), f"--kills={kills}", EPOCHS, "--seed=1", *options],
