@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from support.exhaustive import exhaustive
 from support.files import write_folder, write_shards
 
 from sogclr_tf import Policy, training_views
@@ -43,7 +44,10 @@ def address():
 TRACED = pytest.mark.slow(reason="the same code on another source, traced anew")
 
 
-@pytest.fixture(params=["array", *(pytest.param(x, marks=TRACED) for x in ("folder", "records"))])
+OTHERS = exhaustive(["records"], ["folder", "records"])
+
+
+@pytest.fixture(params=["array", *(pytest.param(x, marks=TRACED) for x in OTHERS)])
 def collection(request, tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (N, 9, 8, 3), dtype=np.uint8)
     if request.param == "folder":

@@ -5,6 +5,7 @@ import os
 import pytest
 import tensorflow as tf
 from support import processes
+from support.exhaustive import exhaustive
 
 PHOTOGRAPHS = """
 import os
@@ -65,7 +66,7 @@ def photographs(tmp_path_factory):
 
 @pytest.mark.slow(reason="large photographs, a process for each kind")
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="memory as Linux tells it")
-@pytest.mark.parametrize("kind", ["folder", "list", "frame"])
+@pytest.mark.parametrize("kind", exhaustive(["folder", "frame"], ["folder", "list", "frame"]))
 def test_photographs_take_little_memory(kind, photographs):
     """Each thread holds one that is decoded; none waits in a buffer, and none is all floats."""
     process = processes.run("-c", PHOTOGRAPHS, str(photographs), kind)

@@ -17,11 +17,12 @@ from support.paths import SUPPORT
 import sogclr_tf
 
 SCRIPT = SUPPORT / "equivalence.py"
-# What is trained on so many devices. Two workers train all of them in any case.
+# What is trained on so many devices, and by two workers.
 FEW = ["sogclr", "isogclr", "two_way_individual", "two_tower"]
 CASES_ON = exhaustive(
     {8: ["sogclr", "two_tower"]}, {2: CASES, 4: ["sogclr", "two_tower"], 8: CASES}
 )
+ON_WORKERS = exhaustive([*FEW, "averaged"], CASES)
 # Two models on one strategy, and one of another width on a second.
 SECOND_STRATEGY = """
 import keras
@@ -64,7 +65,7 @@ def trained(tmp_path_factory):
 
     def run(devices):
         if devices not in made:
-            cases = f"--cases={','.join(CASES_ON.get(devices, CASES))}"
+            cases = f"--cases={','.join(CASES_ON.get(devices, ON_WORKERS))}"
             path = folder / f"{devices}.npz"
             made[devices] = trained_arrays(path, f"--devices={devices}", cases)
         return made[devices]
@@ -105,7 +106,6 @@ def test_one_model_of_each_kind_on_two_devices(tmp_path):
         assert_equal(many, one, name)
 
 
-every_case = pytest.mark.parametrize("name", CASES)
 traced = pytest.mark.slow(reason="every case is traced anew for each number of devices")
 
 
@@ -198,11 +198,12 @@ def free_ports(count):
 
 @pytest.fixture(scope="module")
 def two_workers(tmp_path_factory):
-    return arrays_of_two_workers(tmp_path_factory.mktemp("workers"))
+    cases = f"--cases={','.join(ON_WORKERS)}"
+    return arrays_of_two_workers(tmp_path_factory.mktemp("workers"), cases)
 
 
 @traced
-@every_case
+@pytest.mark.parametrize("name", ON_WORKERS)
 def test_workers_equal_one_device(trained, two_workers, name):
     for many in two_workers:
         assert_equal(many, trained(1), name)

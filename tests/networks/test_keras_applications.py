@@ -28,7 +28,14 @@ some_families = pytest.mark.parametrize(
 )
 
 
-@pytest.fixture(scope="module", params=QUICK_OR_NOT)
+# Of hundreds of layers, which take as long as five others.
+DEEPEST = ("inception_resnet_v2", "nasnet")
+
+
+@pytest.fixture(
+    scope="module",
+    params=exhaustive([x for x in QUICK_OR_NOT if x.values[0] not in DEEPEST], QUICK_OR_NOT),
+)
 def network(request):
     """(family, its encoder), one after the other; of the same weights each time."""
     keras.utils.set_random_seed(0)

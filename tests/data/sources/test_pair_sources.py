@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from support import tars
+from support.exhaustive import exhaustive
 from support.files import example, write_folder, write_records, write_table
 
 from sogclr_tf import (
@@ -198,7 +199,7 @@ def test_pairs_and_their_indices(name, tmp_path):
 
 
 @pytest.mark.slow(reason="four streams are traced for each")
-@pytest.mark.parametrize("name", MAKE)
+@pytest.mark.parametrize("name", exhaustive(["array", "csv of rows", "tar of lists", "tfds"], MAKE))
 def test_streams(name, tmp_path):
     """Resumed in the middle bit for bit; shared among two hosts, of which each has its rows."""
     source = MAKE[name](tmp_path / "a")
