@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from support.exhaustive import exhaustive
 from support.ranged_encoders import Subclassed, after
 from support.small_model import IMAGES
 
@@ -137,10 +138,17 @@ def test_two_of_keras_applications(name, expected):
 
 # The networks of a module rescale by the same lines.
 ONE_OF_EACH_KIND = {builder.__module__: builder for builder in reversed(BUILDERS.values())}
+KINDS = list(ONE_OF_EACH_KIND.values())
+# Those that rescale by themselves, or may.
+RESCALE = ("ConvNeXtBase", "EfficientNetB0", "EfficientNetV2B0", "MobileNetV3Large")
 
 
 @pytest.mark.slow(reason="builds networks of tens of millions of weights, some of them twice")
-@pytest.mark.parametrize("builder", ONE_OF_EACH_KIND.values(), ids=lambda b: b.__name__)
+@pytest.mark.parametrize(
+    "builder",
+    exhaustive([builder for builder in KINDS if builder.__name__ in RESCALE], KINDS),
+    ids=lambda b: b.__name__,
+)
 def test_all_kinds_of_keras_applications(builder):
     network = built(builder)
     assert unit_range.expects_255(network) == rescales(network)

@@ -18,6 +18,14 @@ import study_virtual_batch
 from studies import batch_size_report, cifar
 
 
+@pytest.fixture
+def few_images(monkeypatch):
+    """The studies of CIFAR-10 are evaluated on the first thousand images of a split."""
+    whole = {"test": "test[:1000]", "train[40000:45000]": "train[40000:41000]"}
+    load = cifar.load
+    monkeypatch.setattr(cifar, "load", lambda folder, split: load(folder, whole.get(split, split)))
+
+
 class TestEstimator:
     @pytest.mark.slow(reason="trainings of a study")
     def test_a_run(self, monkeypatch):
@@ -100,6 +108,7 @@ class TestBatchSize:
         return {"validation_knn": found + bonus, "knn": found + bonus, "linear": found + bonus + 1}
 
     @pytest.mark.slow(reason="trainings of a study")
+    @pytest.mark.usefixtures("few_images")
     def test_a_run(self, monkeypatch, data_dir):
         monkeypatch.setattr(study_batch_size, "IMAGES", 64)
         run = study_batch_size.Run("SogCLR 0.9", 16, 1e-3, 1, 0)
@@ -185,6 +194,7 @@ class TestVirtualBatch:
         return {"validation_knn": top1, "knn": top1, "linear": top1 + 1, **objective}
 
     @pytest.mark.slow(reason="trainings of a study")
+    @pytest.mark.usefixtures("few_images")
     @pytest.mark.parametrize(
         "way",
         ["virtual 256 in 16 chunks", *exhaustive([], ["16 x 16 accumulated"])],
