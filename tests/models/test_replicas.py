@@ -47,6 +47,7 @@ for number, strategy in enumerate([first, sogclr_tf.build_strategy("mirrored"), 
 """
 # What has state of its own in a checkpoint, beside the networks.
 WITH_STATE = exhaustive(["isogclr", "two_tower"], FEW)
+SEVERAL = f"--devices={exhaustive(2, 8)}"
 CUT = exhaustive(["sogclr", "two_tower"], CASES)
 
 
@@ -159,10 +160,10 @@ def test_a_second_strategy_is_refused_in_one_line(tmp_path):
 
 
 @traced
-def test_checkpoints_go_from_one_device_to_eight_and_back(trained, tmp_path):
+def test_checkpoints_go_from_one_device_to_several_and_back(trained, tmp_path):
     options = f"--folder={tmp_path / 'checkpoints'}", f"--cases={','.join(WITH_STATE)}"
     trained_arrays(tmp_path / "first.npz", "--devices=1", "--steps=2", *options)
-    trained_arrays(tmp_path / "second.npz", "--devices=8", "--steps=3", *options)
+    trained_arrays(tmp_path / "second.npz", SEVERAL, "--steps=3", *options)
     last = trained_arrays(tmp_path / "last.npz", "--devices=1", *options)
     for name in WITH_STATE:
         assert len(last[f"{name}/loss"]) == 2

@@ -5,12 +5,15 @@ import json
 import types
 
 import pytest
+from support.exhaustive import ALL
 from support.paths import ROOT
 
 import sogclr_tf
 from sogclr_tf.losses.registry import loss_names
 
 TOOLS = ROOT / "tools"
+# Half a minute of a processor each.
+LONG = pytest.mark.skipif(not ALL, reason="long: SOGCLR_TF_EXHAUSTIVE=1 runs it")
 SMALL = ["--encoder", "small_resnet", "--widths", "4", "--side", "16"]
 
 
@@ -173,6 +176,7 @@ def test_startup(benchmark):
     assert "| first step of a second start of digits.py |" in written
 
 
+@LONG
 @pytest.mark.slow(reason="programs run in processes of their own")
 def test_stages_of_the_start(benchmark):
     """Those of TensorFlow's import and of the tracing take long in every start."""
@@ -184,6 +188,7 @@ def test_stages_of_the_start(benchmark):
     assert "| stage, s | first start | second start |" in written
 
 
+@LONG
 @pytest.mark.slow(reason="programs run in processes of their own")
 def test_monitors(benchmark):
     arguments = ["--batch", "4", "--bank", "40", "--queries", "20", "--rounds", "2"]
