@@ -24,8 +24,8 @@ STEPS = EPOCHS * (N // BATCH)
 LABELS = np.arange(N) % 2
 # As additions behind a feature go.
 TERMS = 10_000
-# Their steps take 10 to 40 s to trace and their exports as long; the family left normalizes by
-# itself, and the other encoders have what else these have.
+# Their steps take 10 to 40 s to trace and their exports as long; by default one family stands for
+# all.
 LONG = set(FAMILIES) - {"mobilenet_v3", *exhaustive([], ["convnext", "mobilenet", "vgg16"])}
 # Their exports take more than all others.
 LONGEST = {"inception_resnet_v2", "nasnet"}
